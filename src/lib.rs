@@ -1,1 +1,7 @@
-/*! x */
+/*!
+milvus-cdc keeps a second Milvus in step with the first. ARCHITECTURE.md has the picture; data flows
+`api → task → source → pipeline → target`, with `milvus` and `domain` underneath.
+*/
+
+pub mod domain;
+pub mod milvus;

@@ -1,0 +1,167 @@
+//! One connection to a Milvus and the way every call goes.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use grpcio::{CallOption, Metadata, MetadataBuilder, Method, RpcStatusCode};
+
+use super::connect::{Endpoint, open};
+use super::error::{Error, ErrorKind};
+use super::methods;
+use super::pb::api::{ClientInfo, ConnectRequest, GetVersionRequest, ServerInfo};
+use super::status::HasStatus;
+use super::wait::{Cancel, wait};
+
+/// How long one call may take, and what may end it sooner.
+#[derive(Debug, Clone)]
+pub struct CallContext {
+    /// After this the answer is not waited for any more.
+    pub timeout: Duration,
+    /// Ends the call from another thread.
+    pub cancel: Cancel,
+}
+
+/// A connection to one Milvus. Calls block the calling thread; any number may be under way from several threads.
+pub struct Client {
+    grpc: grpcio::Client,
+    address: String,
+    headers: Metadata,
+    connect_timeout: Duration,
+}
+
+impl Client {
+    /// Opens a connection. Nothing is sent before the first call.
+    ///
+    /// # Errors
+    /// A PEM file that cannot be read, or a token that cannot be sent.
+    pub fn open(endpoint: &Endpoint) -> Result<Client, Error> {
+        let fail = |detail: String| Error {
+            method: "Connect",
+            address: endpoint.address.clone(),
+            object: String::new(),
+            kind: ErrorKind::Denied,
+            detail,
+        };
+        let channel = open(endpoint).map_err(fail)?;
+        let mut headers = MetadataBuilder::new();
+        if !endpoint.token.is_empty() {
+            let token = STANDARD.encode(&endpoint.token);
+            headers.add_str("authorization", &token).map_err(|_| fail("the token cannot be sent".into()))?;
+        }
+        Ok(Client {
+            grpc: grpcio::Client::new(channel),
+            address: endpoint.address.clone(),
+            headers: headers.build(),
+            connect_timeout: endpoint.connect_timeout,
+        })
+    }
+
+    /// `host:port` of the server.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Introduces us and asks who the server is: proves that it answers and lets us in.
+    ///
+    /// # Errors
+    /// Any failed call.
+    pub fn connect(&self, cancel: &Cancel) -> Result<ServerInfo, Error> {
+        let request = ConnectRequest {
+            client_info: protobuf::MessageField::some(ClientInfo {
+                sdk_type: "milvus-cdc".into(),
+                sdk_version: env!("CARGO_PKG_VERSION").into(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let context = CallContext { timeout: self.connect_timeout, cancel: cancel.clone() };
+        let answer = self.call_when_ready("Connect", &methods::CONNECT, &request, &context)?;
+        Ok(answer.server_info.unwrap_or_default())
+    }
+
+    /// The server's version text, for example `v2.3.5-lite`.
+    ///
+    /// # Errors
+    /// Any failed call.
+    pub fn version(&self, context: &CallContext) -> Result<String, Error> {
+        Ok(self.call("GetVersion", "", &methods::GET_VERSION, &GetVersionRequest::new(), context)?.version)
+    }
+
+    /// Makes one call and checks the status in its answer.
+    pub(super) fn call<Q, A: HasStatus + Unpin>(
+        &self,
+        name: &'static str,
+        object: &str,
+        method: &Method<Q, A>,
+        request: &Q,
+        context: &CallContext,
+    ) -> Result<A, Error> {
+        self.call_with(name, object, method, request, context, false)
+    }
+
+    /// As [`Self::call`], but waits for the connection instead of failing at once while there is none.
+    fn call_when_ready<Q, A: HasStatus + Unpin>(
+        &self,
+        name: &'static str,
+        method: &Method<Q, A>,
+        request: &Q,
+        context: &CallContext,
+    ) -> Result<A, Error> {
+        self.call_with(name, "", method, request, context, true)
+    }
+
+    fn call_with<Q, A: HasStatus + Unpin>(
+        &self,
+        name: &'static str,
+        object: &str,
+        method: &Method<Q, A>,
+        request: &Q,
+        context: &CallContext,
+        wait_for_ready: bool,
+    ) -> Result<A, Error> {
+        let options = CallOption::default()
+            .timeout(context.timeout)
+            .headers(self.headers.clone())
+            .wait_for_ready(wait_for_ready);
+        let outcome = self.grpc.unary_call_async(method, request, options).map(|call| wait(call, &context.cancel));
+        let answer = match outcome {
+            Ok(Some(Ok(answer))) => answer,
+            Ok(None) => return Err(self.error(name, object, ErrorKind::Cancelled, String::new())),
+            Ok(Some(Err(error))) | Err(error) => {
+                let (kind, detail) = classify(error);
+                return Err(self.error(name, object, kind, detail));
+            }
+        };
+        match answer.status() {
+            Some(status) if status.code != 0 || status.error_code != 0 => {
+                let kind = match (status.code, status.error_code) {
+                    // 1400: no privilege for this call. 3: the same before 2.3.
+                    (1400, _) | (0, 3) => ErrorKind::Denied,
+                    (code, legacy) => ErrorKind::Server { code, legacy, retriable: status.retriable },
+                };
+                Err(self.error(name, object, kind, status.reason.clone()))
+            }
+            _ => Ok(answer),
+        }
+    }
+
+    fn error(&self, method: &'static str, object: &str, kind: ErrorKind, detail: String) -> Error {
+        Error { method, address: self.address.clone(), object: object.into(), kind, detail }
+    }
+}
+
+fn classify(error: grpcio::Error) -> (ErrorKind, String) {
+    let grpcio::Error::RpcFailure(status) = error else {
+        return (ErrorKind::Transport, error.to_string());
+    };
+    let kind = match status.code() {
+        // Also the answer of an overloaded server, which a smaller message would not help.
+        RpcStatusCode::RESOURCE_EXHAUSTED if status.message().contains("larger than max") => ErrorKind::TooLarge,
+        RpcStatusCode::UNIMPLEMENTED => ErrorKind::Unimplemented,
+        RpcStatusCode::UNAUTHENTICATED | RpcStatusCode::PERMISSION_DENIED => ErrorKind::Denied,
+        _ => ErrorKind::Transport,
+    };
+    let detail = if status.message().is_empty() { status.code().to_string() } else { status.message().to_owned() };
+    (kind, detail)
+}

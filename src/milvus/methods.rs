@@ -1,0 +1,50 @@
+//! The methods of `MilvusService` in use. Written by hand: grpcio's generator needs a C++ plugin.
+
+use grpcio::{Marshaller, Method, MethodType};
+
+use super::pb::api::*;
+use super::pb::common::Status;
+
+macro_rules! methods {
+    ($($constant:ident = $name:literal: $request:ty => $answer:ty;)*) => {$(
+        pub(super) const $constant: Method<$request, $answer> = Method {
+            ty: MethodType::Unary,
+            name: concat!("/milvus.proto.milvus.MilvusService/", $name),
+            req_mar: Marshaller { ser: grpcio::pb_ser, de: grpcio::pb_de },
+            resp_mar: Marshaller { ser: grpcio::pb_ser, de: grpcio::pb_de },
+        };
+    )*};
+}
+
+methods! {
+    CONNECT = "Connect": ConnectRequest => ConnectResponse;
+    GET_VERSION = "GetVersion": GetVersionRequest => GetVersionResponse;
+    LIST_DATABASES = "ListDatabases": ListDatabasesRequest => ListDatabasesResponse;
+    CREATE_DATABASE = "CreateDatabase": DatabaseRequest => Status;
+    DROP_DATABASE = "DropDatabase": DatabaseRequest => Status;
+    SHOW_COLLECTIONS = "ShowCollections": ShowCollectionsRequest => ShowCollectionsResponse;
+    DESCRIBE_COLLECTION = "DescribeCollection": CollectionRequest => DescribeCollectionResponse;
+    CREATE_COLLECTION = "CreateCollection": CreateCollectionRequest => Status;
+    ALTER_COLLECTION = "AlterCollection": AlterCollectionRequest => Status;
+    RENAME_COLLECTION = "RenameCollection": RenameCollectionRequest => Status;
+    DROP_COLLECTION = "DropCollection": CollectionRequest => Status;
+    SHOW_PARTITIONS = "ShowPartitions": ShowPartitionsRequest => ShowPartitionsResponse;
+    CREATE_PARTITION = "CreatePartition": PartitionRequest => Status;
+    DROP_PARTITION = "DropPartition": PartitionRequest => Status;
+    LOAD_PARTITIONS = "LoadPartitions": PartitionsRequest => Status;
+    RELEASE_PARTITIONS = "ReleasePartitions": PartitionsRequest => Status;
+    CREATE_ALIAS = "CreateAlias": AliasRequest => Status;
+    ALTER_ALIAS = "AlterAlias": AliasRequest => Status;
+    DROP_ALIAS = "DropAlias": DropAliasRequest => Status;
+    DESCRIBE_INDEX = "DescribeIndex": DescribeIndexRequest => DescribeIndexResponse;
+    CREATE_INDEX = "CreateIndex": CreateIndexRequest => Status;
+    DROP_INDEX = "DropIndex": DropIndexRequest => Status;
+    LOAD_COLLECTION = "LoadCollection": LoadCollectionRequest => Status;
+    RELEASE_COLLECTION = "ReleaseCollection": CollectionRequest => Status;
+    GET_LOAD_STATE = "GetLoadState": GetLoadStateRequest => GetLoadStateResponse;
+    GET_REPLICAS = "GetReplicas": GetReplicasRequest => GetReplicasResponse;
+    INSERT = "Insert": RowsRequest => MutationResult;
+    UPSERT = "Upsert": RowsRequest => MutationResult;
+    DELETE = "Delete": DeleteRequest => MutationResult;
+    QUERY = "Query": QueryRequest => QueryResults;
+}

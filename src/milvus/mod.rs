@@ -1,0 +1,26 @@
+/*!
+The gRPC client of Milvus and the protocol's own types. Nothing here knows what replication is.
+
+`grpcio` lives in this folder only.
+*/
+
+mod client;
+mod connect;
+mod error;
+mod methods;
+mod status;
+mod wait;
+
+pub mod catalog;
+pub mod rows;
+
+pub use client::{CallContext, Client};
+pub use connect::{Endpoint, Tls};
+pub use error::{Error, ErrorKind};
+pub use wait::Cancel;
+
+/// Generated from `proto/`.
+#[allow(missing_docs, unreachable_pub, clippy::all)]
+pub mod pb {
+    include!(concat!(env!("OUT_DIR"), "/pb/mod.rs"));
+}

@@ -1,0 +1,65 @@
+//! Waiting for a call in a plain thread, cancellable from another.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+/// Tells calls under way to end. Cloning shares it.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Ends every call that waits with this, and every later one, at once.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether [`Self::cancel`] was called.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Sleeps for `duration`, less when cancelled. True when it was cancelled.
+    pub fn sleep(&self, duration: Duration) -> bool {
+        let end = std::time::Instant::now() + duration;
+        while !self.is_cancelled() {
+            let left = end.saturating_duration_since(std::time::Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            thread::sleep(left.min(CANCEL_LATENCY));
+        }
+        true
+    }
+}
+
+/// How soon a waiting call notices that it was cancelled.
+const CANCEL_LATENCY: Duration = Duration::from_millis(50);
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Blocks until the call is done; `None` when it was cancelled first (dropping the future cancels the call).
+pub(super) fn wait<F: Future>(future: F, cancel: &Cancel) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return Some(output);
+        }
+        if cancel.is_cancelled() {
+            return None;
+        }
+        thread::park_timeout(CANCEL_LATENCY);
+    }
+}
