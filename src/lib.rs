@@ -5,3 +5,5 @@ milvus-cdc keeps a second Milvus in step with the first. ARCHITECTURE.md has the
 
 pub mod domain;
 pub mod milvus;
+pub mod pipeline;
+pub mod source;

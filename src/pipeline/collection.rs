@@ -1,0 +1,36 @@
+//! What the pipeline must know of a collection to apply its rows.
+
+use std::collections::HashMap;
+
+use crate::domain::{Channel, CollectionId, PartitionId, Position};
+
+/// The primary key's field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyField {
+    /// Its name.
+    pub name: String,
+}
+
+/// A collection that is ready on the target. Replaced as a whole whenever the catalog has looked at it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectionInfo {
+    /// Its id at the source.
+    pub id: CollectionId,
+    /// Database on the target.
+    pub db: String,
+    /// Name on the target.
+    pub name: String,
+    /// The primary key.
+    pub key: KeyField,
+    /// Partitions by their id at the source.
+    pub partitions: HashMap<PartitionId, String>,
+    /// Rows find their partition by a key: the target refuses a partition's name.
+    pub partition_key: bool,
+    /// Columns of two messages may be put one behind the other (see [`super::columns`]).
+    pub mergeable: bool,
+    /// Rows up to here may be on the target already (they were there when the collection was adopted, or were copied), so
+    /// inserts go in as upserts.
+    pub upsert_until: HashMap<Channel, Position>,
+    /// Increases with every look of the catalog.
+    pub generation: u64,
+}

@@ -1,0 +1,74 @@
+//! What every kind of log can do.
+
+use crate::domain::{Channel, Position, Timestamp};
+
+/// A failure to read a log. All of them are worth trying again: the files or the broker may come back.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("cannot read the log {place}: {detail}")]
+pub struct LogError {
+    /// The path or address.
+    pub place: String,
+    /// The library's own words.
+    pub detail: String,
+}
+
+/// A place to start reading from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// The first message to read; `None`: the channel's first, whatever it is.
+    pub position: Option<Position>,
+    /// Every message with a timestamp above this lies at or after `position`.
+    pub after: Timestamp,
+}
+
+/// A source's log. Shared by the reader thread and by whoever asks for positions.
+pub trait Log: Send + Sync {
+    /// Looks for new messages. False when there is certainly nothing new since the last call.
+    ///
+    /// # Errors
+    /// The log cannot be reached.
+    fn refresh(&self) -> Result<bool, LogError>;
+
+    /// Passes messages to `visit`, in order, beginning at `from` (inclusive; `None`: the first), until about `max_bytes`
+    /// have been passed or the end is reached.
+    ///
+    /// # Errors
+    /// The log cannot be read. What was visited before stays valid.
+    fn read(
+        &self,
+        channel: &Channel,
+        from: Option<Position>,
+        max_bytes: usize,
+        visit: &mut dyn FnMut(Position, &[u8]),
+    ) -> Result<ReadEnd, LogError>;
+
+    /// Whether the message at `position` is still there.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    fn holds(&self, channel: &Channel, position: Position) -> Result<bool, LogError>;
+
+    /// The last message's position; `None` when the channel has none.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    fn tail(&self, channel: &Channel) -> Result<Option<Position>, LogError>;
+
+    /// A place a few seconds before the end, for a copy that starts now: replayed from there, the log has everything that
+    /// the copy may have missed.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    fn shortly_before_tail(&self, channel: &Channel) -> Result<Start, LogError>;
+}
+
+/// How a [`Log::read`] ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadEnd {
+    /// The byte limit was reached; there may be more.
+    More,
+    /// Every message that the log had at the last refresh has been visited.
+    AtTail,
+    /// The message to start from is gone: retention has removed what was to be read.
+    Gap,
+}

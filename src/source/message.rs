@@ -1,0 +1,262 @@
+/*!
+Decoding log messages of Milvus 2.2 to 2.5 (`milvus.proto.msg`): the serialized protobuf alone, whose first field tells
+the type.
+*/
+
+use protobuf::{CodedInputStream, Message};
+
+use crate::domain::{CollectionId, PartitionId, Position, Timestamp};
+use crate::milvus::pb::common::MsgBase;
+use crate::milvus::pb::{log, schema};
+
+/// One message of a channel.
+#[derive(Debug)]
+pub struct Record {
+    /// Where it stands.
+    pub position: Position,
+    /// The smallest timestamp of its rows; a tick's own.
+    pub begin: Timestamp,
+    /// The largest timestamp of its rows.
+    pub end: Timestamp,
+    /// What it says.
+    pub body: Body,
+}
+
+/// What a message says.
+#[derive(Debug)]
+pub enum Body {
+    /// Every message of this channel with a timestamp up to the record's has been seen.
+    Tick,
+    /// New rows of one partition.
+    Insert(Insert),
+    /// Keys that are gone.
+    Delete(Delete),
+    /// Something about this collection's place in the catalog has changed.
+    CollectionHint(CollectionId),
+    /// Something about the catalog has changed.
+    CatalogHint,
+    /// Of no use here; Milvus's number of the type.
+    Ignored(i32),
+    /// It cannot be read; counted, named, and passed over.
+    Undecodable(DecodeError),
+}
+
+/// Rows to insert.
+#[derive(Debug)]
+pub struct Insert {
+    /// Whose rows.
+    pub collection: CollectionId,
+    /// Where they belong.
+    pub partition: PartitionId,
+    /// How many.
+    pub rows: usize,
+    /// One serialized `FieldData` per column.
+    pub columns: Vec<Vec<u8>>,
+}
+
+/// Rows to delete: those with these keys and a timestamp before the record's.
+#[derive(Debug)]
+pub struct Delete {
+    /// Whose rows.
+    pub collection: CollectionId,
+    /// Where to delete; [`PartitionId::ALL`] for everywhere.
+    pub partition: PartitionId,
+    /// Which.
+    pub keys: Keys,
+}
+
+/// Primary keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keys {
+    /// Of an Int64 field.
+    Int(Vec<i64>),
+    /// Of a VarChar field.
+    Str(Vec<String>),
+}
+
+impl Keys {
+    /// How many.
+    pub fn len(&self) -> usize {
+        match self {
+            Keys::Int(keys) => keys.len(),
+            Keys::Str(keys) => keys.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A message that does not read as what it says it is.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DecodeError {
+    /// Not protobuf, or cut short.
+    #[error("the message is damaged: {0}")]
+    Damaged(String),
+    /// Rows in a form that no Milvus since 2.0 writes.
+    #[error("an insert in the row-based form, which is not supported")]
+    RowBased,
+}
+
+impl From<protobuf::Error> for DecodeError {
+    fn from(error: protobuf::Error) -> Self {
+        DecodeError::Damaged(error.to_string())
+    }
+}
+
+/// `common.MsgType`: the numbers of the types that matter here.
+mod kind {
+    pub(super) const CREATE_COLLECTION: i32 = 100;
+    pub(super) const DROP_COLLECTION: i32 = 101;
+    pub(super) const CREATE_PARTITION: i32 = 200;
+    pub(super) const DROP_PARTITION: i32 = 201;
+    pub(super) const INSERT: i32 = 400;
+    pub(super) const DELETE: i32 = 401;
+    pub(super) const TIME_TICK: i32 = 1200;
+    /// Requests about the catalog as users sent them, on the replicate channel: collections and aliases, partitions,
+    /// indexes, databases.
+    pub(super) const CATALOG: [std::ops::RangeInclusive<i32>; 4] = [100..=119, 200..=209, 300..=309, 1801..=1809];
+}
+
+/// Decodes one message.
+///
+/// # Errors
+/// The bytes are damaged or of a form that cannot be carried over.
+pub fn decode(position: Position, bytes: &[u8]) -> Result<Record, DecodeError> {
+    let base = read_base(bytes)?;
+    let at = Timestamp(base.timestamp);
+    let (begin, end, body) = match base.msg_type {
+        kind::TIME_TICK => (at, at, Body::Tick),
+        kind::INSERT => decode_insert(at, bytes)?,
+        kind::DELETE => decode_delete(at, bytes)?,
+        kind::CREATE_COLLECTION => {
+            let id = log::CreateCollectionRequest::parse_from_bytes(bytes)?.collectionID;
+            (at, at, collection_hint(id))
+        }
+        kind::DROP_COLLECTION => {
+            let id = log::DropCollectionRequest::parse_from_bytes(bytes)?.collectionID;
+            (at, at, collection_hint(id))
+        }
+        kind::CREATE_PARTITION | kind::DROP_PARTITION => {
+            let id = log::PartitionRequest::parse_from_bytes(bytes)?.collectionID;
+            (at, at, collection_hint(id))
+        }
+        other if kind::CATALOG.iter().any(|range| range.contains(&other)) => (at, at, Body::CatalogHint),
+        other => (at, at, Body::Ignored(other)),
+    };
+    Ok(Record { position, begin, end, body })
+}
+
+/// Reads the first field alone: decoding a large insert only for its type would cost as much as the insert itself.
+fn read_base(bytes: &[u8]) -> Result<MsgBase, DecodeError> {
+    const BASE_TAG: u32 = (1 << 3) | 2;
+    let mut input = CodedInputStream::from_bytes(bytes);
+    match input.read_raw_tag_or_eof()? {
+        Some(BASE_TAG) => Ok(input.read_message::<MsgBase>()?),
+        _ => Err(DecodeError::Damaged("it does not start with a base".into())),
+    }
+}
+
+fn collection_hint(id: i64) -> Body {
+    if id == 0 { Body::CatalogHint } else { Body::CollectionHint(CollectionId(id)) }
+}
+
+fn decode_insert(at: Timestamp, bytes: &[u8]) -> Result<(Timestamp, Timestamp, Body), DecodeError> {
+    let message = log::InsertRequest::parse_from_bytes(bytes)?;
+    if message.version == 0 && message.fields_data.is_empty() {
+        return Err(DecodeError::RowBased);
+    }
+    let (begin, end) = span(&message.timestamps, at);
+    let insert = Insert {
+        collection: CollectionId(message.collectionID),
+        partition: PartitionId(message.partitionID),
+        rows: message.num_rows as usize,
+        columns: message.fields_data,
+    };
+    Ok((begin, end, Body::Insert(insert)))
+}
+
+fn decode_delete(at: Timestamp, bytes: &[u8]) -> Result<(Timestamp, Timestamp, Body), DecodeError> {
+    let message = log::DeleteRequest::parse_from_bytes(bytes)?;
+    let (begin, end) = span(&message.timestamps, at);
+    let keys = match message.primary_keys.into_option().and_then(|ids| ids.id_field) {
+        Some(schema::ids::Id_field::IntId(keys)) => Keys::Int(keys.data),
+        Some(schema::ids::Id_field::StrId(keys)) => Keys::Str(keys.data),
+        None => Keys::Int(message.int64_primary_keys),
+    };
+    let partition = if message.partitionID > 0 { PartitionId(message.partitionID) } else { PartitionId::ALL };
+    Ok((begin, end, Body::Delete(Delete { collection: CollectionId(message.collectionID), partition, keys })))
+}
+
+/// The base of an upsert's insert carries no timestamp: the rows' own count.
+fn span(rows: &[u64], base: Timestamp) -> (Timestamp, Timestamp) {
+    let begin = rows.iter().min().map_or(base, |&ts| Timestamp(ts));
+    let end = rows.iter().max().map_or(base, |&ts| Timestamp(ts));
+    (begin, end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn base(kind: i32, timestamp: u64) -> protobuf::MessageField<MsgBase> {
+        protobuf::MessageField::some(MsgBase { msg_type: kind, timestamp, ..Default::default() })
+    }
+
+    #[test]
+    fn a_real_time_tick() {
+        let bytes = [
+            0x0a, 0x0f, 0x08, 0xb0, 0x09, 0x18, 0x87, 0x80, 0x90, 0xd6, 0x9f, 0xfc, 0x81, 0xc4, 0x06, 0x20, 0x01,
+        ];
+        let record = decode(Position(7), &bytes).unwrap();
+        assert!(matches!(record.body, Body::Tick));
+        assert_eq!(record.position, Position(7));
+        assert!(record.begin.physical_ms() > 1_600_000_000_000, "{}", record.begin.physical_ms());
+    }
+
+    #[test]
+    fn an_upserts_insert_takes_the_rows_time() {
+        let message = log::InsertRequest {
+            base: base(400, 0),
+            collectionID: 5,
+            partitionID: 6,
+            timestamps: vec![30, 10, 20],
+            fields_data: vec![vec![1, 2]],
+            num_rows: 3,
+            version: 1,
+            ..Default::default()
+        };
+        let record = decode(Position(1), &message.write_to_bytes().unwrap()).unwrap();
+        assert_eq!((record.begin, record.end), (Timestamp(10), Timestamp(30)));
+        let Body::Insert(insert) = record.body else { panic!("not an insert") };
+        assert_eq!((insert.collection, insert.partition, insert.rows), (CollectionId(5), PartitionId(6), 3));
+        assert_eq!(insert.columns, vec![vec![1, 2]]);
+    }
+
+    #[test]
+    fn a_delete_without_partition_is_for_all() {
+        let mut ids = schema::IDs::new();
+        ids.set_str_id(schema::StringArray { data: vec!["a\"b".into()], ..Default::default() });
+        let message = log::DeleteRequest {
+            base: base(401, 9),
+            collectionID: 5,
+            partitionID: -1,
+            timestamps: vec![9],
+            primary_keys: protobuf::MessageField::some(ids),
+            ..Default::default()
+        };
+        let record = decode(Position(1), &message.write_to_bytes().unwrap()).unwrap();
+        let Body::Delete(delete) = record.body else { panic!("not a delete") };
+        assert_eq!(delete.partition, PartitionId::ALL);
+        assert_eq!(delete.keys, Keys::Str(vec!["a\"b".into()]));
+    }
+
+    #[test]
+    fn damaged_bytes_are_an_error() {
+        for bytes in [&b""[..], b"\x00", b"\x0a\xff", b"hello"] {
+            assert!(decode(Position(1), bytes).is_err(), "{bytes:?}");
+        }
+    }
+}

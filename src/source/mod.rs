@@ -1,0 +1,13 @@
+/*!
+Reading a source's log. One folder per kind of log; what comes out is the same for all: [`Record`]s of one physical
+channel, each with a position and a timestamp, and time ticks between them.
+*/
+
+mod log;
+mod message;
+mod reader;
+pub mod rocksmq;
+
+pub use log::{Log, LogError, ReadEnd, Start};
+pub use message::{Body, DecodeError, Delete, Insert, Keys, Record, decode};
+pub use reader::{Reader, ReaderCommand, ReaderEvent, Seek, spawn as spawn_reader};

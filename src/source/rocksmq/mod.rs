@@ -1,0 +1,148 @@
+/*!
+The log of a standalone Milvus with its built-in queue: a RocksDB in the server's data folder, opened beside the running
+server as a *secondary instance*. Keys are `<topic>/<message id>` with the id in decimal; values are the messages.
+
+The secondary never writes to the source's files. Its own (an info log) are kept in our data folder.
+*/
+
+mod directory;
+mod keys;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rocksdb::{DB, DBRawIterator, Options, ReadOptions};
+
+use self::directory::Fingerprint;
+use super::log::{Log, LogError, ReadEnd, Start};
+use super::message::{Body, decode};
+use crate::domain::{Channel, Position, Timestamp};
+
+/// A RocksMQ log opened for reading.
+pub struct RocksMq {
+    db: DB,
+    path: PathBuf,
+    /// [`Fingerprint`] of the folder at the last catch-up.
+    seen: AtomicU64,
+}
+
+/// How far back from the end a copy's replay starts. A tick names a moment up to 0.3 s past; a busy server a little more.
+const COPY_MARGIN: Duration = Duration::from_secs(5);
+
+impl RocksMq {
+    /// Opens the log at `path`; `own` is a folder of ours for the secondary's files.
+    ///
+    /// # Errors
+    /// There is no RocksDB, or it may not be read.
+    pub fn open(path: &Path, own: &Path) -> Result<RocksMq, LogError> {
+        let fail = |detail: String| LogError { place: path.display().to_string(), detail };
+        if !path.join("CURRENT").exists() {
+            return Err(fail("there is no RocksDB in this folder (it is `rocksmq.path` of milvus.yaml)".into()));
+        }
+        std::fs::create_dir_all(own).map_err(|error| fail(format!("{}: {error}", own.display())))?;
+        let mut options = Options::default();
+        // A secondary must keep every file open: the primary may delete one at any time.
+        options.set_max_open_files(-1);
+        options.set_keep_log_file_num(1);
+        options.set_max_log_file_size(1 << 20);
+        let families = DB::list_cf(&options, path).map_err(|error| fail(error.to_string()))?;
+        let db = DB::open_cf_as_secondary(&options, path, own, families).map_err(|error| fail(error.to_string()))?;
+        Ok(RocksMq { db, path: path.to_owned(), seen: AtomicU64::new(0) })
+    }
+
+    fn error(&self, error: impl std::fmt::Display) -> LogError {
+        LogError { place: self.path.display().to_string(), detail: error.to_string() }
+    }
+
+    fn iterator(&self) -> DBRawIterator<'_> {
+        let mut options = ReadOptions::default();
+        // Milvus sets a prefix extractor; positions are found by the whole key.
+        options.set_total_order_seek(true);
+        // Messages are read once: keeping their blocks would only cost memory.
+        options.fill_cache(false);
+        self.db.raw_iterator_opt(options)
+    }
+
+    fn to_tail<'a>(&'a self, channel: &Channel) -> DBRawIterator<'a> {
+        let mut iterator = self.iterator();
+        iterator.seek_for_prev(keys::after_last(channel));
+        iterator
+    }
+}
+
+impl Log for RocksMq {
+    fn refresh(&self) -> Result<bool, LogError> {
+        let now = Fingerprint::of(&self.path).map_err(|error| self.error(error))?.0;
+        if self.seen.load(Ordering::Relaxed) == now {
+            return Ok(false);
+        }
+        self.db.try_catch_up_with_primary().map_err(|error| self.error(error))?;
+        self.seen.store(now, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    fn read(
+        &self,
+        channel: &Channel,
+        from: Option<Position>,
+        max_bytes: usize,
+        visit: &mut dyn FnMut(Position, &[u8]),
+    ) -> Result<ReadEnd, LogError> {
+        let mut iterator = self.iterator();
+        match from {
+            Some(position) => iterator.seek(keys::of(channel, position)),
+            None => iterator.seek(keys::before_first(channel)),
+        }
+        let mut passed = 0;
+        let mut first = true;
+        while let Some((key, value)) = iterator.item() {
+            let Some(position) = keys::position(channel, key) else { break };
+            if std::mem::take(&mut first) && from.is_some_and(|from| from != position) {
+                return Ok(ReadEnd::Gap);
+            }
+            visit(position, value);
+            passed += value.len();
+            if passed >= max_bytes {
+                return Ok(ReadEnd::More);
+            }
+            iterator.next();
+        }
+        iterator.status().map_err(|error| self.error(error))?;
+        Ok(if first && from.is_some() { ReadEnd::Gap } else { ReadEnd::AtTail })
+    }
+
+    fn holds(&self, channel: &Channel, position: Position) -> Result<bool, LogError> {
+        let mut iterator = self.iterator();
+        iterator.seek(keys::of(channel, position));
+        iterator.status().map_err(|error| self.error(error))?;
+        Ok(iterator.key().and_then(|key| keys::position(channel, key)) == Some(position))
+    }
+
+    fn tail(&self, channel: &Channel) -> Result<Option<Position>, LogError> {
+        let iterator = self.to_tail(channel);
+        iterator.status().map_err(|error| self.error(error))?;
+        Ok(iterator.key().and_then(|key| keys::position(channel, key)))
+    }
+
+    fn shortly_before_tail(&self, channel: &Channel) -> Result<Start, LogError> {
+        let mut iterator = self.to_tail(channel);
+        // The newest tick, then back twice the margin: what lies between is later than the margin's time.
+        let mut newest: Option<Timestamp> = None;
+        while let Some((key, value)) = iterator.item() {
+            let Some(position) = keys::position(channel, key) else { break };
+            if let Ok(record) = decode(position, value)
+                && matches!(record.body, Body::Tick)
+            {
+                let newest = *newest.get_or_insert(record.begin);
+                let after = newest.minus(COPY_MARGIN);
+                if record.begin <= after.minus(COPY_MARGIN) {
+                    return Ok(Start { position: Some(position), after });
+                }
+            }
+            iterator.prev();
+        }
+        iterator.status().map_err(|error| self.error(error))?;
+        Ok(Start { position: None, after: Timestamp::ZERO })
+    }
+}
