@@ -7,3 +7,4 @@ pub mod domain;
 pub mod milvus;
 pub mod pipeline;
 pub mod source;
+pub mod target;

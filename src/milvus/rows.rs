@@ -34,6 +34,40 @@ pub enum Write {
     Upsert,
 }
 
+/// Rows on their way to one place, ready to be sent, also more than once.
+#[derive(Debug, Clone)]
+pub struct Rows(RowsRequest);
+
+impl Rows {
+    /// `count` rows for `place`; every column is one serialized `FieldData`.
+    pub fn new(place: &Place, columns: Vec<Vec<u8>>, count: usize) -> Rows {
+        Rows(RowsRequest {
+            db_name: place.db.clone(),
+            collection_name: place.collection.clone(),
+            partition_name: place.partition.clone(),
+            fields_data: columns,
+            num_rows: count as u32,
+            ..Default::default()
+        })
+    }
+
+    /// How many rows.
+    pub fn count(&self) -> usize {
+        self.0.num_rows as usize
+    }
+
+    /// The columns.
+    pub fn columns(&self) -> &[Vec<u8>] {
+        &self.0.fields_data
+    }
+
+    /// Other rows for the same place.
+    pub fn with(&self, columns: Vec<Vec<u8>>, count: usize) -> Rows {
+        let place = (self.0.db_name.clone(), self.0.collection_name.clone(), self.0.partition_name.clone());
+        Rows::new(&Place { db: place.0, collection: place.1, partition: place.2 }, columns, count)
+    }
+}
+
 /// What one `Query` asks for.
 #[derive(Debug, Clone)]
 pub struct Query<'a> {
@@ -48,28 +82,14 @@ pub struct Query<'a> {
 /// One blocking call each, failing as [`Error`] describes.
 #[allow(clippy::missing_errors_doc)]
 impl Client {
-    /// Writes rows. Every column in `columns` is one serialized `FieldData`.
-    pub fn write_rows(
-        &self,
-        place: &Place,
-        write: Write,
-        columns: Vec<Vec<u8>>,
-        rows: usize,
-        context: &CallContext,
-    ) -> Result<(), Error> {
-        let request = RowsRequest {
-            db_name: place.db.clone(),
-            collection_name: place.collection.clone(),
-            partition_name: place.partition.clone(),
-            fields_data: columns,
-            num_rows: rows as u32,
-            ..Default::default()
-        };
+    /// Writes rows.
+    pub fn write_rows(&self, write: Write, rows: &Rows, context: &CallContext) -> Result<(), Error> {
         let (name, method) = match write {
             Write::Insert => ("Insert", &methods::INSERT),
             Write::Upsert => ("Upsert", &methods::UPSERT),
         };
-        self.call(name, &place.object(), method, &request, context).map(drop)
+        let object = format!("{}.{}", rows.0.db_name, rows.0.collection_name);
+        self.call(name, &object, method, &rows.0, context).map(drop)
     }
 
     /// Deletes the rows that match `expression`.

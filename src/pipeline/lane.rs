@@ -12,7 +12,7 @@ use super::keyset::KeySet;
 use super::order::{Op, OpBody};
 use super::progress::BatchSeq;
 use crate::domain::{Channel, CollectionId, PartitionId, Timestamp};
-use crate::milvus::rows::{Place, Write};
+use crate::milvus::rows::{Place, Rows, Write};
 use crate::source::Keys;
 
 /// Names a call from its start to its acknowledgement.
@@ -39,10 +39,8 @@ pub enum Work {
     Write {
         /// As new rows or in place of old ones.
         write: Write,
-        /// How many.
-        rows: usize,
-        /// One serialized `FieldData` each.
-        columns: Vec<Vec<u8>>,
+        /// Which.
+        rows: Rows,
     },
     /// Keys to delete.
     Delete(Keys),
@@ -124,7 +122,7 @@ impl Lane {
         }
         let place = Place { db: info.db.clone(), collection: info.name.clone(), partition };
         let started = match write {
-            Some(write) => self.start_write(info, rules, id, write),
+            Some(write) => self.start_write(info, rules, id, (write, &place)),
             None => Ok(self.start_delete(info, id)),
         };
         match started {
@@ -216,7 +214,7 @@ impl Lane {
         info: &CollectionInfo,
         rules: &impl Rules,
         id: CallId,
-        write: Write,
+        (write, place): (Write, &Place),
     ) -> Result<Work, ColumnError> {
         let count = self.mergeable_writes(info, rules, write)?;
         let mut merged = Merged::default();
@@ -240,7 +238,7 @@ impl Lane {
             rows = keep.len();
         }
         self.under_way.push(merged.under_way(id));
-        Ok(Work::Write { write, rows, columns })
+        Ok(Work::Write { write, rows: Rows::new(place, columns, rows) })
     }
 
     /// How many operations from the head on go into one call.

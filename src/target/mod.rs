@@ -1,0 +1,14 @@
+/*!
+Writing to the target with ordinary calls (`api`): any Milvus can be one, and it stays readable and writable.
+*/
+
+mod backoff;
+pub mod expression;
+mod pool;
+mod verdict;
+mod writer;
+
+pub use backoff::Backoff;
+pub use pool::{Outcome, Pool, PoolEvent, WORKERS};
+pub use verdict::{Verdict, verdict};
+pub use writer::{WriteError, Writer};

@@ -1,0 +1,167 @@
+/*!
+The threads that make the calls: a few per task, each with one call at a time. A call is tried until it succeeds, is
+cancelled, or turns out to be hopeless.
+*/
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::backoff::Backoff;
+use super::verdict::{Verdict, verdict};
+use super::writer::{WriteError, Writer};
+use crate::domain::CollectionId;
+use crate::milvus::rows::Write;
+use crate::milvus::{CallContext, Cancel, Client};
+use crate::pipeline::{Call, CallId, Work};
+
+/// How a call ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The target has acknowledged it.
+    Done,
+    /// It was cancelled: it may have been carried out, or not.
+    Cancelled,
+    /// It cannot be carried out: why.
+    Hopeless(String),
+}
+
+/// What the pool reports.
+#[derive(Debug)]
+pub enum PoolEvent {
+    /// A call has ended.
+    Ended {
+        /// Whose rows.
+        collection: CollectionId,
+        /// Which call.
+        call: CallId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// A call failed and is tried again.
+    Retrying(String),
+}
+
+/// The threads.
+pub struct Pool {
+    calls: Sender<Call>,
+    events: Receiver<PoolEvent>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Calls under way at once. Four keep a Milvus busy (measured: more do not write faster on it).
+pub const WORKERS: usize = 4;
+/// One call's limit: an overloaded server needs seconds for 6 MB, never minutes.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long errors that nobody knows are tried again.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Pool {
+    /// Starts the threads of one task.
+    ///
+    /// # Errors
+    /// The system gives no more threads.
+    pub fn start(task: &str, client: &Arc<Client>, cancel: &Cancel) -> std::io::Result<Pool> {
+        let (calls, queue) = bounded::<Call>(WORKERS);
+        let (reports, events) = bounded(WORKERS * 4);
+        let mut threads = Vec::new();
+        for index in 0..WORKERS {
+            let worker = Worker {
+                client: Arc::clone(client),
+                context: CallContext { timeout: CALL_TIMEOUT, cancel: cancel.clone() },
+                reports: reports.clone(),
+            };
+            let queue = queue.clone();
+            let name = format!("apply-{task}-{index}");
+            threads.push(std::thread::Builder::new().name(name).spawn(move || worker.run(&queue))?);
+        }
+        Ok(Pool { calls, events, threads })
+    }
+
+    /// Hands over a call. Never blocks as long as no more than [`WORKERS`] are under way.
+    pub fn send(&self, call: Call) {
+        if self.calls.send(call).is_err() {
+            log::error!("the threads that write to the target have ended");
+        }
+    }
+
+    /// Where reports arrive.
+    pub fn events(&self) -> &Receiver<PoolEvent> {
+        &self.events
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.calls = bounded(0).0;
+        self.events = bounded(0).1;
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                log::error!("a thread that writes to the target panicked");
+            }
+        }
+    }
+}
+
+struct Worker {
+    client: Arc<Client>,
+    context: CallContext,
+    reports: Sender<PoolEvent>,
+}
+
+impl Worker {
+    fn run(&self, queue: &Receiver<Call>) {
+        for call in queue {
+            let (collection, id) = (call.collection.id, call.id);
+            let outcome = self.carry_out(call);
+            if self.reports.send(PoolEvent::Ended { collection, call: id, outcome }).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&self, mut call: Call) -> Outcome {
+        let mut backoff = Backoff::default();
+        let mut first_failure: Option<Instant> = None;
+        loop {
+            let error = match self.attempt(&call) {
+                Ok(()) => return Outcome::Done,
+                Err(error) => error,
+            };
+            if self.context.cancel.is_cancelled() {
+                return Outcome::Cancelled;
+            }
+            let since = *first_failure.get_or_insert_with(Instant::now);
+            let hopeless = match &error {
+                WriteError::Columns { .. } => true,
+                WriteError::Call(error) => match verdict(error) {
+                    Verdict::Retry => false,
+                    Verdict::RetryForAWhile => since.elapsed() > PATIENCE,
+                    Verdict::Stop => true,
+                },
+            };
+            if hopeless {
+                return Outcome::Hopeless(error.to_string());
+            }
+            // Whatever the error, a part of the rows may be there now: from here on they take their own places.
+            if let Work::Write { write, .. } = &mut call.work {
+                *write = Write::Upsert;
+            }
+            if self.reports.send(PoolEvent::Retrying(error.to_string())).is_err()
+                || self.context.cancel.sleep(backoff.wait())
+            {
+                return Outcome::Cancelled;
+            }
+        }
+    }
+
+    fn attempt(&self, call: &Call) -> Result<(), WriteError> {
+        let writer = Writer { client: &self.client, context: &self.context };
+        match &call.work {
+            Work::Write { write, rows } => writer.write(*write, rows),
+            Work::Delete(keys) => writer.delete(&call.place, &call.collection.key.name, keys),
+        }
+    }
+}
