@@ -1,1 +1,8 @@
-/*! x */
+/*!
+milvus-cdc keeps one or more Milvus in step with another: the library behind the binary of the same name.
+*/
+
+pub mod config;
+pub mod journal;
+pub mod observe;
+pub mod task;

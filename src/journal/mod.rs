@@ -1,0 +1,5 @@
+/*!
+What must outlive the process, in files.
+*/
+
+pub mod atomic;
