@@ -23,7 +23,10 @@ impl Runner {
     }
 
     fn refusal(&self) -> EngineError {
-        EngineError::Connect(format!("following {} is not built in", self.config.source.endpoint.address))
+        EngineError::Connect(format!(
+            "following {} is not built in",
+            self.config.source.endpoint.address
+        ))
     }
 }
 
