@@ -108,7 +108,12 @@ pub trait Engine: Send + Sync {
     ///
     /// # Errors
     /// [`EngineError::State`] when the task's state files cannot be read.
-    fn start(&self, id: &TaskId, spec: &TaskSpec, events: Sender<TaskEvent>) -> Result<Box<dyn TaskHandle>, EngineError>;
+    fn start(
+        &self,
+        id: &TaskId,
+        spec: &TaskSpec,
+        events: Sender<TaskEvent>,
+    ) -> Result<Box<dyn TaskHandle>, EngineError>;
 
     /// Removes what the engine keeps in files about a task that was deleted. Not running any more when this is called.
     ///

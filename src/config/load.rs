@@ -1,0 +1,310 @@
+/*!
+Reads and checks the configuration file.
+*/
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use log::LevelFilter;
+
+use super::error::nearest;
+use super::raw::{Leaf, RawConfig, RawDial, RawMilvus, RawSource};
+use super::{
+    Config, ConfigError, DialFiles, Endpoint, LogKind, ParsedUri, Secret, SourceConfig, Tls,
+    bearer_text,
+};
+use crate::observe::logging;
+
+/// Takes the place of `sourceConfig.milvus.token`, in whichever way the file gives it.
+pub const SOURCE_TOKEN_VARIABLE: &str = "MILVUS_CDC_SOURCE_TOKEN";
+
+const DEFAULT_ADDRESS: &str = "127.0.0.1:8444";
+const DEFAULT_DATA_DIR: &str = "./milvus-cdc-data";
+const DEFAULT_MAX_TASKS: usize = 100;
+const DEFAULT_MAX_NAME_LENGTH: usize = 256;
+const DEFAULT_SOURCE_URI: &str = "http://127.0.0.1:19530";
+const DEFAULT_CHANNEL_PREFIX: &str = "by-dev";
+const DEFAULT_REPLICATE_CHANNEL: &str = "by-dev-replicate-msg";
+
+/// Bounds of the numbers that may be configured.
+const MAX_TASKS: usize = 10_000;
+const MAX_NAME_LENGTH: usize = 65_535;
+const MAX_CONNECT_TIMEOUT_S: usize = 3_600;
+
+impl Config {
+    /// Reads the file, or takes the defaults without one, and fills in what the environment says.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: one line with the file, the line, the key and what is allowed.
+    pub fn load(
+        path: Option<&Path>,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let (path, text) = match path {
+            None => (Path::new("defaults"), String::new()),
+            Some(path) => (path, read_text(path)?),
+        };
+        let env_token = environment(SOURCE_TOKEN_VARIABLE).filter(|token| !token.is_empty());
+        Reader { path, env_token }.config(parse(path, &text)?)
+    }
+}
+
+fn parse(path: &Path, text: &str) -> Result<RawConfig, ConfigError> {
+    // A file with nothing but comments is a YAML null.
+    let raw: Result<Option<RawConfig>, _> = serde_saphyr::from_str(text);
+    raw.map(Option::unwrap_or_default)
+        .map_err(|error| ConfigError::from_yaml(path, text, &error))
+}
+
+fn read_text(path: &Path) -> Result<String, ConfigError> {
+    fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Turns texts into values, with the file's name at hand for the messages.
+struct Reader<'a> {
+    path: &'a Path,
+    env_token: Option<String>,
+}
+
+impl Reader<'_> {
+    fn config(&self, raw: RawConfig) -> Result<Config, ConfigError> {
+        Ok(Config {
+            address: self.listen_address(&raw.address)?,
+            data_dir: PathBuf::from(self.text("dataDir", &raw.data_dir, DEFAULT_DATA_DIR)?),
+            max_task_num: self.number(
+                "maxTaskNum",
+                &raw.max_task_num,
+                DEFAULT_MAX_TASKS,
+                MAX_TASKS,
+            )?,
+            max_name_length: self.number(
+                "maxNameLength",
+                &raw.max_name_length,
+                DEFAULT_MAX_NAME_LENGTH,
+                MAX_NAME_LENGTH,
+            )?,
+            log_level: self.log_level(&raw.log_level)?,
+            source: self.source(raw.source_config.unwrap_or_default())?,
+        })
+    }
+
+    fn source(&self, raw: RawSource) -> Result<SourceConfig, ConfigError> {
+        let rocksmq = raw.rocksmq.unwrap_or_default();
+        let rocksmq_path = match &rocksmq.path {
+            None => None,
+            given => Some(PathBuf::from(self.text(
+                "sourceConfig.rocksmq.path",
+                given,
+                "",
+            )?)),
+        };
+        Ok(SourceConfig {
+            endpoint: self.endpoint(&raw.milvus.unwrap_or_default())?,
+            log: self.log_kind(&raw.log)?,
+            rocksmq_path,
+            channel_prefix: self.text(
+                "sourceConfig.channelPrefix",
+                &raw.channel_prefix,
+                DEFAULT_CHANNEL_PREFIX,
+            )?,
+            replicate_channel: self.text(
+                "sourceConfig.replicateChan",
+                &raw.replicate_chan,
+                DEFAULT_REPLICATE_CHANNEL,
+            )?,
+        })
+    }
+
+    fn endpoint(&self, raw: &RawMilvus) -> Result<Endpoint, ConfigError> {
+        const KEY: &str = "sourceConfig.milvus.uri";
+        let uri = self.text(KEY, &raw.uri, DEFAULT_SOURCE_URI)?;
+        let uri = ParsedUri::parse(&uri).map_err(|error| {
+            self.wrong(
+                KEY,
+                &raw.uri,
+                format!("{error}; an address looks like http://host:19530 or https://host"),
+            )
+        })?;
+        let dial = raw.dial_config.as_ref();
+        let tls = Tls::from_files(&dial.map(dial_files).unwrap_or_default(), uri.https).map_err(
+            |error| {
+                let given = dial.and_then(|dial| {
+                    [
+                        &dial.ca_pem_path,
+                        &dial.client_pem_path,
+                        &dial.client_key_path,
+                    ]
+                    .into_iter()
+                    .find(|leaf| leaf.is_some())
+                });
+                self.wrong(
+                    "sourceConfig.milvus.dialConfig",
+                    given.unwrap_or(&None),
+                    error.to_string(),
+                )
+            },
+        )?;
+        let timeout_s = self.number(
+            "sourceConfig.milvus.connectTimeout",
+            &raw.connect_timeout,
+            5,
+            MAX_CONNECT_TIMEOUT_S,
+        )?;
+        let connect_timeout = Duration::from_secs(timeout_s as u64);
+        Ok(Endpoint {
+            address: uri.address,
+            tls,
+            token: self.token(raw)?,
+            connect_timeout,
+        })
+    }
+
+    /// The environment, then a file, then the token in the config itself, then username and password.
+    fn token(&self, raw: &RawMilvus) -> Result<Secret, ConfigError> {
+        if let Some(token) = &self.env_token {
+            return Ok(Secret::new(token.clone()));
+        }
+        let token = self.secret("tokenFile", &raw.token_file, &raw.token)?;
+        let username = plain(&raw.username);
+        let password = self.secret("passwordFile", &raw.password_file, &raw.password)?;
+        if token.is_empty() && username.is_empty() != password.is_empty() {
+            let (key, leaf) = if username.is_empty() {
+                ("password", &raw.password)
+            } else {
+                ("username", &raw.username)
+            };
+            let key = format!("sourceConfig.milvus.{key}");
+            return Err(self.wrong(
+                &key,
+                leaf,
+                "username and password go together, one of them is missing".to_owned(),
+            ));
+        }
+        Ok(bearer_text(&token, &username, &password))
+    }
+
+    fn secret(&self, file_key: &str, file: &Leaf, inline: &Leaf) -> Result<String, ConfigError> {
+        if file.is_none() {
+            return Ok(plain(inline));
+        }
+        let key = format!("sourceConfig.milvus.{file_key}");
+        let path = PathBuf::from(self.text(&key, file, "")?);
+        let secret = read_text(&path)?.trim().to_owned();
+        if secret.is_empty() {
+            return Err(self.wrong(&key, file, format!("the file {} is empty", path.display())));
+        }
+        Ok(secret)
+    }
+
+    fn listen_address(&self, leaf: &Leaf) -> Result<String, ConfigError> {
+        let address = self.text("address", leaf, DEFAULT_ADDRESS)?;
+        let port = address
+            .rsplit_once(':')
+            .filter(|(host, _)| !host.is_empty())
+            .map(|(_, port)| port.parse::<u16>());
+        match port {
+            Some(Ok(_)) => Ok(address),
+            _ => Err(self.wrong(
+                "address",
+                leaf,
+                format!("`{address}` is no `host:port`, such as {DEFAULT_ADDRESS}"),
+            )),
+        }
+    }
+
+    fn log_level(&self, leaf: &Leaf) -> Result<LevelFilter, ConfigError> {
+        let text = self.text("logLevel", leaf, "info")?;
+        logging::parse_level(&text)
+            .ok_or_else(|| self.not_one_of("logLevel", leaf, &text, &logging::LEVELS))
+    }
+
+    fn log_kind(&self, leaf: &Leaf) -> Result<LogKind, ConfigError> {
+        const KEY: &str = "sourceConfig.log";
+        match self.text(KEY, leaf, "auto")?.as_str() {
+            "auto" => Ok(LogKind::Auto),
+            "rocksmq" => Ok(LogKind::RocksMq),
+            other => Err(self.not_one_of(KEY, leaf, other, &["auto", "rocksmq"])),
+        }
+    }
+
+    fn text(&self, key: &str, leaf: &Leaf, default: &str) -> Result<String, ConfigError> {
+        match leaf {
+            None => Ok(default.to_owned()),
+            Some(value) if value.value.trim().is_empty() => Err(self.wrong(
+                key,
+                leaf,
+                "the value is empty; leave the key out for the default".to_owned(),
+            )),
+            Some(value) => Ok(value.value.clone()),
+        }
+    }
+
+    fn number(
+        &self,
+        key: &str,
+        leaf: &Leaf,
+        default: usize,
+        max: usize,
+    ) -> Result<usize, ConfigError> {
+        let Some(value) = leaf else {
+            return Ok(default);
+        };
+        value
+            .value
+            .parse()
+            .ok()
+            .filter(|number| (1..=max).contains(number))
+            .ok_or_else(|| {
+                self.wrong(
+                    key,
+                    leaf,
+                    format!(
+                        "`{}` is not allowed, only a whole number from 1 to {max}",
+                        value.value
+                    ),
+                )
+            })
+    }
+
+    fn not_one_of(&self, key: &str, leaf: &Leaf, text: &str, allowed: &[&str]) -> ConfigError {
+        let hint = nearest(text, allowed)
+            .map(|near| format!(", did you mean `{near}`?"))
+            .unwrap_or_default();
+        self.wrong(
+            key,
+            leaf,
+            format!(
+                "`{text}` is not allowed{hint} (allowed: {})",
+                allowed.join(", ")
+            ),
+        )
+    }
+
+    fn wrong(&self, key: &str, leaf: &Leaf, message: String) -> ConfigError {
+        let line = leaf.as_ref().map_or(0, |value| value.referenced.line());
+        ConfigError::at(self.path, line, format!("`{key}`: {message}"))
+    }
+}
+
+fn plain(leaf: &Leaf) -> String {
+    leaf.as_ref()
+        .map(|value| value.value.clone())
+        .unwrap_or_default()
+}
+
+fn dial_files(raw: &RawDial) -> DialFiles {
+    DialFiles {
+        server_name: plain(&raw.server_name),
+        server_pem_path: plain(&raw.server_pem_path),
+        ca_pem_path: plain(&raw.ca_pem_path),
+        client_pem_path: plain(&raw.client_pem_path),
+        client_key_path: plain(&raw.client_key_path),
+    }
+}
+
+#[cfg(test)]
+mod tests;

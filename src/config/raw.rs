@@ -1,0 +1,71 @@
+/*!
+The config file as it is written: every key there is, all of them optional.
+
+All values are read as text together with their place in the file; turning the text into numbers and choices is done
+where a message can name the key (`load`).
+*/
+
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+/// A value and where it stands.
+pub(super) type Leaf = Option<Spanned<String>>;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct RawConfig {
+    pub(super) address: Leaf,
+    pub(super) data_dir: Leaf,
+    pub(super) max_task_num: Leaf,
+    pub(super) max_name_length: Leaf,
+    pub(super) log_level: Leaf,
+    pub(super) source_config: Option<RawSource>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct RawSource {
+    pub(super) milvus: Option<RawMilvus>,
+    pub(super) log: Leaf,
+    pub(super) rocksmq: Option<RawRocksMq>,
+    pub(super) channel_prefix: Leaf,
+    pub(super) replicate_chan: Leaf,
+}
+
+/// No `Debug`: it holds secrets.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct RawMilvus {
+    pub(super) uri: Leaf,
+    pub(super) token: Leaf,
+    pub(super) token_file: Leaf,
+    pub(super) username: Leaf,
+    pub(super) password: Leaf,
+    pub(super) password_file: Leaf,
+    pub(super) connect_timeout: Leaf,
+    pub(super) dial_config: Option<RawDial>,
+}
+
+impl std::fmt::Debug for RawMilvus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RawMilvus")
+            .field("uri", &self.uri)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct RawRocksMq {
+    pub(super) path: Leaf,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct RawDial {
+    pub(super) server_name: Leaf,
+    pub(super) server_pem_path: Leaf,
+    pub(super) ca_pem_path: Leaf,
+    pub(super) client_pem_path: Leaf,
+    pub(super) client_key_path: Leaf,
+}

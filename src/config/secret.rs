@@ -1,0 +1,51 @@
+/*!
+A string that must not be shown.
+
+`Debug` prints a placeholder and there is neither `Display` nor `Serialize`: whoever needs the text says so with
+[`Secret::expose`], which is easy to search for.
+*/
+
+use std::fmt;
+
+/// A password, a token or an API key.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes the text in.
+    pub fn new(text: impl Into<String>) -> Self {
+        Secret(text.into())
+    }
+
+    /// The text itself, for the one place that sends it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Nothing was given.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() {
+            "Secret(none)"
+        } else {
+            "Secret(hidden)"
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_hides_the_text() {
+        let shown = format!("{:?}", Secret::new("root:Milvus"));
+        assert_eq!(shown, "Secret(hidden)");
+        assert_eq!(format!("{:?}", Secret::default()), "Secret(none)");
+    }
+}

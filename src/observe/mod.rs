@@ -1,0 +1,5 @@
+/*!
+What the server tells about itself.
+*/
+
+pub mod logging;

@@ -1,0 +1,11 @@
+/*!
+Tasks: what they are asked to do, who owns them, and the seam to what runs them.
+*/
+
+pub mod definition;
+pub mod engine;
+pub mod mapping;
+pub mod position;
+pub mod runner;
+pub mod scope;
+pub mod spec;
