@@ -21,6 +21,7 @@ mod data_dir;
 mod file;
 mod format;
 mod record;
+pub mod sealed;
 
 use std::io;
 use std::path::PathBuf;

@@ -9,6 +9,8 @@ use crate::domain::{Channel, CollectionId, PartitionId, Position};
 pub struct KeyField {
     /// Its name.
     pub name: String,
+    /// Int64; else VarChar.
+    pub is_int: bool,
 }
 
 /// A collection that is ready on the target. Replaced as a whole whenever the catalog has looked at it again.

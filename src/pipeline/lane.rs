@@ -30,6 +30,10 @@ pub struct Call {
     pub place: Place,
     /// What.
     pub work: Work,
+    /// The channel that it comes from.
+    pub channel: Channel,
+    /// The latest of its rows.
+    pub latest: Timestamp,
 }
 
 /// The content of a call.
@@ -53,6 +57,8 @@ pub type Done = (Channel, BatchSeq);
 pub trait Rules {
     /// The collection, when its rows may be applied now.
     fn collection(&self, id: CollectionId) -> Option<Arc<CollectionInfo>>;
+    /// Whether calls for records of this channel may start now.
+    fn open(&self, channel: &Channel) -> bool;
     /// No insert later than this may start: a crash could not tell whether it was applied.
     fn bound(&self, channel: &Channel) -> Timestamp;
     /// Inserts up to this may have been applied before: they go in as upserts.
@@ -95,6 +101,7 @@ pub(super) struct UnderWay {
     keys: KeySet,
     pub(super) done: Vec<Done>,
     pub(super) bytes: usize,
+    latest: Timestamp,
 }
 
 enum PartitionName {
@@ -120,13 +127,17 @@ impl Lane {
         if head.keys.as_ref().is_none_or(|keys| self.conflicts(keys)) {
             return Step::Idle;
         }
+        let channel = head.channel.clone();
         let place = Place { db: info.db.clone(), collection: info.name.clone(), partition };
         let started = match write {
             Some(write) => self.start_write(info, rules, id, (write, &place)),
             None => Ok(self.start_delete(info, id)),
         };
         match started {
-            Ok(work) => Step::Call(Call { id, collection: Arc::clone(info), place, work }),
+            Ok(work) => {
+                let latest = self.under_way.last().map_or(Timestamp::ZERO, |call| call.latest);
+                Step::Call(Call { id, collection: Arc::clone(info), place, work, channel, latest })
+            }
             Err(error) => Step::Unreadable(info.id, error),
         }
     }
@@ -307,16 +318,18 @@ struct Merged {
     keys: KeySet,
     done: Vec<Done>,
     bytes: usize,
+    latest: Timestamp,
 }
 
 impl Merged {
     fn add(&mut self, op: &Op) {
         self.done.extend(op.done());
         self.bytes += op.weight;
+        self.latest = self.latest.max(op.ts);
     }
 
     fn under_way(self, id: CallId) -> UnderWay {
-        UnderWay { id, keys: self.keys, done: self.done, bytes: self.bytes }
+        UnderWay { id, keys: self.keys, done: self.done, bytes: self.bytes, latest: self.latest }
     }
 }
 

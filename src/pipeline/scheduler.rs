@@ -45,9 +45,14 @@ impl Scheduler {
         self.lanes_of(collection).map(|(_, lane)| lane.under_way.len()).sum()
     }
 
-    /// Whether operations of this collection are queued.
-    pub fn is_waiting(&self, collection: CollectionId) -> bool {
-        self.lanes_of(collection).any(|(_, lane)| !lane.queue.is_empty())
+    /// Calls for records of one channel under way.
+    pub fn calls_on(&self, channel: &Channel) -> usize {
+        self.lanes.iter().filter(|((_, on), _)| on == channel).map(|(_, lane)| lane.under_way.len()).sum()
+    }
+
+    /// The collections that operations are queued for.
+    pub fn waiting(&self) -> std::collections::BTreeSet<CollectionId> {
+        self.lanes.iter().filter(|(_, lane)| !lane.queue.is_empty()).map(|((id, _), _)| *id).collect()
     }
 
     fn lanes_of(&self, collection: CollectionId) -> impl Iterator<Item = (&LaneKey, &Lane)> {
@@ -92,7 +97,7 @@ impl Scheduler {
     pub fn next(&mut self, rules: &impl Rules) -> Step {
         for key in self.lanes_in_turn() {
             let Some(lane) = self.lanes.get_mut(&key) else { continue };
-            let Some(info) = rules.collection(key.0) else { continue };
+            let Some(info) = rules.collection(key.0).filter(|_| rules.open(&key.1)) else { continue };
             let queued: usize = lane.queue.front().map_or(0, |op| op.weight);
             let step = lane.start(&info, rules, CallId(self.next_call));
             match &step {

@@ -7,7 +7,7 @@ use protobuf::{CodedInputStream, Message};
 
 use crate::domain::{CollectionId, PartitionId, Position, Timestamp};
 use crate::milvus::pb::common::MsgBase;
-use crate::milvus::pb::{log, schema};
+use crate::milvus::pb::{api, log, schema};
 
 /// One message of a channel.
 #[derive(Debug)]
@@ -33,8 +33,8 @@ pub enum Body {
     Delete(Delete),
     /// Something about this collection's place in the catalog has changed.
     CollectionHint(CollectionId),
-    /// Something about the catalog has changed.
-    CatalogHint,
+    /// Something about the catalog has changed, about this collection (database and name) where the message says so.
+    CatalogHint(Option<(String, String)>),
     /// Of no use here; Milvus's number of the type.
     Ignored(i32),
     /// It cannot be read; counted, named, and passed over.
@@ -115,6 +115,9 @@ mod kind {
     pub(super) const INSERT: i32 = 400;
     pub(super) const DELETE: i32 = 401;
     pub(super) const TIME_TICK: i32 = 1200;
+    /// Requests that name their collection in the fields that `CollectionRequest` has: load, release, of partitions too,
+    /// create and drop of indexes.
+    pub(super) const NAMED: [i32; 6] = [106, 107, 205, 206, 300, 302];
     /// Requests about the catalog as users sent them, on the replicate channel: collections and aliases, partitions,
     /// indexes, databases.
     pub(super) const CATALOG: [std::ops::RangeInclusive<i32>; 4] = [100..=119, 200..=209, 300..=309, 1801..=1809];
@@ -143,7 +146,8 @@ pub fn decode(position: Position, bytes: &[u8]) -> Result<Record, DecodeError> {
             let id = log::PartitionRequest::parse_from_bytes(bytes)?.collectionID;
             (at, at, collection_hint(id))
         }
-        other if kind::CATALOG.iter().any(|range| range.contains(&other)) => (at, at, Body::CatalogHint),
+        other if kind::NAMED.contains(&other) => (at, at, named_hint(bytes)?),
+        other if kind::CATALOG.iter().any(|range| range.contains(&other)) => (at, at, Body::CatalogHint(None)),
         other => (at, at, Body::Ignored(other)),
     };
     Ok(Record { position, begin, end, body })
@@ -160,7 +164,12 @@ fn read_base(bytes: &[u8]) -> Result<MsgBase, DecodeError> {
 }
 
 fn collection_hint(id: i64) -> Body {
-    if id == 0 { Body::CatalogHint } else { Body::CollectionHint(CollectionId(id)) }
+    if id == 0 { Body::CatalogHint(None) } else { Body::CollectionHint(CollectionId(id)) }
+}
+
+fn named_hint(bytes: &[u8]) -> Result<Body, DecodeError> {
+    let request = api::CollectionRequest::parse_from_bytes(bytes)?;
+    Ok(Body::CatalogHint(Some((request.db_name, request.collection_name))))
 }
 
 fn decode_insert(at: Timestamp, bytes: &[u8]) -> Result<(Timestamp, Timestamp, Body), DecodeError> {

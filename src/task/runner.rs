@@ -2,13 +2,19 @@
 The engine that runs tasks against real servers.
 */
 
+use std::path::PathBuf;
 use std::sync::Arc;
+
+use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
-use super::engine::{ChannelPosition, Engine, EngineError, TaskEvent, TaskHandle};
+use super::engine::{ChannelPosition, Engine, EngineError, TaskEvent, TaskHandle, TaskStatus};
+use super::follow::{FollowSetup, Following, follow, load_checkpoint};
 use super::spec::{TargetSpec, TaskId, TaskSpec};
-use crate::config::Config;
+use crate::config::{self, Config};
+use crate::domain::Position;
+use crate::milvus::{CallContext, Cancel, Client, Endpoint, Tls};
 
 /// Runs tasks between the configured source and their targets.
 #[derive(Debug)]
@@ -22,33 +28,134 @@ impl Runner {
         Runner { config }
     }
 
-    fn refusal(&self) -> EngineError {
-        EngineError::Connect(format!(
-            "following {} is not built in",
-            self.config.source.endpoint.address
-        ))
+    /// The folder of what a task keeps.
+    fn folder(&self, id: &TaskId) -> PathBuf {
+        self.config.data_dir.join("tasks").join(id.as_str())
     }
 }
 
 impl Engine for Runner {
-    fn check_target(&self, _target: &TargetSpec) -> Result<(), EngineError> {
-        Err(self.refusal())
+    fn check_target(&self, target: &TargetSpec) -> Result<(), EngineError> {
+        let cancel = Cancel::default();
+        let connect = |error: crate::milvus::Error| EngineError::Connect(error.to_string());
+        let client = Client::open(&endpoint(target.endpoint())).map_err(connect)?;
+        client.connect(&cancel).map_err(connect)?;
+        // The source may be away at the moment; the task will wait for it, and then there is nothing to compare.
+        let context = CallContext { timeout: target.endpoint().connect_timeout, cancel };
+        let Ok(source) = Client::open(&endpoint(&self.config.source.endpoint)) else { return Ok(()) };
+        if source.connect(&context.cancel).is_ok() && is_same_server(&source, &client, &context) {
+            return Err(EngineError::Invalid(format!(
+                "the target {} is the source {} itself",
+                client.address(),
+                source.address()
+            )));
+        }
+        Ok(())
     }
 
     fn start(
         &self,
-        _id: &TaskId,
-        _spec: &TaskSpec,
-        _events: Sender<TaskEvent>,
+        id: &TaskId,
+        spec: &TaskSpec,
+        events: Sender<TaskEvent>,
     ) -> Result<Box<dyn TaskHandle>, EngineError> {
-        Err(self.refusal())
+        let Some(rocksmq) = self.config.source.rocksmq_path.clone() else {
+            return Err(EngineError::State(
+                "sourceConfig.rocksmq.path is not set: it names the folder of the source's log (rocksmq.path of its \
+                 milvus.yaml)"
+                    .into(),
+            ));
+        };
+        let setup = FollowSetup {
+            task: id.as_str().into(),
+            spec: spec.clone(),
+            source: endpoint(&self.config.source.endpoint),
+            target: endpoint(spec.target.endpoint()),
+            rocksmq,
+            replicate_channel: self.config.source.replicate_channel.clone(),
+            folder: self.folder(id),
+        };
+        let stopped = id.clone();
+        let on_failure = move |reason| {
+            // A manager that has gone needs to know nothing any more.
+            let _ = events.send(TaskEvent::Stopped { id: stopped, reason });
+        };
+        let following = follow(setup, on_failure).map_err(|error| EngineError::State(error.to_string()))?;
+        Ok(Box::new(following))
     }
 
-    fn forget(&self, _id: &TaskId) -> Result<(), EngineError> {
-        Ok(())
+    fn forget(&self, id: &TaskId) -> Result<(), EngineError> {
+        let folder = self.folder(id);
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(EngineError::State(format!("{}: {error}", folder.display())))
+            }
+            _ => Ok(()),
+        }
     }
 
-    fn stored_positions(&self, _id: &TaskId) -> Vec<ChannelPosition> {
-        Vec::new()
+    fn stored_positions(&self, id: &TaskId) -> Vec<ChannelPosition> {
+        let Ok(Some(checkpoint)) = load_checkpoint(&self.folder(id)) else { return Vec::new() };
+        let shown = |(channel, record): (&String, &super::follow::ChannelRecord)| {
+            Some(ChannelPosition {
+                channel: channel.clone(),
+                message_id: Position(record.position?).to_message_id(),
+                time_tick: record.time_tick,
+            })
+        };
+        checkpoint.channels.iter().filter_map(shown).collect()
+    }
+}
+
+impl TaskHandle for Following {
+    fn status(&self) -> TaskStatus {
+        Following::status(self)
+    }
+
+    fn positions(&self) -> Vec<ChannelPosition> {
+        Following::positions(self)
+    }
+
+    fn stop(&self, deadline: Instant) {
+        Following::stop(self, deadline);
+    }
+}
+
+/// Two connections lead to one server when both show the same collections under the same ids. Servers without
+/// collections, or without ids, cannot be told apart so.
+fn is_same_server(a: &Client, b: &Client, context: &CallContext) -> bool {
+    let ids = |client: &Client| -> Option<Vec<(String, i64)>> {
+        let mut found = Vec::new();
+        for db in client.list_databases(context).ok()? {
+            let collections = client.list_collections(&db, context).ok()?;
+            found.extend(collections.into_iter().map(|collection| (format!("{db}.{}", collection.name), collection.id)));
+        }
+        found.sort();
+        Some(found)
+    };
+    match (ids(a), ids(b)) {
+        (Some(a), Some(b)) => a == b && a.iter().any(|(_, id)| *id != 0),
+        _ => false,
+    }
+}
+
+fn endpoint(endpoint: &config::Endpoint) -> Endpoint {
+    let tls = match &endpoint.tls {
+        config::Tls::Off => None,
+        config::Tls::System { server_name } => Some(Tls { server_name: server_name.clone(), ..Tls::default() }),
+        config::Tls::Server { ca, server_name } => {
+            Some(Tls { roots: Some(ca.clone()), identity: None, server_name: server_name.clone() })
+        }
+        config::Tls::Mutual { ca, client, key, server_name } => Some(Tls {
+            roots: Some(ca.clone()),
+            identity: Some((client.clone(), key.clone())),
+            server_name: server_name.clone(),
+        }),
+    };
+    Endpoint {
+        address: endpoint.address.to_string(),
+        token: endpoint.token.expose().to_owned(),
+        tls,
+        connect_timeout: endpoint.connect_timeout,
     }
 }

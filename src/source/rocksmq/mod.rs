@@ -55,6 +55,12 @@ impl RocksMq {
         LogError { place: self.path.display().to_string(), detail: error.to_string() }
     }
 
+    /// For questions about positions, which must see what the server has just told about. Leaves `seen` alone: it is the
+    /// reader's, who would otherwise miss what this has made visible.
+    fn catch_up(&self) -> Result<(), LogError> {
+        self.db.try_catch_up_with_primary().map_err(|error| self.error(error))
+    }
+
     fn iterator(&self) -> DBRawIterator<'_> {
         let mut options = ReadOptions::default();
         // Milvus sets a prefix extractor; positions are found by the whole key.
@@ -77,7 +83,7 @@ impl Log for RocksMq {
         if self.seen.load(Ordering::Relaxed) == now {
             return Ok(false);
         }
-        self.db.try_catch_up_with_primary().map_err(|error| self.error(error))?;
+        self.catch_up()?;
         self.seen.store(now, Ordering::Relaxed);
         Ok(true)
     }
@@ -113,6 +119,7 @@ impl Log for RocksMq {
     }
 
     fn holds(&self, channel: &Channel, position: Position) -> Result<bool, LogError> {
+        self.catch_up()?;
         let mut iterator = self.iterator();
         iterator.seek(keys::of(channel, position));
         iterator.status().map_err(|error| self.error(error))?;
@@ -120,12 +127,14 @@ impl Log for RocksMq {
     }
 
     fn tail(&self, channel: &Channel) -> Result<Option<Position>, LogError> {
+        self.catch_up()?;
         let iterator = self.to_tail(channel);
         iterator.status().map_err(|error| self.error(error))?;
         Ok(iterator.key().and_then(|key| keys::position(channel, key)))
     }
 
     fn shortly_before_tail(&self, channel: &Channel) -> Result<Start, LogError> {
+        self.catch_up()?;
         let mut iterator = self.to_tail(channel);
         // The newest tick, then back twice the margin: what lies between is later than the margin's time.
         let mut newest: Option<Timestamp> = None;

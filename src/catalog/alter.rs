@@ -1,0 +1,267 @@
+//! Partitions, properties, indexes, aliases and load state of a collection that is on the target.
+
+use std::collections::BTreeSet;
+
+use super::carry::{CarryError, Carrier};
+use super::look::{Load, SourceCollection};
+use super::record::CarriedIndex;
+use super::schema;
+use crate::domain::CollectionId;
+use crate::milvus::catalog::Index;
+use crate::milvus::{Error, ErrorKind};
+
+impl Carrier {
+    pub(super) fn carry_partitions(&mut self, source: &SourceCollection) -> Result<(), CarryError> {
+        let Some(carried) = self.record.get(source.id).cloned() else { return Ok(()) };
+        if schema::has_partition_key(&source.details.schema) || carried.partitions == source.partitions {
+            return Ok(());
+        }
+        let (db, name) = (&carried.db, &carried.name);
+        let outdated = |name: &&String| source.partitions.get(*name) != carried.partitions.get(*name);
+        let outdated: Vec<String> = carried.partitions.keys().filter(outdated).cloned().collect();
+        if !outdated.is_empty() {
+            self.block(source.id)?;
+        }
+        for partition in outdated {
+            self.drop_partition(db, name, &partition)?;
+            self.record.change(source.id, |carried| carried.partitions.remove(&partition));
+        }
+        self.record.save()?;
+        let there = self.target.list_partitions(db, name, &self.context)?;
+        for (partition, &id) in &source.partitions {
+            if there.contains_key(partition) && !self.is_ours(source.id, partition) {
+                continue;
+            }
+            self.record.change(source.id, |carried| carried.partitions.insert(partition.clone(), id));
+            self.record.save()?;
+            match self.target.create_partition(db, name, partition, &self.context) {
+                Ok(()) => log::info!("created the partition {partition} of {db}.{name}"),
+                Err(error) if error.is_already_there() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn is_ours(&self, id: CollectionId, partition: &str) -> bool {
+        self.record.get(id).is_some_and(|carried| carried.partitions.contains_key(partition))
+    }
+
+    fn drop_partition(&self, db: &str, name: &str, partition: &str) -> Result<(), CarryError> {
+        match self.target.drop_partition(db, name, partition, &self.context) {
+            Ok(()) => {}
+            Err(error) if error.is_partition_missing() => return Ok(()),
+            // A loaded partition cannot be dropped; at the source it was released first.
+            Err(error) if error.detail.contains("loaded") => {
+                self.target.release_partitions(db, name, vec![partition.into()], &self.context)?;
+                self.target.drop_partition(db, name, partition, &self.context)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        log::info!("dropped the partition {partition} of {db}.{name}");
+        Ok(())
+    }
+
+    pub(super) fn carry_properties(&mut self, source: &SourceCollection) -> Result<(), CarryError> {
+        let Some(carried) = self.record.get(source.id).cloned() else { return Ok(()) };
+        let wanted = &source.details.properties;
+        if &carried.properties == wanted {
+            return Ok(());
+        }
+        let object = format!("{}.{}", carried.db, carried.name);
+        let outcome = self.target.alter_collection(&carried.db, &carried.name, wanted, &self.context);
+        self.or_skip("properties", &object, outcome)?;
+        log::info!("set the properties of {object}");
+        self.record.change(source.id, |carried| carried.properties = wanted.clone());
+        Ok(self.record.save()?)
+    }
+
+    pub(super) fn carry_indexes(&mut self, source: &SourceCollection) -> Result<(), CarryError> {
+        let Some(carried) = self.record.get(source.id).cloned() else { return Ok(()) };
+        let (db, name) = (&carried.db, &carried.name);
+        for (index, was) in &carried.indexes {
+            if source.indexes.get(index).map(CarriedIndex::from).as_ref() == Some(was) {
+                continue;
+            }
+            self.drop_index(source.id, &was.named(index))?;
+            self.record.change(source.id, |carried| carried.indexes.remove(index));
+            self.record.save()?;
+        }
+        let missing: Vec<&Index> = source
+            .indexes
+            .values()
+            .filter(|index| self.record.get(source.id).is_some_and(|carried| !carried.indexes.contains_key(&index.name)))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let there = self.target.list_indexes(db, name, &self.context)?;
+        for index in missing {
+            if there.iter().any(|found| found.name == index.name && found.field == index.field) {
+                // Of an adopted collection, or made just before a crash.
+                if !carried.adopted {
+                    self.record.change(source.id, |carried| carried.indexes.insert(index.name.clone(), index.into()));
+                }
+                continue;
+            }
+            self.record.change(source.id, |carried| carried.indexes.insert(index.name.clone(), index.into()));
+            self.record.save()?;
+            let outcome = self.target.create_index(db, name, index, &self.context);
+            self.or_skip("index", &format!("{db}.{name}"), outcome)?;
+            log::info!("created the index {} of {db}.{name}", index.name);
+        }
+        Ok(self.record.save()?)
+    }
+
+    fn drop_index(&mut self, id: CollectionId, index: &Index) -> Result<(), CarryError> {
+        let Some((db, name)) = self.place(id) else { return Ok(()) };
+        match self.target.drop_index(&db, &name, index, &self.context) {
+            Ok(()) => {}
+            Err(error) if error.is_index_missing() => {}
+            // The index of a loaded collection cannot be dropped; `carry_load` loads it again if the source has.
+            Err(error) if error.detail.contains("loaded") => {
+                self.target.release_collection(&db, &name, &self.context)?;
+                self.record.change(id, |carried| carried.load = Load::None);
+                self.target.drop_index(&db, &name, index, &self.context)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        log::info!("dropped the index {} of {db}.{name}", index.name);
+        Ok(())
+    }
+
+    pub(super) fn carry_aliases(&mut self, source: &SourceCollection) -> Result<(), CarryError> {
+        let Some(carried) = self.record.get(source.id).cloned() else { return Ok(()) };
+        let wanted = &source.details.aliases;
+        for alias in carried.aliases.difference(wanted) {
+            self.drop_alias(&carried.db, alias)?;
+            self.record.change(source.id, |carried| carried.aliases.remove(alias));
+        }
+        for alias in wanted.difference(&carried.aliases) {
+            if self.set_alias(source.id, (&carried.db, &carried.name), alias)? {
+                self.record.change(source.id, |carried| carried.aliases.insert(alias.clone()));
+            }
+        }
+        Ok(self.record.save()?)
+    }
+
+    /// Lets an alias name a collection of ours; false when a collection that is not ours has it.
+    fn set_alias(&mut self, id: CollectionId, (db, name): (&str, &str), alias: &str) -> Result<bool, CarryError> {
+        if let Some(other) = self.record.alias_holder(db, alias).filter(|other| *other != id) {
+            self.target.alter_alias(db, name, alias, &self.context)?;
+            self.record.change(other, |carried| carried.aliases.remove(alias));
+        } else {
+            match self.target.create_alias(db, name, alias, &self.context) {
+                Ok(()) => {}
+                Err(error) => match self.target.describe_collection(db, alias, &self.context) {
+                    Ok(found) if found.name == name => {}
+                    Ok(found) => {
+                        let why = format!("the target has it for {:?}, which is not of this task", found.name);
+                        self.skip("alias", &format!("{db}.{alias}"), &why)?;
+                        return Ok(false);
+                    }
+                    Err(_) => return self.or_skip("alias", &format!("{db}.{alias}"), Err(error)).map(|()| true),
+                },
+            }
+        }
+        log::info!("the alias {db}.{alias} names {name} now");
+        Ok(true)
+    }
+
+    fn drop_alias(&self, db: &str, alias: &str) -> Result<(), CarryError> {
+        match self.target.drop_alias(db, alias, &self.context) {
+            Ok(()) => log::info!("dropped the alias {db}.{alias}"),
+            Err(error) if is_alias_missing(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// Removes all aliases that are ours.
+    pub(super) fn drop_aliases(&mut self, id: CollectionId) -> Result<(), CarryError> {
+        let Some(carried) = self.record.get(id).cloned() else { return Ok(()) };
+        for alias in &carried.aliases {
+            self.drop_alias(&carried.db, alias)?;
+        }
+        self.record.change(id, |carried| carried.aliases.clear());
+        Ok(self.record.save()?)
+    }
+
+    pub(super) fn carry_load(&mut self, source: &SourceCollection) -> Result<(), CarryError> {
+        let Some(carried) = self.record.get(source.id).cloned() else { return Ok(()) };
+        if carried.load == source.load {
+            return Ok(());
+        }
+        let (db, name) = (&carried.db, &carried.name);
+        let object = format!("{db}.{name}");
+        if replicas(&carried.load) != replicas(&source.load) && carried.load != Load::None {
+            self.target.release_collection(db, name, &self.context)?;
+            self.record.change(source.id, |carried| carried.load = Load::None);
+        }
+        let before = self.record.get(source.id).map(|carried| loaded_names(&carried.load)).unwrap_or_default();
+        let outcome = match &source.load {
+            Load::None => Ok(()),
+            Load::Whole { replicas } => {
+                self.with_fewer_replicas(&object, *replicas, |count| {
+                    self.target.load_collection(db, name, count, &self.context)
+                })?
+            }
+            Load::Partitions { names, replicas } => {
+                let released: Vec<String> = before.difference(names).cloned().collect();
+                if !released.is_empty() {
+                    self.target.release_partitions(db, name, released, &self.context)?;
+                }
+                let added: Vec<String> = names.difference(&before).cloned().collect();
+                if added.is_empty() {
+                    Ok(())
+                } else {
+                    self.with_fewer_replicas(&object, *replicas, |count| {
+                        self.target.load_partitions(db, name, added.clone(), count, &self.context)
+                    })?
+                }
+            }
+        };
+        self.or_skip("load state", &object, outcome)?;
+        log::info!("load state of {object}: {:?}", source.load);
+        self.record.change(source.id, |carried| carried.load = source.load.clone());
+        Ok(self.record.save()?)
+    }
+
+    /// A target with fewer query nodes than the source cannot hold as many replicas: one is better than none.
+    fn with_fewer_replicas(
+        &self,
+        object: &str,
+        replicas: i32,
+        load: impl Fn(i32) -> Result<(), Error>,
+    ) -> Result<Result<(), Error>, CarryError> {
+        match load(replicas) {
+            Err(error) if replicas > 1 && matches!(error.kind, ErrorKind::Server { .. }) => {
+                self.skip("replicas", object, &error)?;
+                Ok(load(1))
+            }
+            outcome => Ok(outcome),
+        }
+    }
+}
+
+fn is_alias_missing(error: &Error) -> bool {
+    matches!(error.kind, ErrorKind::Server { code: 1600, .. })
+        || error.detail.contains("alias not found")
+        || error.detail.contains("alias does not exist")
+        || error.is_collection_missing()
+        || error.is_database_missing()
+}
+
+fn replicas(load: &Load) -> i32 {
+    match load {
+        Load::None => 0,
+        Load::Whole { replicas } | Load::Partitions { replicas, .. } => *replicas,
+    }
+}
+
+fn loaded_names(load: &Load) -> BTreeSet<String> {
+    match load {
+        Load::Partitions { names, .. } => names.clone(),
+        Load::None | Load::Whole { .. } => BTreeSet::new(),
+    }
+}

@@ -1,0 +1,121 @@
+//! Carrying one collection over: what the steps have in common, and their order.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::event::{CatalogEvent, ReadyCollection};
+use super::look::SourceCollection;
+use super::record::{Carried, Record};
+use super::schema;
+use crate::domain::{Channel, CollectionId, PartitionId, Position};
+use crate::journal::sealed::SealedError;
+use crate::milvus::{CallContext, Client, Error};
+use crate::pipeline::CollectionInfo;
+use crate::target::{Verdict, verdict};
+
+/// Why a collection could not be carried over.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CarryError {
+    /// A call failed.
+    #[error(transparent)]
+    Call(#[from] Error),
+    /// The record could not be written: nothing may be made or removed without it.
+    #[error(transparent)]
+    Record(#[from] SealedError),
+    /// Something on the target is in the way, and only a human can decide.
+    #[error("{0}")]
+    Conflict(String),
+    /// The task is stopping.
+    #[error("the task is stopping")]
+    Stopping,
+}
+
+impl CarryError {
+    /// Whether trying again is of no use.
+    pub(super) fn is_final(&self) -> bool {
+        match self {
+            CarryError::Call(error) => verdict(error) == Verdict::Stop,
+            CarryError::Conflict(_) => true,
+            CarryError::Record(_) | CarryError::Stopping => false,
+        }
+    }
+}
+
+/// The hands that carry: connections, the record, and the line to the task.
+pub(super) struct Carrier {
+    pub(super) target: Arc<Client>,
+    pub(super) context: CallContext,
+    pub(super) record: Record,
+    pub(super) events: Sender<CatalogEvent>,
+    pub(super) generation: u64,
+}
+
+impl Carrier {
+    pub(super) fn tell(&self, event: CatalogEvent) -> Result<(), CarryError> {
+        self.events.send(event).map_err(|_| CarryError::Stopping)
+    }
+
+    /// Something of an object cannot be carried over: counted, named, and not tried again before it changes.
+    pub(super) fn skip(&self, what: &str, object: &str, why: &dyn std::fmt::Display) -> Result<(), CarryError> {
+        log::warn!("{what} of {object} cannot be carried over: {why}");
+        self.tell(CatalogEvent::Skipped(what.to_owned()))
+    }
+
+    /// Does one secondary step. A refusal that will not change is counted and passed over; the rest is the caller's.
+    pub(super) fn or_skip(&self, what: &str, object: &str, outcome: Result<(), Error>) -> Result<(), CarryError> {
+        match outcome {
+            Err(error) if verdict(&error) == Verdict::Stop => self.skip(what, object, &error),
+            Err(error) => Err(error.into()),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Waits until no call for the collection is under way; none is started until the next `Ready` or `Gone`.
+    pub(super) fn block(&self, id: CollectionId) -> Result<(), CarryError> {
+        let (answer, answered): (Sender<()>, Receiver<()>) = bounded(1);
+        self.tell(CatalogEvent::Block(id, answer))?;
+        answered.recv().map_err(|_| CarryError::Stopping)
+    }
+
+    /// Tells the task that rows of the collection can be applied.
+    pub(super) fn tell_ready(&mut self, source: &SourceCollection) -> Result<(), CarryError> {
+        let Some(Carried { db, name, adopted, .. }) = self.record.get(source.id).cloned() else { return Ok(()) };
+        let Some(key) = schema::key_field(&source.details.schema) else {
+            let object = format!("{}.{}", source.db, source.details.name);
+            return Err(CarryError::Conflict(format!("the collection {object} has no primary key")));
+        };
+        self.generation += 1;
+        let partitions = source.partitions.iter().map(|(name, &id)| (PartitionId(id), name.clone())).collect();
+        let info = CollectionInfo {
+            id: source.id,
+            db,
+            name,
+            key,
+            partitions,
+            partition_key: schema::has_partition_key(&source.details.schema),
+            mergeable: schema::is_mergeable(&source.details.schema),
+            upsert_until: Default::default(),
+            generation: self.generation,
+        };
+        let birth = |(channel, id): &(String, Vec<u8>)| Some((Channel::new(channel), Position::from_message_id(id)?));
+        let births = source.details.start_positions.iter().filter_map(birth).collect();
+        let source = (source.db.clone(), source.details.name.clone());
+        self.tell(CatalogEvent::Ready(Box::new(ReadyCollection { info, source, births, adopted })))
+    }
+
+    /// Everything of one collection that differs from what was carried before.
+    pub(super) fn carry(&mut self, source: &SourceCollection) -> Result<(), CarryError> {
+        self.carry_partitions(source)?;
+        self.tell_ready(source)?;
+        self.carry_properties(source)?;
+        self.carry_indexes(source)?;
+        self.carry_aliases(source)?;
+        self.carry_load(source)
+    }
+
+    /// Where a collection of ours is on the target.
+    pub(super) fn place(&self, id: CollectionId) -> Option<(String, String)> {
+        self.record.get(id).map(|carried| (carried.db.clone(), carried.name.clone()))
+    }
+}

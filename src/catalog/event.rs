@@ -1,0 +1,59 @@
+//! What the catalog watcher and the task tell each other.
+
+use std::collections::BTreeMap;
+
+use crossbeam_channel::Sender;
+
+use crate::domain::{Channel, CollectionId, Position};
+use crate::pipeline::CollectionInfo;
+
+/// A reason to compare soon. Losing one only costs time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hint {
+    /// Something about this collection: answer with `Ready`, `Gone` or `Absent`.
+    Collection(CollectionId),
+    /// Something about a collection of this name.
+    Named {
+        /// Database at the source; empty for the default one.
+        db: String,
+        /// Collection at the source.
+        collection: String,
+    },
+    /// Something, somewhere.
+    Anything,
+}
+
+/// A collection whose rows can be applied.
+#[derive(Debug, Clone)]
+pub struct ReadyCollection {
+    /// What the pipeline needs.
+    pub info: CollectionInfo,
+    /// Database and name at the source.
+    pub source: (String, String),
+    /// Per physical channel the position of the collection's first message in the log.
+    pub births: BTreeMap<Channel, Position>,
+    /// It was on the target before the task: rows may be there already.
+    pub adopted: bool,
+}
+
+/// What the watcher tells the task.
+#[derive(Debug)]
+pub enum CatalogEvent {
+    /// The collection is on the target as it is at the source. Sent again after every change.
+    Ready(Box<ReadyCollection>),
+    /// The collection is no longer at the source and what was ours of it is no longer on the target.
+    Gone(CollectionId),
+    /// Asked for by a hint: no such collection is at the source, or it is not for this task.
+    Absent(CollectionId),
+    /// Something is about to change that names depend on: start no more calls for this collection, and answer when none
+    /// is under way. Calls go on with the next `Ready` or `Gone`.
+    Block(CollectionId, Sender<()>),
+    /// The first comparison of everything is through.
+    Settled,
+    /// These things fail and are tried again; empty: nothing does.
+    Trouble(Vec<String>),
+    /// Something could not be carried over: once per object.
+    Skipped(String),
+    /// Only a human can help: the task must stop.
+    Fatal(String),
+}

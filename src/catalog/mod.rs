@@ -1,0 +1,20 @@
+/*!
+The catalog, level-triggered: what the source has now is compared with what was last carried over, and the difference is
+carried over. A missed event, a restart, an operation that the log never mentions: all heal with the next comparison.
+
+Objects are known by their id at the source, never by name. What is removed from the target is only what was carried
+there: the record of it ([`record`]) is what the comparison starts from.
+*/
+
+mod alter;
+mod carry;
+mod create;
+mod event;
+mod look;
+pub mod record;
+mod schema;
+mod watcher;
+
+pub use event::{CatalogEvent, Hint, ReadyCollection};
+pub use look::SourceCollection;
+pub use watcher::{Setup, Watcher, spawn};

@@ -1,0 +1,126 @@
+//! Schemas: what the target's looks like, and whether one that is there already will do.
+
+use crate::milvus::catalog::CollectionDetails;
+use crate::milvus::pb::schema::{CollectionSchema, FieldSchema};
+use crate::pipeline::KeyField;
+use crate::pipeline::columns::merges_by_appending;
+
+/// The field's number that Milvus starts user fields at: smaller ones are its own.
+const FIRST_USER_FIELD: i64 = 100;
+
+/// The schema for the target: the same, but keys that the source makes up become ordinary ones, since they are given.
+pub(super) fn for_target(source: &CollectionSchema) -> CollectionSchema {
+    let mut schema = source.clone();
+    schema.autoID = false;
+    schema.fields.retain(|field| !field.is_dynamic && (field.fieldID == 0 || field.fieldID >= FIRST_USER_FIELD));
+    for field in &mut schema.fields {
+        field.autoID = false;
+        field.fieldID = 0;
+    }
+    schema
+}
+
+/// Where two collections differ in a way that matters for rows; `None` when they do not.
+pub(super) fn difference(wanted: &CollectionDetails, found: &CollectionDetails, partition_key: bool) -> Option<String> {
+    let (wanted_schema, found_schema) = (for_target(&wanted.schema), for_target(&found.schema));
+    if found.schema.autoID || found.schema.fields.iter().any(|field| field.autoID) {
+        return Some("its keys are made by the target (autoID)".into());
+    }
+    if wanted_schema.enable_dynamic_field != found_schema.enable_dynamic_field {
+        return Some("only one of them has a dynamic field".into());
+    }
+    if wanted_schema.fields.len() != found_schema.fields.len() {
+        return Some(format!("{} fields against {}", found_schema.fields.len(), wanted_schema.fields.len()));
+    }
+    for (wanted, found) in wanted_schema.fields.iter().zip(&found_schema.fields) {
+        if essence(wanted) != essence(found) {
+            return Some(format!("field {:?} differs from {:?}", found.name, wanted.name));
+        }
+    }
+    if partition_key && wanted.num_partitions != found.num_partitions {
+        return Some(format!("{} partitions against {}", found.num_partitions, wanted.num_partitions));
+    }
+    None
+}
+
+/// What makes two fields hold the same values.
+fn essence(field: &FieldSchema) -> (String, i32, i32, bool, bool, Vec<(String, String)>) {
+    let mut params: Vec<(String, String)> =
+        field.type_params.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect();
+    params.sort();
+    (
+        field.name.clone(),
+        field.data_type,
+        field.element_type,
+        field.is_primary_key,
+        field.is_partition_key,
+        params,
+    )
+}
+
+/// The primary key; `None` for a schema without one, which Milvus does not make.
+pub(super) fn key_field(schema: &CollectionSchema) -> Option<KeyField> {
+    const INT64: i32 = 5;
+    let field = schema.fields.iter().find(|field| field.is_primary_key)?;
+    Some(KeyField { name: field.name.clone(), is_int: field.data_type == INT64 })
+}
+
+/// Whether rows find their partition by a key.
+pub(super) fn has_partition_key(schema: &CollectionSchema) -> bool {
+    schema.fields.iter().any(|field| field.is_partition_key)
+}
+
+/// Whether columns of two messages may be put one behind the other.
+pub(super) fn is_mergeable(schema: &CollectionSchema) -> bool {
+    schema.fields.iter().all(|field| merges_by_appending(field.data_type))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::milvus::pb::common::KeyValuePair;
+
+    fn details(fields: Vec<FieldSchema>) -> CollectionDetails {
+        CollectionDetails {
+            id: 1,
+            name: "c".into(),
+            schema: CollectionSchema { fields, ..Default::default() },
+            shards: 1,
+            consistency: 1,
+            properties: BTreeMap::new(),
+            aliases: BTreeSet::new(),
+            num_partitions: 16,
+            start_positions: vec![],
+            channels: vec![],
+        }
+    }
+
+    fn key(auto: bool) -> FieldSchema {
+        FieldSchema { name: "id".into(), data_type: 5, is_primary_key: true, autoID: auto, ..Default::default() }
+    }
+
+    fn vector(dim: &str) -> FieldSchema {
+        let dim = KeyValuePair { key: "dim".into(), value: dim.into(), ..Default::default() };
+        FieldSchema { name: "v".into(), data_type: 101, type_params: vec![dim], ..Default::default() }
+    }
+
+    #[test]
+    fn auto_ids_become_ordinary_keys() {
+        let source = details(vec![key(true), vector("8")]);
+        let target = details(for_target(&source.schema).fields);
+        assert_eq!(difference(&source, &target, false), None);
+        assert!(difference(&source, &source, false).is_some(), "a target that makes its own keys");
+    }
+
+    #[test]
+    fn differences_that_matter() {
+        let source = details(vec![key(false), vector("8")]);
+        assert!(difference(&source, &details(vec![key(false), vector("9")]), false).unwrap().contains("\"v\""));
+        assert!(difference(&source, &details(vec![key(false)]), false).is_some());
+        let fewer = CollectionDetails { num_partitions: 8, ..source.clone() };
+        assert_eq!(difference(&source, &fewer, false), None);
+        assert!(difference(&source, &fewer, true).is_some());
+    }
+}

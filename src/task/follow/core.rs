@@ -1,0 +1,268 @@
+/*!
+The task's own thread: one loop that waits for whatever happens next.
+*/
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, never, select, tick};
+
+use super::channel::ChannelState;
+use super::checkpoint::{self, Checkpoint};
+use super::copy::Copier;
+use super::members::{Members, Rows};
+use super::status::{Board, Troubles};
+use crate::catalog::Watcher;
+use crate::domain::{Channel, CollectionId, Timestamp};
+use crate::journal::sealed::SealedError;
+use crate::milvus::Cancel;
+use crate::pipeline::Scheduler;
+use crate::source::{Log, Reader};
+use crate::target::Pool;
+use crate::task::engine::{ChannelPosition, Phase, TaskStatus};
+
+/// An order to the task's thread.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// End: nothing may be under way after this moment.
+    Stop(Instant),
+}
+
+/// Why the loop ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It was told to.
+    Ordered,
+    /// An error that needs a human.
+    Failed(String),
+}
+
+/// A collection's wish that calls for it end, and whom to tell.
+pub(super) type Blocks = Vec<(CollectionId, Sender<()>)>;
+
+/// Everything of one running task.
+pub(super) struct Core {
+    pub(super) folder: PathBuf,
+    pub(super) log: Arc<dyn Log>,
+    pub(super) reader: Reader,
+    pub(super) watcher: Watcher,
+    pub(super) copier: Copier,
+    pub(super) pool: Pool,
+    pub(super) cancel: Cancel,
+    pub(super) board: Arc<Board>,
+    pub(super) replicate_channel: Channel,
+    pub(super) channels: BTreeMap<Channel, ChannelState>,
+    pub(super) members: Members,
+    pub(super) scheduler: Scheduler,
+    pub(super) blocks: Blocks,
+    /// Unknown collections that a hint was given for, and when.
+    pub(super) asked: BTreeMap<CollectionId, Instant>,
+    /// Collections to copy as soon as no call for them is under way.
+    pub(super) to_copy: Vec<CollectionId>,
+    pub(super) troubles: Troubles,
+    pub(super) skipped: BTreeMap<String, u64>,
+    pub(super) settled: bool,
+    /// Something of the checkpoint has changed since it was written.
+    pub(super) dirty: bool,
+    pub(super) rows_acked: bool,
+    pub(super) written: Instant,
+    pub(super) failure: Option<String>,
+}
+
+/// Released and not acknowledged rows in memory; more are not read.
+const MEMORY: usize = 32 << 20;
+/// How often the checkpoint is written while rows are applied, and while only time passes.
+const WRITE_BUSY: Duration = Duration::from_secs(1);
+const WRITE_IDLE: Duration = Duration::from_secs(10);
+/// How often status and hints are renewed.
+const HEARTBEAT: Duration = Duration::from_millis(100);
+/// Kept for closing down after the last call has ended.
+const RESERVE: Duration = Duration::from_millis(500);
+/// Behind by less than this at the head of the log is following.
+const FOLLOWING: Duration = Duration::from_secs(5);
+
+impl Core {
+    /// Runs until told to stop or until an error needs a human.
+    pub(super) fn run(mut self, orders: &Receiver<Order>) -> End {
+        let heartbeat = tick(HEARTBEAT);
+        self.read_replicate_channel();
+        loop {
+            self.work();
+            if let Some(reason) = self.failure.take() {
+                self.close(Instant::now() + RESERVE * 4);
+                return End::Failed(reason);
+            }
+            let records = if self.scheduler.bytes() < MEMORY { self.reader.events().clone() } else { never() };
+            let (catalog, calls, copies) =
+                (self.watcher.events().clone(), self.pool.events().clone(), self.copier.events().clone());
+            select! {
+                recv(orders) -> order => {
+                    let deadline = match order {
+                        Ok(Order::Stop(deadline)) => deadline,
+                        Err(_) => Instant::now() + RESERVE * 4,
+                    };
+                    self.close(deadline);
+                    return End::Ordered;
+                }
+                recv(calls) -> event => match event {
+                    Ok(event) => self.on_call(event),
+                    Err(_) => self.fail("the threads that write to the target have ended"),
+                },
+                recv(catalog) -> event => match event {
+                    Ok(event) => self.on_catalog(event),
+                    Err(_) => self.fail("the catalog watcher has ended"),
+                },
+                recv(records) -> event => match event {
+                    Ok(event) => self.on_log(event),
+                    Err(_) => self.fail("the log reader has ended"),
+                },
+                recv(copies) -> event => match event {
+                    Ok(event) => self.on_copy(event),
+                    Err(_) => self.fail("the copying thread has ended"),
+                },
+                recv(heartbeat) -> _ => self.on_heartbeat(),
+            }
+        }
+    }
+
+    /// Stops the task with a reason. The first one counts.
+    pub(super) fn fail(&mut self, reason: &str) {
+        self.failure.get_or_insert_with(|| reason.to_owned());
+    }
+
+    /// Everything that can be done without waiting.
+    fn work(&mut self) {
+        self.dispatch();
+        self.answer_blocks();
+        self.start_copies();
+        self.rewind_channels();
+        for channel in self.channels.values_mut() {
+            self.dirty |= channel.advance();
+        }
+    }
+
+    fn on_heartbeat(&mut self) {
+        self.ask_about_unknown();
+        let due = if self.rows_acked { WRITE_BUSY } else { WRITE_IDLE };
+        if self.dirty && self.written.elapsed() >= due {
+            self.write_checkpoint();
+        }
+        self.show();
+    }
+
+    /// Writes the checkpoint. While it cannot be written nothing new is applied beyond the bounds on disk.
+    pub(super) fn write_checkpoint(&mut self) -> bool {
+        self.written = Instant::now();
+        let outcome = self.save();
+        let trouble = outcome.err().map(|error| error.to_string());
+        if let Some(why) = trouble.as_ref().filter(|why| self.troubles.disk.as_ref() != Some(why)) {
+            log::error!("{why}");
+        }
+        self.troubles.disk = trouble;
+        if self.troubles.disk.is_none() {
+            self.dirty = false;
+            self.rows_acked = false;
+        }
+        self.troubles.disk.is_none()
+    }
+
+    fn save(&self) -> Result<(), SealedError> {
+        let checkpoint = Checkpoint {
+            channels: self.channels.iter().map(|(name, channel)| (name.to_string(), channel.record())).collect(),
+            collections: self.members.records(),
+            skipped: self.skipped.clone(),
+        };
+        checkpoint::save(&self.folder, &checkpoint)
+    }
+
+    /// Ends everything: waits for the calls under way, cancels them when time runs out, and writes the last checkpoint.
+    fn close(&mut self, deadline: Instant) {
+        let patience = deadline.checked_sub(RESERVE * 2).unwrap_or(deadline);
+        while self.scheduler.calls() > 0 {
+            let now = Instant::now();
+            if now >= patience {
+                self.cancel.cancel();
+            }
+            if now >= deadline {
+                log::warn!("{} calls to the target have not ended in time", self.scheduler.calls());
+                break;
+            }
+            match self.pool.events().recv_timeout(HEARTBEAT) {
+                Ok(event) => self.on_call(event),
+                Err(_) => continue,
+            }
+        }
+        self.cancel.cancel();
+        for channel in self.channels.values_mut() {
+            channel.advance();
+            channel.settle_bound();
+        }
+        self.write_checkpoint();
+        self.show();
+    }
+
+    fn show(&self) {
+        let troubles = self.troubles.retried();
+        let waiting = self.copier.waiting();
+        let reasons: Vec<String> = troubles.iter().cloned().chain(waiting).collect();
+        let lag = self.lag(!troubles.is_empty());
+        let status = TaskStatus {
+            phase: self.phase(!troubles.is_empty(), lag),
+            lag_ms: lag.map(|lag| lag.as_millis() as u64),
+            skipped: self.skipped.clone(),
+            reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
+        };
+        self.board.show(status);
+        self.board.show_positions(positions(&self.channels));
+    }
+
+    fn phase(&self, troubled: bool, lag: Option<Duration>) -> Phase {
+        if troubled {
+            Phase::Retrying
+        } else if !self.settled {
+            Phase::Connecting
+        } else if self.copier.is_copying() {
+            Phase::Copying
+        } else if self.channels.values().all(|channel| channel.at_tail) && lag.is_none_or(|lag| lag < FOLLOWING) {
+            Phase::Following
+        } else {
+            Phase::CatchingUp
+        }
+    }
+
+    /// How far the target is behind the source: the age of the oldest acknowledged tick. Ticks of a channel stop when its last
+    /// collection is dropped; such a channel counts only while something of it is still to be done. While something
+    /// fails, silence proves nothing and every channel counts.
+    fn lag(&self, troubled: bool) -> Option<Duration> {
+        if !self.settled && self.channels.is_empty() {
+            return None;
+        }
+        let live = self.live_channels();
+        let counts = |name: &Channel, channel: &ChannelState| {
+            troubled || live.contains(name) || !channel.at_tail || !channel.progress.is_idle() || !channel.pending.is_empty()
+        };
+        let oldest = self.channels.iter().filter(|(name, channel)| counts(name, channel)).map(|(_, channel)| channel.acked.after).min();
+        let now = Timestamp::now().physical_ms();
+        Some(Duration::from_millis(oldest.map_or(0, |oldest| now.saturating_sub(oldest.physical_ms()))))
+    }
+
+    /// The channels that collections live on: they have ticks, or should have.
+    fn live_channels(&self) -> std::collections::BTreeSet<Channel> {
+        let following = self.members.iter().filter(|(_, member)| matches!(member.rows, Rows::Joined(_)));
+        following.flat_map(|(_, member)| member.channels()).collect()
+    }
+}
+
+/// Positions as the API shows them.
+fn positions(channels: &BTreeMap<Channel, ChannelState>) -> Vec<ChannelPosition> {
+    let shown = |(name, channel): (&Channel, &ChannelState)| {
+        Some(ChannelPosition {
+            channel: name.to_string(),
+            message_id: channel.acked.position?.to_message_id(),
+            time_tick: channel.acked.after.0,
+        })
+    };
+    channels.iter().filter_map(shown).collect()
+}

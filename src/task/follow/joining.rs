@@ -1,0 +1,252 @@
+//! Collections that come, go, change their names, and are copied; and channels that are read again for their sake.
+
+use std::collections::BTreeMap;
+
+use crossbeam_channel::Sender;
+
+use super::channel::{ChannelState, Rewind};
+use super::copy::{CopyDone, CopyEnd, CopyEvent, CopyJob};
+use super::core::Core;
+use super::members::{Member, Rows};
+use crate::catalog::{CatalogEvent, ReadyCollection};
+use crate::domain::{Channel, CollectionId, Position, Timestamp};
+use crate::source::{LogError, ReaderCommand, Seek, Start};
+
+impl Core {
+    pub(super) fn on_catalog(&mut self, event: CatalogEvent) {
+        match event {
+            CatalogEvent::Ready(ready) => self.on_ready(*ready),
+            CatalogEvent::Gone(id) => self.on_gone(id),
+            CatalogEvent::Absent(id) => {
+                if self.members.get(id).is_none() {
+                    self.on_gone(id);
+                }
+            }
+            CatalogEvent::Block(id, answer) => self.on_block(id, answer),
+            CatalogEvent::Settled => {
+                log::info!("every collection of the task has been compared once");
+                self.settled = true;
+            }
+            CatalogEvent::Trouble(troubles) => {
+                for why in troubles.iter().filter(|why| !self.troubles.catalog.contains(why)) {
+                    log::warn!("{why}");
+                }
+                self.troubles.catalog = troubles;
+            }
+            CatalogEvent::Skipped(reason) => self.count_skipped(&reason),
+            CatalogEvent::Fatal(reason) => self.fail(&reason),
+        }
+    }
+
+    fn on_ready(&mut self, ready: ReadyCollection) {
+        let id = ready.info.id;
+        self.asked.remove(&id);
+        if let Some(member) = self.members.get_mut(id) {
+            let first = member.ready.is_none();
+            let was_blocked = member.blocked;
+            member.update(ready);
+            let copying = matches!(member.rows, Rows::Copying { .. });
+            if copying && (first || was_blocked) {
+                self.to_copy.push(id);
+            }
+        } else if let Err(error) = self.join(&ready) {
+            // Left unknown: the next look of the catalog tells it again.
+            log::warn!("{error}");
+            self.troubles.log = Some(error.to_string());
+            self.watcher.hint(crate::catalog::Hint::Collection(id));
+        }
+    }
+
+    /// A collection's first time: from its birth where the log still holds it, else by a copy.
+    fn join(&mut self, ready: &ReadyCollection) -> Result<(), LogError> {
+        let id = ready.info.id;
+        let was_passed_over = self.members.take_passed_over(id);
+        let mut held = !ready.births.is_empty();
+        for (channel, &birth) in &ready.births {
+            held &= self.log.holds(channel, birth)?;
+        }
+        let name = format!("{}.{}", ready.source.0, ready.source.1);
+        if !held {
+            log::info!("{name}: the log no longer holds its beginning: its rows will be copied");
+            let member = Member { rows: Rows::Copying { prune: false }, ready: None, blocked: false };
+            self.admit(id, member, ready);
+            self.discard(id);
+            self.to_copy.push(id);
+            return Ok(());
+        }
+        log::info!("{name}: following it from its beginning in the log");
+        let mut until = BTreeMap::new();
+        for channel in ready.births.keys() {
+            let tail = if ready.adopted { self.log.tail(channel)? } else { None };
+            until.insert(channel.clone(), tail);
+        }
+        self.admit(id, Member { rows: Rows::Joined(until), ready: None, blocked: false }, ready);
+        for (channel, &birth) in &ready.births {
+            let start = Start { position: Some(birth), after: Timestamp::ZERO };
+            self.read_from(channel, id, start, was_passed_over);
+        }
+        Ok(())
+    }
+
+    fn admit(&mut self, id: CollectionId, mut member: Member, ready: &ReadyCollection) {
+        member.update(ready.clone());
+        self.members.insert(id, member);
+        self.dirty = true;
+        // On disk before any row of it is: a restart must not take it for new.
+        self.write_checkpoint();
+    }
+
+    /// Sees to it that a channel is read from `start` on for one collection.
+    fn read_from(&mut self, channel: &Channel, id: CollectionId, start: Start, again: bool) {
+        match self.channels.get_mut(channel) {
+            None => {
+                let state = ChannelState::new(start);
+                let seek = Seek { channel: channel.clone(), from: start.position, epoch: state.epoch };
+                self.channels.insert(channel.clone(), state);
+                self.reader.send(ReaderCommand::Seek(vec![seek]));
+            }
+            Some(state) if !again && start.position.is_some_and(|birth| state.covers(birth)) => {
+                // Everything of it is read in this reading; what others have had before does not concern it.
+                if state.ahead > Timestamp::ZERO {
+                    state.behind.insert(id, start.after);
+                }
+            }
+            Some(state) => {
+                state.request(Rewind { start, behind: BTreeMap::from([(id, start.after)]), jump: false });
+            }
+        }
+    }
+
+    fn on_gone(&mut self, id: CollectionId) {
+        self.members.remove(id);
+        self.members.pass_over(id);
+        self.asked.remove(&id);
+        self.copier.cancel(id);
+        self.to_copy.retain(|waiting| *waiting != id);
+        self.troubles.copies.remove(&id.0);
+        self.discard(id);
+        self.dirty = true;
+    }
+
+    fn discard(&mut self, id: CollectionId) {
+        let done = self.scheduler.discard(|op| op.collection == id);
+        self.mark_done(done);
+    }
+
+    fn on_block(&mut self, id: CollectionId, answer: Sender<()>) {
+        if let Some(member) = self.members.get_mut(id) {
+            member.blocked = true;
+            self.copier.cancel(id);
+        }
+        self.blocks.push((id, answer));
+    }
+
+    /// Tells the catalog when nothing is under way for a collection that it wants to change.
+    pub(super) fn answer_blocks(&mut self) {
+        let (scheduler, copier) = (&self.scheduler, &self.copier);
+        self.blocks.retain(|(id, answer)| {
+            let busy = scheduler.calls_of(*id) > 0 || copier.is_active(*id);
+            if !busy {
+                // The watcher may have been told to stop meanwhile.
+                let _ = answer.send(());
+            }
+            busy
+        });
+    }
+
+    /// The log has lost rows of a collection that followed: its rows are compared with the source's.
+    pub(super) fn copy_again(&mut self, id: CollectionId) {
+        if let Some(member) = self.members.get_mut(id) {
+            member.set_rows(Rows::Copying { prune: true });
+            if member.ready.is_some() {
+                self.to_copy.push(id);
+            }
+            self.discard(id);
+            self.dirty = true;
+        }
+    }
+
+    /// Starts copies of collections for which no call is under way any more.
+    pub(super) fn start_copies(&mut self) {
+        for id in std::mem::take(&mut self.to_copy) {
+            let Some(member) = self.members.get(id) else { continue };
+            let (Rows::Copying { prune }, Some(ready)) = (&member.rows, member.ready.clone()) else { continue };
+            if member.blocked {
+                // The `Ready` that follows starts it.
+                continue;
+            }
+            if self.scheduler.calls_of(id) > 0 || self.copier.is_active(id) {
+                self.to_copy.push(id);
+                continue;
+            }
+            let channels = member.channels();
+            let job = CopyJob { info: ready.info.clone(), source: ready.source.clone(), channels, prune: *prune };
+            self.copier.start(job);
+        }
+        self.copier.hand_over();
+    }
+
+    pub(super) fn on_copy(&mut self, event: CopyEvent) {
+        let id = event.collection();
+        match event {
+            CopyEvent::Retrying(_, why) => {
+                log::warn!("{why}");
+                self.troubles.copies.insert(id.0, why);
+            }
+            CopyEvent::Waiting(_, why) => {
+                self.troubles.copies.remove(&id.0);
+                self.copier.set_waiting(id, Some(why));
+            }
+            CopyEvent::Progress(_, rows) => {
+                self.troubles.copies.remove(&id.0);
+                self.copier.set_progress(id, rows);
+            }
+            CopyEvent::Ended(_, end) => {
+                self.troubles.copies.remove(&id.0);
+                self.copier.forget(id);
+                match end {
+                    CopyEnd::Done(done) => self.on_copied(id, done),
+                    CopyEnd::Cancelled => {}
+                    CopyEnd::Hopeless(why) => self.fail(&why),
+                }
+            }
+        }
+    }
+
+    /// The copy is complete: the log is replayed over it, from before it began, as upserts until past its end.
+    fn on_copied(&mut self, id: CollectionId, done: CopyDone) {
+        let Some(member) = self.members.get_mut(id) else { return };
+        let until: BTreeMap<Channel, Option<Position>> =
+            done.spans.iter().map(|(channel, span)| (channel.clone(), span.until)).collect();
+        log::info!("copied {} rows of {}.{}", done.rows, done.source.0, done.source.1);
+        member.set_rows(Rows::Joined(until));
+        for (channel, span) in done.spans {
+            self.read_from(&channel, id, span.start, true);
+        }
+        self.dirty = true;
+        self.write_checkpoint();
+    }
+
+    /// Channels that are to be read again, as soon as nothing of them is under way.
+    pub(super) fn rewind_channels(&mut self) {
+        let ready: Vec<Channel> = self
+            .channels
+            .iter()
+            .filter(|(name, state)| state.rewind.is_some() && self.scheduler.calls_on(name) == 0)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for channel in ready {
+            // What is queued will be read again.
+            self.scheduler.discard(|op| op.channel == channel);
+            let Some(state) = self.channels.get_mut(&channel) else { continue };
+            let Some(rewind) = state.rewind.take() else { continue };
+            state.advance();
+            state.restart(rewind);
+            log::info!("{channel}: reading again from {:?}", state.acked.position);
+            let seek = Seek { channel: channel.clone(), from: state.acked.position, epoch: state.epoch };
+            self.dirty = true;
+            self.write_checkpoint();
+            self.reader.send(ReaderCommand::Seek(vec![seek]));
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The collections that a task knows, and where their rows come from at the moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::checkpoint::MemberRecord;
+use crate::catalog::ReadyCollection;
+use crate::domain::{Channel, CollectionId, Position};
+use crate::pipeline::CollectionInfo;
+
+/// Where rows come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Rows {
+    /// From the log. Per channel of the collection the position up to which rows may have been there before.
+    Joined(BTreeMap<Channel, Option<Position>>),
+    /// From a copy, under way or waited for.
+    Copying {
+        /// Rows that the source no longer has must be removed from the target.
+        prune: bool,
+    },
+}
+
+/// One collection.
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    /// Where its rows come from.
+    pub(super) rows: Rows,
+    /// As the catalog carried it over; `None` until it has looked at it in this run.
+    pub(super) ready: Option<Arc<Ready>>,
+    /// No call may start: the catalog is changing names.
+    pub(super) blocked: bool,
+}
+
+/// What the catalog told.
+#[derive(Debug, Clone)]
+pub(super) struct Ready {
+    pub(super) info: Arc<CollectionInfo>,
+    pub(super) source: (String, String),
+    pub(super) births: BTreeMap<Channel, Position>,
+    pub(super) adopted: bool,
+}
+
+/// All collections.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    by_id: BTreeMap<CollectionId, Member>,
+    /// Not at the source, or not for this task: their records were passed over.
+    passed_over: BTreeSet<CollectionId>,
+}
+
+impl Members {
+    pub(super) fn restore(records: &BTreeMap<i64, MemberRecord>) -> Members {
+        let member = |record: &MemberRecord| Member { rows: Rows::from(record), ready: None, blocked: false };
+        let by_id = records.iter().map(|(&id, record)| (CollectionId(id), member(record))).collect();
+        Members { by_id, passed_over: BTreeSet::new() }
+    }
+
+    pub(super) fn records(&self) -> BTreeMap<i64, MemberRecord> {
+        self.by_id.iter().map(|(id, member)| (id.0, MemberRecord::from(&member.rows))).collect()
+    }
+
+    pub(super) fn get(&self, id: CollectionId) -> Option<&Member> {
+        self.by_id.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: CollectionId) -> Option<&mut Member> {
+        self.by_id.get_mut(&id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (CollectionId, &Member)> {
+        self.by_id.iter().map(|(id, member)| (*id, member))
+    }
+
+    pub(super) fn insert(&mut self, id: CollectionId, member: Member) {
+        self.by_id.insert(id, member);
+    }
+
+    pub(super) fn remove(&mut self, id: CollectionId) {
+        self.by_id.remove(&id);
+    }
+
+    /// Its records need not be kept.
+    pub(super) fn pass_over(&mut self, id: CollectionId) {
+        self.passed_over.insert(id);
+    }
+
+    /// It has come into scope after records of it were passed over. True when they were.
+    pub(super) fn take_passed_over(&mut self, id: CollectionId) -> bool {
+        self.passed_over.remove(&id)
+    }
+
+    /// Whether records of the collection are of use: it follows from the log, or nobody knows it yet.
+    pub(super) fn wants(&self, id: CollectionId) -> bool {
+        match self.by_id.get(&id) {
+            Some(member) => matches!(member.rows, Rows::Joined(_)),
+            None => !self.passed_over.contains(&id),
+        }
+    }
+
+    /// The collection, when calls for it may start.
+    pub(super) fn applicable(&self, id: CollectionId) -> Option<Arc<CollectionInfo>> {
+        let member = self.by_id.get(&id)?;
+        let usable = !member.blocked && matches!(member.rows, Rows::Joined(_));
+        member.ready.as_ref().filter(|_| usable).map(|ready| Arc::clone(&ready.info))
+    }
+}
+
+impl Member {
+    /// Takes in what the catalog tells; the positions up to which rows go in as upserts are the task's own.
+    pub(super) fn update(&mut self, ready: ReadyCollection) {
+        let ReadyCollection { mut info, source, births, adopted } = ready;
+        if let Rows::Joined(until) = &self.rows {
+            info.upsert_until = until.iter().filter_map(|(channel, until)| Some((channel.clone(), (*until)?))).collect();
+        }
+        self.blocked = false;
+        self.ready = Some(Arc::new(Ready { info: Arc::new(info), source, births, adopted }));
+    }
+
+    /// Changes where the rows come from.
+    pub(super) fn set_rows(&mut self, rows: Rows) {
+        self.rows = rows;
+        if let Some(ready) = self.ready.as_deref().cloned() {
+            let Ready { info, source, births, adopted } = ready;
+            self.update(ReadyCollection { info: (*info).clone(), source, births, adopted });
+        }
+    }
+
+    /// The channels that its rows arrive on.
+    pub(super) fn channels(&self) -> Vec<Channel> {
+        match (&self.rows, &self.ready) {
+            (_, Some(ready)) if !ready.births.is_empty() => ready.births.keys().cloned().collect(),
+            (Rows::Joined(until), _) => until.keys().cloned().collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl From<&MemberRecord> for Rows {
+    fn from(record: &MemberRecord) -> Self {
+        match record {
+            MemberRecord::Joined { upsert_until } => {
+                let until = |(channel, until): (&String, &Option<i64>)| (Channel::new(channel), until.map(Position));
+                Rows::Joined(upsert_until.iter().map(until).collect())
+            }
+            MemberRecord::Copying { prune } => Rows::Copying { prune: *prune },
+        }
+    }
+}
+
+impl From<&Rows> for MemberRecord {
+    fn from(rows: &Rows) -> Self {
+        match rows {
+            Rows::Joined(until) => {
+                let record = |(channel, until): (&Channel, &Option<Position>)| {
+                    (channel.to_string(), until.map(|until| until.0))
+                };
+                MemberRecord::Joined { upsert_until: until.iter().map(record).collect() }
+            }
+            Rows::Copying { prune } => MemberRecord::Copying { prune: *prune },
+        }
+    }
+}

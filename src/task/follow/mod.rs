@@ -1,0 +1,18 @@
+/*!
+Running one task. The task's thread ([`core`]) owns all its state and waits for whatever happens next: records from the
+log, news of the catalog, ends of calls and of copies, an order to stop. The other threads only do what blocks.
+*/
+
+mod channel;
+mod checkpoint;
+mod copy;
+mod core;
+mod dispatch;
+mod joining;
+mod members;
+mod records;
+mod setup;
+mod status;
+
+pub(crate) use checkpoint::{ChannelRecord, load as load_checkpoint};
+pub(crate) use setup::{FollowSetup, Following, follow};

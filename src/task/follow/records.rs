@@ -1,0 +1,139 @@
+//! What arrives from the log.
+
+use std::collections::BTreeMap;
+
+use super::channel::Rewind;
+use super::core::Core;
+use super::members::Rows;
+use crate::catalog::Hint;
+use crate::domain::{Channel, CollectionId, Position, Timestamp};
+use crate::pipeline::Acknowledged;
+use crate::source::{Body, ReaderCommand, ReaderEvent, Record, Seek};
+
+impl Core {
+    /// Follows the channel on which users' requests about the catalog show: hints only, so from its end on.
+    pub(super) fn read_replicate_channel(&mut self) {
+        let channel = self.replicate_channel.clone();
+        match self.log.tail(&channel) {
+            Ok(from) => self.reader.send(ReaderCommand::Seek(vec![Seek { channel, from, epoch: 0 }])),
+            Err(error) => self.troubles.log = Some(error.to_string()),
+        }
+    }
+
+    pub(super) fn on_log(&mut self, event: ReaderEvent) {
+        match event {
+            ReaderEvent::Records { channel, records, .. } if channel == self.replicate_channel => {
+                records.into_iter().for_each(|record| self.on_hint(record));
+            }
+            ReaderEvent::Records { channel, epoch, records, at_tail } => {
+                match self.channels.get_mut(&channel).filter(|state| state.epoch == epoch) {
+                    Some(state) => state.at_tail = at_tail,
+                    // Read before a rewind.
+                    None => return,
+                }
+                records.into_iter().for_each(|record| self.on_record(&channel, record));
+            }
+            ReaderEvent::Gap { channel, .. } if channel == self.replicate_channel => self.read_replicate_channel(),
+            ReaderEvent::Gap { channel, epoch } => {
+                if self.channels.get(&channel).is_some_and(|state| state.epoch == epoch) {
+                    self.on_gap(&channel);
+                }
+            }
+            ReaderEvent::Failing(error) => {
+                log::warn!("{error}");
+                self.troubles.log = Some(error.to_string());
+            }
+            ReaderEvent::Recovered => self.troubles.log = None,
+        }
+    }
+
+    fn on_hint(&mut self, record: Record) {
+        match record.body {
+            Body::CatalogHint(Some((db, collection))) => drop(self.watcher.hint(Hint::Named { db, collection })),
+            Body::CatalogHint(None) => drop(self.watcher.hint(Hint::Anything)),
+            _ => {}
+        }
+    }
+
+    fn on_record(&mut self, channel: &Channel, record: Record) {
+        let Record { position, begin: _, end, body } = record;
+        match body {
+            Body::Tick => self.on_tick(channel, position, end),
+            Body::Insert(insert) => {
+                if self.wants(channel, insert.collection, end)
+                    && let Some(state) = self.channels.get_mut(channel)
+                {
+                    state.pending.insert(channel, position, end, insert);
+                }
+            }
+            Body::Delete(delete) => {
+                if self.wants(channel, delete.collection, end)
+                    && let Some(state) = self.channels.get_mut(channel)
+                {
+                    state.pending.delete(channel, position, end, delete);
+                }
+            }
+            Body::CollectionHint(id) => drop(self.watcher.hint(Hint::Collection(id))),
+            Body::CatalogHint(_) => drop(self.watcher.hint(Hint::Anything)),
+            Body::Ignored(kind) => log::debug!("{channel}: a message of type {kind} at {position} needs nothing"),
+            Body::Undecodable(error) => {
+                log::warn!("{channel}: the message at {position} is passed over: {error}");
+                self.count_skipped("undecodable message");
+            }
+        }
+    }
+
+    fn wants(&self, channel: &Channel, id: CollectionId, ts: Timestamp) -> bool {
+        let known = self.members.get(id).is_some();
+        self.members.wants(id) && self.channels.get(channel).is_some_and(|state| state.wants(id, known, ts))
+    }
+
+    /// Everything up to the tick is released into the lanes.
+    fn on_tick(&mut self, channel: &Channel, position: Position, tick: Timestamp) {
+        let Some(state) = self.channels.get_mut(channel) else { return };
+        if tick < state.released {
+            // The first ticks after a create may be late; everything up to the later one is released already.
+            return;
+        }
+        state.released = tick;
+        let ops = state.pending.release(tick);
+        let reached = Acknowledged { position: state.pending.first_position().unwrap_or(position), time_tick: tick };
+        let batch = state.progress.release(ops.len(), reached);
+        let mut unknown = false;
+        for mut op in ops {
+            op.batch = batch;
+            unknown |= self.members.get(op.collection).is_none();
+            self.scheduler.push(op);
+        }
+        if unknown {
+            self.ask_about_unknown();
+        }
+    }
+
+    /// What a channel would have had to say next is gone: its collections are copied again.
+    fn on_gap(&mut self, channel: &Channel) {
+        log::error!("{channel}: the log no longer has what is needed next (retention): copying its collections again");
+        let start = match self.log.shortly_before_tail(channel) {
+            Ok(start) => start,
+            Err(error) => return self.fail(&format!("after a gap in the log: {error}")),
+        };
+        let on_it = |id: &CollectionId| {
+            self.members.get(*id).is_some_and(|member| {
+                matches!(member.rows, Rows::Joined(_)) && member.channels().contains(channel)
+            })
+        };
+        let affected: Vec<CollectionId> = self.members.iter().map(|(id, _)| id).filter(on_it).collect();
+        for id in affected {
+            self.count_skipped("gap in the log, copied again");
+            self.copy_again(id);
+        }
+        if let Some(state) = self.channels.get_mut(channel) {
+            state.request(Rewind { start, behind: BTreeMap::new(), jump: true });
+        }
+    }
+
+    pub(super) fn count_skipped(&mut self, reason: &str) {
+        *self.skipped.entry(reason.to_owned()).or_default() += 1;
+        self.dirty = true;
+    }
+}

@@ -1,0 +1,183 @@
+//! Starting a task's threads, in the order in which they need each other.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use parking_lot::Mutex;
+
+use super::checkpoint::{self, Checkpoint};
+use super::copy::Copier;
+use super::core::{Core, End, Order};
+use super::members::Members;
+use super::status::{Board, Troubles};
+use crate::catalog;
+use crate::domain::Channel;
+use crate::milvus::{Cancel, Client, Endpoint};
+use crate::pipeline::Scheduler;
+use crate::source::rocksmq::RocksMq;
+use crate::source::{Log, ReaderCommand, Seek, spawn_reader};
+use crate::target::{Backoff, Pool};
+use crate::task::engine::{ChannelPosition, Phase, TaskStatus};
+use crate::task::spec::TaskSpec;
+
+/// What following needs.
+pub(crate) struct FollowSetup {
+    /// The task's name.
+    pub(crate) task: String,
+    /// What it is asked to do.
+    pub(crate) spec: TaskSpec,
+    /// Where the source is.
+    pub(crate) source: Endpoint,
+    /// Where the target is.
+    pub(crate) target: Endpoint,
+    /// The source's RocksMQ.
+    pub(crate) rocksmq: PathBuf,
+    /// The source's channel of users' requests.
+    pub(crate) replicate_channel: String,
+    /// The task's own folder.
+    pub(crate) folder: PathBuf,
+}
+
+/// A running task.
+pub(crate) struct Following {
+    orders: Sender<Order>,
+    cancel: Cancel,
+    board: Arc<Board>,
+    ended: Receiver<()>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Starts a task. `on_failure` is called, from the task's thread, when it has ended itself.
+pub(crate) fn follow(setup: FollowSetup, on_failure: impl FnOnce(String) + Send + 'static) -> std::io::Result<Following> {
+    let (orders, order_receiver) = bounded(1);
+    let (ended_sender, ended) = bounded(1);
+    let cancel = Cancel::default();
+    let board = Arc::new(Board::new());
+    let (thread_cancel, thread_board) = (cancel.clone(), Arc::clone(&board));
+    let name = format!("task-{}", setup.task);
+    let thread = std::thread::Builder::new().name(name).spawn(move || {
+        let end = run(&setup, &order_receiver, &thread_cancel, &thread_board);
+        thread_cancel.cancel();
+        if let End::Failed(reason) = end {
+            log::error!("task {}: stopped: {reason}", setup.task);
+            on_failure(reason);
+        }
+        // Whoever waits may have given up.
+        let _ = ended_sender.send(());
+    })?;
+    Ok(Following { orders, cancel, board, ended, thread: Mutex::new(Some(thread)) })
+}
+
+impl Following {
+    pub(crate) fn status(&self) -> TaskStatus {
+        self.board.status()
+    }
+
+    pub(crate) fn positions(&self) -> Vec<ChannelPosition> {
+        self.board.positions()
+    }
+
+    /// Ends the task; returns when nothing of it is under way, at the latest about `deadline`.
+    pub(crate) fn stop(&self, deadline: Instant) {
+        // Full or closed: it is ending already.
+        let _ = self.orders.try_send(Order::Stop(deadline));
+        if self.ended.recv_deadline(deadline).is_err() {
+            self.cancel.cancel();
+        }
+        if let Some(thread) = self.thread.lock().take()
+            && thread.join().is_err()
+        {
+            log::error!("a task's thread panicked");
+        }
+    }
+}
+
+/// Connects, trying for as long as it takes, then runs.
+fn run(setup: &FollowSetup, orders: &Receiver<Order>, cancel: &Cancel, board: &Arc<Board>) -> End {
+    let mut backoff = Backoff::default();
+    loop {
+        let why = match build(setup, cancel, board) {
+            Ok(core) => return core.run(orders),
+            Err(Trouble::Hopeless(why)) => return End::Failed(why),
+            Err(Trouble::Passing(why)) => why,
+        };
+        log::warn!("task {}: {why}", setup.task);
+        let status = board.status();
+        board.show(TaskStatus { phase: Phase::Retrying, reason: Some(why), ..status });
+        match orders.recv_timeout(backoff.wait()) {
+            Err(crossbeam_channel::RecvTimeoutError::Timeout) => {}
+            Ok(Order::Stop(_)) | Err(_) => return End::Ordered,
+        }
+    }
+}
+
+enum Trouble {
+    Passing(String),
+    Hopeless(String),
+}
+
+fn build(setup: &FollowSetup, cancel: &Cancel, board: &Arc<Board>) -> Result<Core, Trouble> {
+    let passing = |error: &dyn std::fmt::Display| Trouble::Passing(error.to_string());
+    let hopeless = |error: &dyn std::fmt::Display| Trouble::Hopeless(error.to_string());
+    std::fs::create_dir_all(&setup.folder)
+        .map_err(|error| Trouble::Passing(format!("{}: {error}", setup.folder.display())))?;
+    let saved = checkpoint::load(&setup.folder).map_err(|error| hopeless(&error))?.unwrap_or_default();
+    let log = RocksMq::open(&setup.rocksmq, &setup.folder.join("rocksmq")).map_err(|error| passing(&error))?;
+    let log: Arc<dyn Log> = Arc::new(log);
+    let connect = |endpoint| Client::open(endpoint).map(Arc::new).map_err(|error| hopeless(&error));
+    let (source, target) = (connect(&setup.source)?, connect(&setup.target)?);
+    for client in [&source, &target] {
+        client.connect(cancel).map_err(|error| passing(&error))?;
+    }
+    let reader = spawn_reader(&setup.task, Arc::clone(&log)).map_err(|error| passing(&error))?;
+    let pool = Pool::start(&setup.task, &target, cancel).map_err(|error| passing(&error))?;
+    let copier = Copier::spawn(&setup.task, &source, &target, &log).map_err(|error| passing(&error))?;
+    let watcher = catalog::spawn(catalog::Setup {
+        task: setup.task.clone(),
+        source,
+        target,
+        scope: setup.spec.scope.clone(),
+        mapping: setup.spec.mapping.clone(),
+        folder: setup.folder.clone(),
+        cancel: cancel.clone(),
+    })
+    .map_err(|error| hopeless(&error))?;
+    let Checkpoint { channels, collections, skipped } = saved;
+    let channels: std::collections::BTreeMap<Channel, super::channel::ChannelState> = channels
+        .iter()
+        .map(|(name, record)| (Channel::new(name), super::channel::ChannelState::restore(record)))
+        .collect();
+    let seek = |(name, state): (&Channel, &super::channel::ChannelState)| Seek {
+        channel: name.clone(),
+        from: state.acked.position,
+        epoch: state.epoch,
+    };
+    reader.send(ReaderCommand::Seek(channels.iter().map(seek).collect()));
+    Ok(Core {
+        folder: setup.folder.clone(),
+        log,
+        reader,
+        watcher,
+        copier,
+        pool,
+        cancel: cancel.clone(),
+        board: Arc::clone(board),
+        replicate_channel: Channel::new(&setup.replicate_channel),
+        channels,
+        members: Members::restore(&collections),
+        scheduler: Scheduler::default(),
+        blocks: Vec::new(),
+        asked: Default::default(),
+        to_copy: Vec::new(),
+        troubles: Troubles::default(),
+        skipped,
+        settled: false,
+        dirty: false,
+        rows_acked: false,
+        written: Instant::now(),
+        failure: None,
+    })
+}
