@@ -2,6 +2,7 @@
 milvus-cdc keeps one or more Milvus in step with another: the library behind the binary of the same name.
 */
 
+pub mod api;
 pub mod config;
 pub mod journal;
 pub mod observe;

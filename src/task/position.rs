@@ -239,7 +239,7 @@ fn base64_decode(text: &str) -> Result<Vec<u8>, DataError> {
         let whole = [(group >> 16) as u8, (group >> 8) as u8, group as u8];
         bytes.extend_from_slice(&whole[..chunk.len().saturating_sub(1)]);
     }
-    if text.len() % 4 == 0 {
+    if text.len().is_multiple_of(4) {
         Ok(bytes)
     } else {
         Err(DataError::Base64(text.len()))
