@@ -3,7 +3,10 @@ milvus-cdc keeps one or more Milvus in step with another: the library behind the
 */
 
 pub mod api;
+pub mod cli;
 pub mod config;
 pub mod journal;
 pub mod observe;
+pub mod server;
+pub mod signals;
 pub mod task;
