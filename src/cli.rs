@@ -70,7 +70,6 @@ mod tests {
         let help = Arguments::command().render_long_help().to_string();
         for status in [
             ExitStatus::Stopped,
-            ExitStatus::Failed,
             ExitStatus::Usage,
             ExitStatus::CannotStart,
         ] {

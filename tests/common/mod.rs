@@ -4,6 +4,7 @@ A server with an engine that only pretends, and a client that can misbehave.
 
 #![allow(
     dead_code,
+    unreachable_pub,
     clippy::unwrap_used,
     reason = "shared by several test programs, none of which uses all of it"
 )]

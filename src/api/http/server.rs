@@ -79,8 +79,8 @@ struct Open {
 
 struct Connection {
     stream: TcpStream,
-    /// The request is not complete yet.
-    reading: bool,
+    /// Nobody is hurt when it is cut off: its request is not complete, or its answer is sent.
+    expendable: bool,
 }
 
 impl HttpServer {
@@ -117,7 +117,7 @@ impl HttpServer {
         self.address
     }
 
-    /// Takes no more connections and cuts off requests that are not complete; those being answered go on.
+    /// Takes no more connections and cuts off those whose request is not complete; those being answered go on.
     pub fn stop_accepting(&self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
         // Wakes the acceptor. If it cannot be reached it is not blocked in `accept` either.
@@ -128,7 +128,7 @@ impl HttpServer {
             .lock()
             .connections
             .values()
-            .filter(|connection| connection.reading)
+            .filter(|connection| connection.expendable)
         {
             let _ = connection.stream.shutdown(Shutdown::Both);
         }
@@ -214,7 +214,7 @@ impl Shared {
             let Some((&oldest, _)) = open
                 .connections
                 .iter()
-                .find(|(_, connection)| connection.reading)
+                .find(|(_, connection)| connection.expendable)
             else {
                 return Ok(None);
             };
@@ -230,15 +230,15 @@ impl Shared {
             id,
             Connection {
                 stream,
-                reading: true,
+                expendable: true,
             },
         );
         Ok(Some(id))
     }
 
-    fn request_is_complete(&self, id: u64) {
+    fn mark(&self, id: u64, expendable: bool) {
         if let Some(connection) = self.open.lock().connections.get_mut(&id) {
-            connection.reading = false;
+            connection.expendable = expendable;
         }
     }
 
@@ -255,7 +255,7 @@ impl Shared {
 fn serve(stream: &TcpStream, id: u64, deadline: Instant, shared: &Shared) {
     let mut timed = Timed { stream, deadline };
     let incoming = read_request(&mut timed, shared.limits.body);
-    shared.request_is_complete(id);
+    shared.mark(id, false);
     let (response, with_body, complete) = match incoming {
         Err(HeadError::Closed) => return,
         Err(error) => (head_error(&error), true, false),
@@ -268,7 +268,9 @@ fn serve(stream: &TcpStream, id: u64, deadline: Instant, shared: &Shared) {
         }
     };
     // The client may have gone; there is nobody else to tell.
-    if response.write(&mut &*stream, with_body).is_ok() {
+    let written = response.write(&mut &*stream, with_body);
+    shared.mark(id, true);
+    if written.is_ok() {
         close(stream, complete);
     }
 }
