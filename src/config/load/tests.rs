@@ -210,3 +210,28 @@ fn secrets_stay_hidden() {
             .contains("s3cret")
     );
 }
+
+#[test]
+fn the_examples_are_read() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let files = fs::read_dir(examples)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let configs: Vec<PathBuf> = files
+        .filter(|path| path.extension().is_some_and(|ext| ext == "yaml"))
+        .collect();
+    assert!(!configs.is_empty());
+    for path in configs {
+        Config::load(Some(&path), |_| None).unwrap();
+    }
+    let text = include_str!("../../../examples/rocksmq.yaml");
+    let defaults = Config::load(None, |_| None).unwrap();
+    let mut example = load(text).unwrap();
+    // What the example's comments call no default.
+    assert_eq!(
+        example.source.rocksmq_path.take(),
+        Some("/var/lib/milvus/rdb_data".into())
+    );
+    example.source.log = LogKind::Auto;
+    assert_eq!(example, defaults);
+}

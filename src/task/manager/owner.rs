@@ -3,6 +3,7 @@ The manager's thread: what it holds, what can wake it, how it begins and how it 
 */
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -181,7 +182,15 @@ impl Owner {
             return Ok(());
         };
         let (sender, events) = bounded(EVENT_QUEUE);
-        let handle = self.engine.start(id, &entry.spec, sender)?;
+        // A task that panics while it starts must not take the others with it.
+        let started = catch_unwind(AssertUnwindSafe(|| {
+            self.engine.start(id, &entry.spec, sender)
+        }));
+        let handle = started.unwrap_or_else(|_| {
+            Err(EngineError::State(
+                "starting it panicked, see the log".into(),
+            ))
+        })?;
         entry.run = Some(Run {
             handle: Arc::from(handle),
             events,
