@@ -347,3 +347,54 @@ fn stopping_stops_all_tasks_side_by_side() {
     );
     assert!(engine.running.lock().unwrap().is_empty());
 }
+
+/// Threads that do whatever comes to mind to the same few tasks. The engine itself fails the test when a task is started
+/// twice or forgotten while it runs.
+#[test]
+fn whatever_the_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    *server.engine.stop_time.lock().unwrap() = Duration::from_millis(3);
+    let ids = ["a", "b", "c"];
+    thread::scope(|scope| {
+        for seed in 0..8_usize {
+            let server = &server;
+            scope.spawn(move || {
+                // A fixed walk per thread; how the threads interleave differs from run to run.
+                for step in 0..60 {
+                    let number = (seed + 1) * 7_919 + step * 104_729;
+                    let id = ids[number % ids.len()];
+                    let answer = match number / ids.len() % 5 {
+                        0 | 1 => create(server, id, id),
+                        2 => ask(server, "pause", id),
+                        3 => ask(server, "resume", id),
+                        _ => ask(server, "delete", id),
+                    };
+                    assert!(answer["code"] == 200 || answer["code"] == 400, "{answer}");
+                }
+            });
+        }
+    });
+    let list = server.post(r#"{"request_type":"list"}"#)["data"]["tasks"].clone();
+    let states = |list: &Value| -> Vec<(String, bool)> {
+        let task = |task: &Value| {
+            (
+                task["task_id"].as_str().unwrap().to_owned(),
+                task["state"] == "Running",
+            )
+        };
+        list.as_array().unwrap().iter().map(task).collect()
+    };
+    for id in ids {
+        let should_run = states(&list).contains(&(id.to_owned(), true));
+        assert_eq!(server.engine.runs(id), should_run, "{id}: {list}");
+    }
+    server.stop();
+    // What was answered is what was stored.
+    let server = start(folder.path());
+    assert_eq!(
+        states(&server.post(r#"{"request_type":"list"}"#)["data"]["tasks"]),
+        states(&list)
+    );
+    server.stop();
+}
