@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::carry::{CarryError, Carrier};
+use super::carry::{Carrier, CarryError};
 use super::look::{Load, SourceCollection};
 use super::record::CarriedIndex;
 use super::schema;
@@ -90,7 +90,9 @@ impl Carrier {
         let missing: Vec<&Index> = source
             .indexes
             .values()
-            .filter(|index| self.record.get(source.id).is_some_and(|carried| !carried.indexes.contains_key(&index.name)))
+            .filter(|index| {
+                self.record.get(source.id).is_some_and(|carried| !carried.indexes.contains_key(&index.name))
+            })
             .collect();
         if missing.is_empty() {
             return Ok(());
@@ -201,11 +203,9 @@ impl Carrier {
         let before = self.record.get(source.id).map(|carried| loaded_names(&carried.load)).unwrap_or_default();
         let outcome = match &source.load {
             Load::None => Ok(()),
-            Load::Whole { replicas } => {
-                self.with_fewer_replicas(&object, *replicas, |count| {
-                    self.target.load_collection(db, name, count, &self.context)
-                })?
-            }
+            Load::Whole { replicas } => self.with_fewer_replicas(&object, *replicas, |count| {
+                self.target.load_collection(db, name, count, &self.context)
+            })?,
             Load::Partitions { names, replicas } => {
                 let released: Vec<String> = before.difference(names).cloned().collect();
                 if !released.is_empty() {

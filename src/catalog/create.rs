@@ -1,6 +1,6 @@
 //! Making, adopting, renaming and dropping collections and databases on the target.
 
-use super::carry::{CarryError, Carrier};
+use super::carry::{Carrier, CarryError};
 use super::event::CatalogEvent;
 use super::look::SourceCollection;
 use super::record::Carried;

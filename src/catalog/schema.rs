@@ -48,14 +48,7 @@ fn essence(field: &FieldSchema) -> (String, i32, i32, bool, bool, Vec<(String, S
     let mut params: Vec<(String, String)> =
         field.type_params.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect();
     params.sort();
-    (
-        field.name.clone(),
-        field.data_type,
-        field.element_type,
-        field.is_primary_key,
-        field.is_partition_key,
-        params,
-    )
+    (field.name.clone(), field.data_type, field.element_type, field.is_primary_key, field.is_partition_key, params)
 }
 
 /// The primary key; `None` for a schema without one, which Milvus does not make.

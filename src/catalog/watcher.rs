@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::carry::{CarryError, Carrier};
+use super::carry::{Carrier, CarryError};
 use super::event::{CatalogEvent, Hint};
 use super::look::{SourceCollection, look};
 use super::record::Record;
@@ -93,13 +93,8 @@ pub fn spawn(setup: Setup) -> Result<Watcher, SealedError> {
     let (hints, hint_receiver) = bounded(HINTS);
     let (events, event_receiver) = bounded(EVENTS);
     let context = CallContext { timeout: CALL_TIMEOUT, cancel: setup.cancel.clone() };
-    let carrier = Carrier {
-        target: Arc::clone(&setup.target),
-        context: context.clone(),
-        record,
-        events,
-        generation: 0,
-    };
+    let carrier =
+        Carrier { target: Arc::clone(&setup.target), context: context.clone(), record, events, generation: 0 };
     let name = format!("catalog-{}", setup.task);
     let folder = setup.folder.clone();
     let watch = Watch {
@@ -275,9 +270,8 @@ impl Watch {
             }
         }
         self.seen.retain(|id, _| self.listed.contains_key(id));
-        self.retries.retain(|id, _| {
-            id.is_none_or(|id| self.listed.contains_key(&id) || self.carrier.record.get(id).is_some())
-        });
+        self.retries
+            .retain(|id, _| id.is_none_or(|id| self.listed.contains_key(&id) || self.carrier.record.get(id).is_some()));
         Ok(())
     }
 

@@ -108,9 +108,7 @@ pub enum AddressError {
 
 /// Three files make mutual TLS; some of them were missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "mutual TLS needs the CA file, the client certificate and the client key; one or two of them are missing"
-)]
+#[error("mutual TLS needs the CA file, the client certificate and the client key; one or two of them are missing")]
 pub struct HalfMutualTls;
 
 /// An address together with the scheme's wish for TLS.
@@ -149,26 +147,12 @@ impl ParsedUri {
         if host.contains(|c: char| c.is_whitespace() || c.is_control() || "\"\\<>[]".contains(c)) {
             return Err(AddressError::Host);
         }
-        let default = if https {
-            DEFAULT_TLS_PORT
-        } else {
-            DEFAULT_PORT
-        };
+        let default = if https { DEFAULT_TLS_PORT } else { DEFAULT_PORT };
         let port = match port {
             None => default,
-            Some(digits) => digits
-                .parse()
-                .ok()
-                .filter(|port| *port != 0)
-                .ok_or(AddressError::Port)?,
+            Some(digits) => digits.parse().ok().filter(|port| *port != 0).ok_or(AddressError::Port)?,
         };
-        Ok(ParsedUri {
-            address: Address {
-                host: host.to_owned(),
-                port,
-            },
-            https,
-        })
+        Ok(ParsedUri { address: Address { host: host.to_owned(), port }, https })
     }
 }
 
@@ -221,35 +205,19 @@ impl Tls {
     /// [`HalfMutualTls`] when some but not all files of the triple were given.
     pub fn from_files(files: &DialFiles, https: bool) -> Result<Self, HalfMutualTls> {
         let server_name = Some(files.server_name.clone()).filter(|name| !name.is_empty());
-        let triple = [
-            &files.ca_pem_path,
-            &files.client_pem_path,
-            &files.client_key_path,
-        ];
+        let triple = [&files.ca_pem_path, &files.client_pem_path, &files.client_key_path];
         let given = triple.iter().filter(|path| !path.is_empty()).count();
         if given != 0 && given != triple.len() {
             return Err(HalfMutualTls);
         }
         if !files.server_pem_path.is_empty() {
-            return Ok(Tls::Server {
-                ca: PathBuf::from(&files.server_pem_path),
-                server_name,
-            });
+            return Ok(Tls::Server { ca: PathBuf::from(&files.server_pem_path), server_name });
         }
         if given == triple.len() {
             let [ca, client, key] = triple.map(PathBuf::from);
-            return Ok(Tls::Mutual {
-                ca,
-                client,
-                key,
-                server_name,
-            });
+            return Ok(Tls::Mutual { ca, client, key, server_name });
         }
-        Ok(if https {
-            Tls::System { server_name }
-        } else {
-            Tls::Off
-        })
+        Ok(if https { Tls::System { server_name } } else { Tls::Off })
     }
 
     /// Encrypted in whichever way.
@@ -280,19 +248,10 @@ mod tests {
 
     #[test]
     fn addresses_in_all_their_forms() {
-        assert_eq!(
-            parsed("http://127.0.0.1:19531"),
-            ("127.0.0.1".into(), 19531, false)
-        );
-        assert_eq!(
-            parsed("HTTPS://Milvus.example:443/"),
-            ("Milvus.example".into(), 443, true)
-        );
+        assert_eq!(parsed("http://127.0.0.1:19531"), ("127.0.0.1".into(), 19531, false));
+        assert_eq!(parsed("HTTPS://Milvus.example:443/"), ("Milvus.example".into(), 443, true));
         assert_eq!(parsed("milvus"), ("milvus".into(), 19530, false));
-        assert_eq!(
-            parsed("https://in03.example.com"),
-            ("in03.example.com".into(), 443, true)
-        );
+        assert_eq!(parsed("https://in03.example.com"), ("in03.example.com".into(), 443, true));
         assert_eq!(parsed("http://[::1]:5"), ("::1".into(), 5, false));
         assert_eq!(parsed("[::1]"), ("::1".into(), 19530, false));
     }
@@ -318,45 +277,25 @@ mod tests {
 
     #[test]
     fn the_local_host_has_many_names() {
-        let address = |host: &str| Address {
-            host: host.into(),
-            port: 1,
-        };
+        let address = |host: &str| Address { host: host.into(), port: 1 };
         assert!(address("LOCALHOST").same_as(&address("127.0.0.1")));
         assert!(address("::1").same_as(&address("localhost")));
         assert!(!address("milvus-a").same_as(&address("milvus-b")));
-        assert!(!address("h").same_as(&Address {
-            host: "h".into(),
-            port: 2
-        }));
+        assert!(!address("h").same_as(&Address { host: "h".into(), port: 2 }));
     }
 
     #[test]
     fn tls_from_files() {
-        let mut files = DialFiles {
-            server_name: "m".into(),
-            ..DialFiles::default()
-        };
+        let mut files = DialFiles { server_name: "m".into(), ..DialFiles::default() };
         assert_eq!(Tls::from_files(&files, false), Ok(Tls::Off));
-        assert_eq!(
-            Tls::from_files(&files, true),
-            Ok(Tls::System {
-                server_name: Some("m".into())
-            })
-        );
+        assert_eq!(Tls::from_files(&files, true), Ok(Tls::System { server_name: Some("m".into()) }));
         files.ca_pem_path = "ca".into();
         files.client_key_path = "key".into();
         assert_eq!(Tls::from_files(&files, true), Err(HalfMutualTls));
         files.client_pem_path = "pem".into();
-        assert!(matches!(
-            Tls::from_files(&files, false),
-            Ok(Tls::Mutual { .. })
-        ));
+        assert!(matches!(Tls::from_files(&files, false), Ok(Tls::Mutual { .. })));
         files.server_pem_path = "server".into();
-        assert!(matches!(
-            Tls::from_files(&files, false),
-            Ok(Tls::Server { .. })
-        ));
+        assert!(matches!(Tls::from_files(&files, false), Ok(Tls::Server { .. })));
     }
 
     #[test]

@@ -28,11 +28,7 @@ pub enum ConfigError {
 
 impl ConfigError {
     pub(super) fn at(path: &Path, line: u64, message: String) -> Self {
-        let place = if line == 0 {
-            path.display().to_string()
-        } else {
-            format!("{}:{line}", path.display())
-        };
+        let place = if line == 0 { path.display().to_string() } else { format!("{}:{line}", path.display()) };
         ConfigError::Wrong { place, message }
     }
 
@@ -41,14 +37,11 @@ impl ConfigError {
         let error = error.without_snippet();
         let line = error.location().map_or(0, |location| location.line());
         let message = match error {
-            serde_saphyr::Error::SerdeUnknownField {
-                field, expected, ..
-            } => unknown_key(field, expected),
+            serde_saphyr::Error::SerdeUnknownField { field, expected, .. } => unknown_key(field, expected),
             serde_saphyr::Error::DuplicateMappingKey { .. } => {
                 format!("{}: the key is given twice", key_at(text, line))
             }
-            serde_saphyr::Error::SerdeInvalidType { .. }
-            | serde_saphyr::Error::Unexpected { .. } => {
+            serde_saphyr::Error::SerdeInvalidType { .. } | serde_saphyr::Error::Unexpected { .. } => {
                 format!(
                     "{}: a value of the wrong shape (a section is a list of `key: value` lines, a value is one word, number or quoted text)",
                     key_at(text, line)
@@ -73,10 +66,7 @@ fn unknown_key(field: &str, expected: &[&str]) -> String {
 
 /// The key that stands in the line, for errors that come without one.
 fn key_at(text: &str, line: u64) -> String {
-    let line = usize::try_from(line)
-        .ok()
-        .and_then(|line| text.lines().nth(line.checked_sub(1)?))
-        .unwrap_or_default();
+    let line = usize::try_from(line).ok().and_then(|line| text.lines().nth(line.checked_sub(1)?)).unwrap_or_default();
     match line.split_once(':') {
         Some((key, _)) => format!("`{}`", one_line(key.trim().trim_start_matches("- "))),
         None => "the value".to_owned(),
@@ -85,22 +75,16 @@ fn key_at(text: &str, line: u64) -> String {
 
 /// Control characters out: a message is one line and a terminal's own.
 fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// The allowed word that a misspelt one is most like, if any is near enough.
 pub(super) fn nearest<'a>(word: &str, allowed: &[&'a str]) -> Option<&'a str> {
     let word = word.to_lowercase().replace(['_', '-'], "");
-    let distances = allowed
-        .iter()
-        .map(|candidate| (edit_distance(&word, &candidate.to_lowercase()), *candidate));
+    let distances = allowed.iter().map(|candidate| (edit_distance(&word, &candidate.to_lowercase()), *candidate));
     let (distance, candidate) = distances.min_by_key(|(distance, _)| *distance)?;
     // A third of the letters may be wrong, or two (a swap counts as two), but never all of them.
-    let limit = (candidate.len() / 3)
-        .max(2)
-        .min(candidate.len().saturating_sub(1));
+    let limit = (candidate.len() / 3).max(2).min(candidate.len().saturating_sub(1));
     (distance <= limit).then_some(candidate)
 }
 

@@ -10,10 +10,7 @@ use log::LevelFilter;
 
 use super::error::nearest;
 use super::raw::{Leaf, RawConfig, RawDial, RawMilvus, RawSource};
-use super::{
-    Config, ConfigError, DialFiles, Endpoint, LogKind, ParsedUri, Secret, SourceConfig, Tls,
-    bearer_text,
-};
+use super::{Config, ConfigError, DialFiles, Endpoint, LogKind, ParsedUri, Secret, SourceConfig, Tls, bearer_text};
 use crate::observe::logging;
 
 /// Takes the place of `sourceConfig.milvus.token`, in whichever way the file gives it.
@@ -37,10 +34,7 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError`]: one line with the file, the line, the key and what is allowed.
-    pub fn load(
-        path: Option<&Path>,
-        environment: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, ConfigError> {
+    pub fn load(path: Option<&Path>, environment: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let (path, text) = match path {
             None => (Path::new("defaults"), String::new()),
             Some(path) => (path, read_text(path)?),
@@ -53,15 +47,11 @@ impl Config {
 fn parse(path: &Path, text: &str) -> Result<RawConfig, ConfigError> {
     // A file with nothing but comments is a YAML null.
     let raw: Result<Option<RawConfig>, _> = serde_saphyr::from_str(text);
-    raw.map(Option::unwrap_or_default)
-        .map_err(|error| ConfigError::from_yaml(path, text, &error))
+    raw.map(Option::unwrap_or_default).map_err(|error| ConfigError::from_yaml(path, text, &error))
 }
 
 fn read_text(path: &Path) -> Result<String, ConfigError> {
-    fs::read_to_string(path).map_err(|source| ConfigError::Read {
-        path: path.to_owned(),
-        source,
-    })
+    fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 
 /// Turns texts into values, with the file's name at hand for the messages.
@@ -75,12 +65,7 @@ impl Reader<'_> {
         Ok(Config {
             address: self.listen_address(&raw.address)?,
             data_dir: PathBuf::from(self.text("dataDir", &raw.data_dir, DEFAULT_DATA_DIR)?),
-            max_task_num: self.number(
-                "maxTaskNum",
-                &raw.max_task_num,
-                DEFAULT_MAX_TASKS,
-                MAX_TASKS,
-            )?,
+            max_task_num: self.number("maxTaskNum", &raw.max_task_num, DEFAULT_MAX_TASKS, MAX_TASKS)?,
             max_name_length: self.number(
                 "maxNameLength",
                 &raw.max_name_length,
@@ -96,21 +81,13 @@ impl Reader<'_> {
         let rocksmq = raw.rocksmq.unwrap_or_default();
         let rocksmq_path = match &rocksmq.path {
             None => None,
-            given => Some(PathBuf::from(self.text(
-                "sourceConfig.rocksmq.path",
-                given,
-                "",
-            )?)),
+            given => Some(PathBuf::from(self.text("sourceConfig.rocksmq.path", given, "")?)),
         };
         Ok(SourceConfig {
             endpoint: self.endpoint(&raw.milvus.unwrap_or_default())?,
             log: self.log_kind(&raw.log)?,
             rocksmq_path,
-            channel_prefix: self.text(
-                "sourceConfig.channelPrefix",
-                &raw.channel_prefix,
-                DEFAULT_CHANNEL_PREFIX,
-            )?,
+            channel_prefix: self.text("sourceConfig.channelPrefix", &raw.channel_prefix, DEFAULT_CHANNEL_PREFIX)?,
             replicate_channel: self.text(
                 "sourceConfig.replicateChan",
                 &raw.replicate_chan,
@@ -123,44 +100,21 @@ impl Reader<'_> {
         const KEY: &str = "sourceConfig.milvus.uri";
         let uri = self.text(KEY, &raw.uri, DEFAULT_SOURCE_URI)?;
         let uri = ParsedUri::parse(&uri).map_err(|error| {
-            self.wrong(
-                KEY,
-                &raw.uri,
-                format!("{error}; an address looks like http://host:19530 or https://host"),
-            )
+            self.wrong(KEY, &raw.uri, format!("{error}; an address looks like http://host:19530 or https://host"))
         })?;
         let dial = raw.dial_config.as_ref();
-        let tls = Tls::from_files(&dial.map(dial_files).unwrap_or_default(), uri.https).map_err(
-            |error| {
-                let given = dial.and_then(|dial| {
-                    [
-                        &dial.ca_pem_path,
-                        &dial.client_pem_path,
-                        &dial.client_key_path,
-                    ]
+        let tls = Tls::from_files(&dial.map(dial_files).unwrap_or_default(), uri.https).map_err(|error| {
+            let given = dial.and_then(|dial| {
+                [&dial.ca_pem_path, &dial.client_pem_path, &dial.client_key_path]
                     .into_iter()
                     .find(|leaf| leaf.is_some())
-                });
-                self.wrong(
-                    "sourceConfig.milvus.dialConfig",
-                    given.unwrap_or(&None),
-                    error.to_string(),
-                )
-            },
-        )?;
-        let timeout_s = self.number(
-            "sourceConfig.milvus.connectTimeout",
-            &raw.connect_timeout,
-            5,
-            MAX_CONNECT_TIMEOUT_S,
-        )?;
+            });
+            self.wrong("sourceConfig.milvus.dialConfig", given.unwrap_or(&None), error.to_string())
+        })?;
+        let timeout_s =
+            self.number("sourceConfig.milvus.connectTimeout", &raw.connect_timeout, 5, MAX_CONNECT_TIMEOUT_S)?;
         let connect_timeout = Duration::from_secs(timeout_s as u64);
-        Ok(Endpoint {
-            address: uri.address,
-            tls,
-            token: self.token(raw)?,
-            connect_timeout,
-        })
+        Ok(Endpoint { address: uri.address, tls, token: self.token(raw)?, connect_timeout })
     }
 
     /// The environment, then a file, then the token in the config itself, then username and password.
@@ -172,17 +126,10 @@ impl Reader<'_> {
         let username = plain(&raw.username);
         let password = self.secret("passwordFile", &raw.password_file, &raw.password)?;
         if token.is_empty() && username.is_empty() != password.is_empty() {
-            let (key, leaf) = if username.is_empty() {
-                ("password", &raw.password)
-            } else {
-                ("username", &raw.username)
-            };
+            let (key, leaf) =
+                if username.is_empty() { ("password", &raw.password) } else { ("username", &raw.username) };
             let key = format!("sourceConfig.milvus.{key}");
-            return Err(self.wrong(
-                &key,
-                leaf,
-                "username and password go together, one of them is missing".to_owned(),
-            ));
+            return Err(self.wrong(&key, leaf, "username and password go together, one of them is missing".to_owned()));
         }
         Ok(bearer_text(&token, &username, &password))
     }
@@ -202,24 +149,16 @@ impl Reader<'_> {
 
     fn listen_address(&self, leaf: &Leaf) -> Result<String, ConfigError> {
         let address = self.text("address", leaf, DEFAULT_ADDRESS)?;
-        let port = address
-            .rsplit_once(':')
-            .filter(|(host, _)| !host.is_empty())
-            .map(|(_, port)| port.parse::<u16>());
+        let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
         match port {
             Some(Ok(_)) => Ok(address),
-            _ => Err(self.wrong(
-                "address",
-                leaf,
-                format!("`{address}` is no `host:port`, such as {DEFAULT_ADDRESS}"),
-            )),
+            _ => Err(self.wrong("address", leaf, format!("`{address}` is no `host:port`, such as {DEFAULT_ADDRESS}"))),
         }
     }
 
     fn log_level(&self, leaf: &Leaf) -> Result<LevelFilter, ConfigError> {
         let text = self.text("logLevel", leaf, "info")?;
-        logging::parse_level(&text)
-            .ok_or_else(|| self.not_one_of("logLevel", leaf, &text, &logging::LEVELS))
+        logging::parse_level(&text).ok_or_else(|| self.not_one_of("logLevel", leaf, &text, &logging::LEVELS))
     }
 
     fn log_kind(&self, leaf: &Leaf) -> Result<LogKind, ConfigError> {
@@ -234,54 +173,25 @@ impl Reader<'_> {
     fn text(&self, key: &str, leaf: &Leaf, default: &str) -> Result<String, ConfigError> {
         match leaf {
             None => Ok(default.to_owned()),
-            Some(value) if value.value.trim().is_empty() => Err(self.wrong(
-                key,
-                leaf,
-                "the value is empty; leave the key out for the default".to_owned(),
-            )),
+            Some(value) if value.value.trim().is_empty() => {
+                Err(self.wrong(key, leaf, "the value is empty; leave the key out for the default".to_owned()))
+            }
             Some(value) => Ok(value.value.clone()),
         }
     }
 
-    fn number(
-        &self,
-        key: &str,
-        leaf: &Leaf,
-        default: usize,
-        max: usize,
-    ) -> Result<usize, ConfigError> {
+    fn number(&self, key: &str, leaf: &Leaf, default: usize, max: usize) -> Result<usize, ConfigError> {
         let Some(value) = leaf else {
             return Ok(default);
         };
-        value
-            .value
-            .parse()
-            .ok()
-            .filter(|number| (1..=max).contains(number))
-            .ok_or_else(|| {
-                self.wrong(
-                    key,
-                    leaf,
-                    format!(
-                        "`{}` is not allowed, only a whole number from 1 to {max}",
-                        value.value
-                    ),
-                )
-            })
+        value.value.parse().ok().filter(|number| (1..=max).contains(number)).ok_or_else(|| {
+            self.wrong(key, leaf, format!("`{}` is not allowed, only a whole number from 1 to {max}", value.value))
+        })
     }
 
     fn not_one_of(&self, key: &str, leaf: &Leaf, text: &str, allowed: &[&str]) -> ConfigError {
-        let hint = nearest(text, allowed)
-            .map(|near| format!(", did you mean `{near}`?"))
-            .unwrap_or_default();
-        self.wrong(
-            key,
-            leaf,
-            format!(
-                "`{text}` is not allowed{hint} (allowed: {})",
-                allowed.join(", ")
-            ),
-        )
+        let hint = nearest(text, allowed).map(|near| format!(", did you mean `{near}`?")).unwrap_or_default();
+        self.wrong(key, leaf, format!("`{text}` is not allowed{hint} (allowed: {})", allowed.join(", ")))
     }
 
     fn wrong(&self, key: &str, leaf: &Leaf, message: String) -> ConfigError {
@@ -291,9 +201,7 @@ impl Reader<'_> {
 }
 
 fn plain(leaf: &Leaf) -> String {
-    leaf.as_ref()
-        .map(|value| value.value.clone())
-        .unwrap_or_default()
+    leaf.as_ref().map(|value| value.value.clone()).unwrap_or_default()
 }
 
 fn dial_files(raw: &RawDial) -> DialFiles {

@@ -14,8 +14,7 @@ use std::path::PathBuf;
 use log::LevelFilter;
 
 pub use self::endpoint::{
-    Address, AddressError, DEFAULT_CONNECT_TIMEOUT, DialFiles, Endpoint, HalfMutualTls, ParsedUri,
-    Tls, bearer_text,
+    Address, AddressError, DEFAULT_CONNECT_TIMEOUT, DialFiles, Endpoint, HalfMutualTls, ParsedUri, Tls, bearer_text,
 };
 pub use self::error::ConfigError;
 pub use self::load::SOURCE_TOKEN_VARIABLE;

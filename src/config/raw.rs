@@ -48,9 +48,7 @@ pub(super) struct RawMilvus {
 
 impl std::fmt::Debug for RawMilvus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RawMilvus")
-            .field("uri", &self.uri)
-            .finish_non_exhaustive()
+        f.debug_struct("RawMilvus").field("uri", &self.uri).finish_non_exhaustive()
     }
 }
 

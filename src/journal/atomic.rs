@@ -26,8 +26,7 @@ const MODE: u32 = 0o600;
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = temporary_path(path)?;
     remove_stale(&temporary)?;
-    if let Err(error) = write_synced(&temporary, bytes).and_then(|()| fs::rename(&temporary, path))
-    {
+    if let Err(error) = write_synced(&temporary, bytes).and_then(|()| fs::rename(&temporary, path)) {
         // The first error is the one to tell; a file left over is harmless.
         let _ = fs::remove_file(&temporary);
         return Err(error);
@@ -37,9 +36,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Where the next content of `path` is written before it takes its place.
 pub(super) fn temporary_path(path: &Path) -> io::Result<PathBuf> {
-    let name = path
-        .file_name()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"))?;
+    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"))?;
     let mut temporary = OsString::from(name);
     temporary.push(".tmp");
     Ok(path.with_file_name(temporary))
@@ -53,20 +50,13 @@ fn remove_stale(temporary: &Path) -> io::Result<()> {
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(MODE)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
 }
 
@@ -83,10 +73,7 @@ mod tests {
         replace(&path, b"one").unwrap();
         replace(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 

@@ -44,11 +44,7 @@ impl DataDir {
             let path = path.to_owned();
             move |source| DataDirError::Io { path, source }
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(failed(path))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed(path))?;
         let path = fs::canonicalize(path).map_err(failed(path))?;
         let lock_path = path.join(LOCK_FILE);
         let mut options = OpenOptions::new();
@@ -57,10 +53,7 @@ impl DataDir {
         match lock.try_lock() {
             Ok(()) => Ok(DataDir { path, _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(path)),
-            Err(TryLockError::Error(source)) => Err(DataDirError::Io {
-                path: lock_path,
-                source,
-            }),
+            Err(TryLockError::Error(source)) => Err(DataDirError::Io { path: lock_path, source }),
         }
     }
 
@@ -81,10 +74,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b");
         let first = DataDir::open(&path).unwrap();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o700
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
         assert!(matches!(DataDir::open(&path), Err(DataDirError::InUse(_))));
         drop(first);
         DataDir::open(&path).unwrap();
@@ -96,9 +86,6 @@ mod tests {
         let path = folder.path().join("file");
         fs::write(&path, "").unwrap();
         let error = DataDir::open(&path).unwrap_err().to_string();
-        assert!(
-            error.starts_with(&format!("{}: cannot be used as dataDir:", path.display())),
-            "{error}"
-        );
+        assert!(error.starts_with(&format!("{}: cannot be used as dataDir:", path.display())), "{error}");
     }
 }

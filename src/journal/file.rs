@@ -35,10 +35,7 @@ impl FileJournal {
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let journal = FileJournal {
-                    path,
-                    texts: BTreeMap::new(),
-                };
+                let journal = FileJournal { path, texts: BTreeMap::new() };
                 // Written at once, so that a folder that cannot be written is found at the start.
                 journal.write(&journal.texts)?;
                 return Ok(journal);
@@ -48,18 +45,11 @@ impl FileJournal {
         let texts = match format::decode(&bytes) {
             Ok(texts) => texts,
             Err(FormatError::Version(found)) => {
-                return Err(JournalError::Version {
-                    path,
-                    found,
-                    known: format::VERSION,
-                });
+                return Err(JournalError::Version { path, found, known: format::VERSION });
             }
             Err(FormatError::Damaged(damage)) => return Err(damaged(path, &damage)),
         };
-        let mut journal = FileJournal {
-            path,
-            texts: BTreeMap::new(),
-        };
+        let mut journal = FileJournal { path, texts: BTreeMap::new() };
         for text in texts {
             let id = journal.understand(text)?.id;
             if journal.texts.insert(id.clone(), text.to_owned()).is_some() {
@@ -70,18 +60,14 @@ impl FileJournal {
     }
 
     fn understand(&self, text: &str) -> Result<TaskDefinition, JournalError> {
-        let record: TaskRecord = serde_json::from_str(text)
-            .map_err(|error| self.content(&guess_id(text), record_problem(&error)))?;
+        let record: TaskRecord =
+            serde_json::from_str(text).map_err(|error| self.content(&guess_id(text), record_problem(&error)))?;
         let id = record.task_id.clone();
         TaskDefinition::try_from(record).map_err(|what| self.content(&id, what))
     }
 
     fn content(&self, task: &str, what: String) -> JournalError {
-        JournalError::Content {
-            path: self.path.clone(),
-            task: task.to_owned(),
-            what,
-        }
+        JournalError::Content { path: self.path.clone(), task: task.to_owned(), what }
     }
 
     fn write(&self, texts: &BTreeMap<TaskId, String>) -> Result<(), JournalError> {
@@ -92,17 +78,11 @@ impl FileJournal {
                 let old = format::encode(self.texts.values().map(String::as_str));
                 let _ = atomic::replace(&self.path, &old);
             }
-            JournalError::Write {
-                path: self.path.clone(),
-                source,
-            }
+            JournalError::Write { path: self.path.clone(), source }
         })
     }
 
-    fn change(
-        &mut self,
-        change: impl FnOnce(&mut BTreeMap<TaskId, String>),
-    ) -> Result<(), JournalError> {
+    fn change(&mut self, change: impl FnOnce(&mut BTreeMap<TaskId, String>)) -> Result<(), JournalError> {
         let mut texts = self.texts.clone();
         change(&mut texts);
         self.write(&texts)?;
@@ -113,18 +93,13 @@ impl FileJournal {
 
 impl Journal for FileJournal {
     fn tasks(&self) -> Result<Vec<TaskDefinition>, JournalError> {
-        self.texts
-            .values()
-            .map(|text| self.understand(text))
-            .collect()
+        self.texts.values().map(|text| self.understand(text)).collect()
     }
 
     fn put(&mut self, task: &TaskDefinition) -> Result<(), JournalError> {
-        let text = serde_json::to_string(&TaskRecord::from(task)).map_err(|error| {
-            JournalError::Write {
-                path: self.path.clone(),
-                source: io::Error::new(io::ErrorKind::InvalidData, error),
-            }
+        let text = serde_json::to_string(&TaskRecord::from(task)).map_err(|error| JournalError::Write {
+            path: self.path.clone(),
+            source: io::Error::new(io::ErrorKind::InvalidData, error),
         })?;
         self.change(|texts| drop(texts.insert(task.id.clone(), text)))
     }
@@ -145,10 +120,7 @@ fn record_problem(error: &serde_json::Error) -> String {
 
 fn guess_id(text: &str) -> String {
     let value: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
-    value["task_id"]
-        .as_str()
-        .unwrap_or("without an id")
-        .to_owned()
+    value["task_id"].as_str().unwrap_or("without an id").to_owned()
 }
 
 /// Saves what is intact and says so. The damaged file itself stays where it is: a server that is started again by its
@@ -164,18 +136,10 @@ fn damaged(path: PathBuf, damage: &Damage<'_>) -> JournalError {
                  restore a backup",
                 good.display()
             ),
-            Err(error) => format!(
-                "{count} task(s) in it are intact but could not be written to a file: {error}"
-            ),
+            Err(error) => format!("{count} task(s) in it are intact but could not be written to a file: {error}"),
         }
     };
-    JournalError::Damaged {
-        path,
-        offset: damage.offset,
-        line: damage.line,
-        what: damage.what,
-        rescue,
-    }
+    JournalError::Damaged { path, offset: damage.offset, line: damage.line, what: damage.what, rescue }
 }
 
 /// Writes the content to the first free `tasks.json.good-<n>`, or finds the one that holds it already.

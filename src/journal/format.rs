@@ -67,10 +67,7 @@ pub(super) fn encode<'a>(tasks: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
 /// The tasks in a file's content, as JSON texts.
 pub(super) fn decode(bytes: &[u8]) -> Result<Vec<&str>, FormatError<'_>> {
     let lines = lines_of(bytes);
-    if let Some(Line {
-        content: Content::Head(version),
-        ..
-    }) = lines.first()
+    if let Some(Line { content: Content::Head(version), .. }) = lines.first()
         && *version != VERSION
     {
         return Err(FormatError::Version(*version));
@@ -83,12 +80,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Vec<&str>, FormatError<'_>> {
     let intact = tasks.collect();
     match damage {
         None => Ok(intact),
-        Some((offset, line, what)) => Err(FormatError::Damaged(Damage {
-            offset,
-            line,
-            what,
-            intact,
-        })),
+        Some((offset, line, what)) => Err(FormatError::Damaged(Damage { offset, line, what, intact })),
     }
 }
 
@@ -108,10 +100,7 @@ fn lines_of(bytes: &[u8]) -> Vec<Line<'_>> {
     let mut offset = 0;
     let mut lines = Vec::new();
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        lines.push(Line {
-            offset,
-            content: Content::of(line),
-        });
+        lines.push(Line { offset, content: Content::of(line) });
         offset += line.len();
     }
     lines
@@ -119,15 +108,9 @@ fn lines_of(bytes: &[u8]) -> Vec<Line<'_>> {
 
 impl<'a> Content<'a> {
     fn of(line: &'a [u8]) -> Self {
-        let line = std::str::from_utf8(line)
-            .ok()
-            .and_then(|line| line.strip_suffix('\n'));
-        line.and_then(|line| {
-            Self::head(line)
-                .or_else(|| Self::task(line))
-                .or_else(|| Self::tail(line))
-        })
-        .unwrap_or(Content::Broken)
+        let line = std::str::from_utf8(line).ok().and_then(|line| line.strip_suffix('\n'));
+        line.and_then(|line| Self::head(line).or_else(|| Self::task(line)).or_else(|| Self::tail(line)))
+            .unwrap_or(Content::Broken)
     }
 
     fn head(line: &'a str) -> Option<Self> {
@@ -138,9 +121,7 @@ impl<'a> Content<'a> {
     }
 
     fn task(line: &'a str) -> Option<Self> {
-        let (line, comma) = line
-            .strip_suffix(',')
-            .map_or((line, false), |line| (line, true));
+        let (line, comma) = line.strip_suffix(',').map_or((line, false), |line| (line, true));
         let (crc, rest) = take_crc(line.strip_prefix(TASK_START)?)?;
         let text = rest.strip_prefix(TASK_MIDDLE)?.strip_suffix(TASK_END)?;
         (crc32fast::hash(text.as_bytes()) == crc).then_some(Content::Task { text, comma })
@@ -166,9 +147,7 @@ fn first_damage(bytes: &[u8], lines: &[Line<'_>]) -> Option<(usize, usize, &'sta
         let what = match line.content {
             Content::Broken => "the line is not whole or its checksum differs",
             Content::Head(_) if index == 0 && number < count => continue,
-            Content::Task { comma, .. }
-                if index > 0 && number < count && comma == (number + 1 < count) =>
-            {
+            Content::Task { comma, .. } if index > 0 && number < count && comma == (number + 1 < count) => {
                 continue;
             }
             Content::Tail(crc) if index > 0 && number == count => {
@@ -191,11 +170,7 @@ mod tests {
 
     use super::*;
 
-    const TASKS: [&str; 3] = [
-        r#"{"task_id":"a"}"#,
-        r#"{"task_id":"b","x":["ä",1]}"#,
-        r#"{"task_id":"c"}"#,
-    ];
+    const TASKS: [&str; 3] = [r#"{"task_id":"a"}"#, r#"{"task_id":"b","x":["ä",1]}"#, r#"{"task_id":"c"}"#];
 
     fn damage(bytes: &[u8]) -> Damage<'_> {
         match decode(bytes) {
@@ -224,13 +199,9 @@ mod tests {
             // What had been written whole before the cut is still there.
             let whole = TASKS.iter().take_while(|task| {
                 let text = std::str::from_utf8(&bytes[..length]).unwrap_or_default();
-                text.find(*task)
-                    .is_some_and(|at| text[at + task.len()..].starts_with("},\n"))
+                text.find(*task).is_some_and(|at| text[at + task.len()..].starts_with("},\n"))
             });
-            assert!(
-                damage.intact.len() >= whole.count(),
-                "cut at {length}: {damage:?}"
-            );
+            assert!(damage.intact.len() >= whole.count(), "cut at {length}: {damage:?}");
         }
     }
 
@@ -246,10 +217,7 @@ mod tests {
                     Err(FormatError::Damaged(damage)) => {
                         assert!(damage.offset <= at, "bit {bit} of byte {at}: {damage:?}");
                         assert!(damage.intact.iter().all(|task| TASKS.contains(task)));
-                        assert!(
-                            damage.intact.len() >= TASKS.len() - 2,
-                            "bit {bit} of byte {at}: {damage:?}"
-                        );
+                        assert!(damage.intact.len() >= TASKS.len() - 2, "bit {bit} of byte {at}: {damage:?}");
                     }
                     Ok(_) => panic!("bit {bit} of byte {at} went unnoticed"),
                 }
@@ -273,9 +241,7 @@ mod tests {
 
     #[test]
     fn another_version_is_said_to_be_one() {
-        let bytes = String::from_utf8(encode(TASKS))
-            .unwrap()
-            .replace("\"version\":1", "\"version\":2");
+        let bytes = String::from_utf8(encode(TASKS)).unwrap().replace("\"version\":1", "\"version\":2");
         assert_eq!(decode(bytes.as_bytes()), Err(FormatError::Version(2)));
     }
 

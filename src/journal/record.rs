@@ -15,8 +15,7 @@ use crate::task::mapping::{DatabaseMapping, NameMapping};
 use crate::task::position::start_positions;
 use crate::task::scope::{Scope, ScopePattern};
 use crate::task::spec::{
-    CollectionInfo, RpcChannel, Selection, TargetAddress, TargetParams, TargetSpec, TaskId,
-    TaskSpec,
+    CollectionInfo, RpcChannel, Selection, TargetAddress, TargetParams, TargetSpec, TaskId, TaskSpec,
 };
 
 /// One task. No `Debug`: it holds the target's token.
@@ -63,11 +62,7 @@ struct TargetRecord {
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 enum AddressRecord {
     Uri(String),
-    HostPort {
-        host: String,
-        port: i64,
-        enable_tls: bool,
-    },
+    HostPort { host: String, port: i64, enable_tls: bool },
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,24 +88,14 @@ impl From<&TaskDefinition> for TaskRecord {
             task_id: task.id.to_string(),
             state: StateRecord::from(&task.state),
             target: TargetRecord::from(spec.target.given()),
-            collection_infos: spec
+            collection_infos: spec.selection.collection_infos.as_deref().map(collection_records),
+            db_collections: spec
                 .selection
-                .collection_infos
-                .as_deref()
-                .map(collection_records),
-            db_collections: spec.selection.db_collections.as_ref().map(|databases| {
-                databases
-                    .iter()
-                    .map(|(db, infos)| (db.clone(), collection_records(infos)))
-                    .collect()
-            }),
+                .db_collections
+                .as_ref()
+                .map(|databases| databases.iter().map(|(db, infos)| (db.clone(), collection_records(infos))).collect()),
             excluded: spec.scope.excluded().iter().map(pattern_names).collect(),
-            name_mapping: spec
-                .mapping
-                .databases()
-                .iter()
-                .map(MappingRecord::from)
-                .collect(),
+            name_mapping: spec.mapping.databases().iter().map(MappingRecord::from).collect(),
             rpc_channel_name: spec.rpc_channel.name.clone(),
             rpc_channel_position: spec.rpc_channel.position.clone(),
             disable_auto_start: spec.disable_auto_start,
@@ -126,46 +111,26 @@ impl TryFrom<TaskRecord> for TaskDefinition {
         let id = TaskId::parse(&record.task_id).map_err(|error| error.to_string())?;
         let selection = Selection {
             collection_infos: record.collection_infos.map(collection_infos),
-            db_collections: record.db_collections.map(|databases| {
-                databases
-                    .into_iter()
-                    .map(|(db, infos)| (db, collection_infos(infos)))
-                    .collect()
-            }),
+            db_collections: record
+                .db_collections
+                .map(|databases| databases.into_iter().map(|(db, infos)| (db, collection_infos(infos))).collect()),
         };
         let mut positions = Vec::new();
         for (_, info) in selection.collections() {
             positions.extend(start_positions(info).map_err(|error| error.to_string())?);
         }
-        let excluded = record
-            .excluded
-            .iter()
-            .map(|(db, collection)| ScopePattern::new(db, collection))
-            .collect();
+        let excluded = record.excluded.iter().map(|(db, collection)| ScopePattern::new(db, collection)).collect();
         let spec = TaskSpec {
             target: TargetSpec::new(record.target.into()).map_err(|error| error.to_string())?,
             scope: Scope::of(&selection).without(excluded),
             selection,
-            mapping: NameMapping::new(
-                record
-                    .name_mapping
-                    .into_iter()
-                    .map(DatabaseMapping::from)
-                    .collect(),
-            ),
+            mapping: NameMapping::new(record.name_mapping.into_iter().map(DatabaseMapping::from).collect()),
             start_positions: positions,
-            rpc_channel: RpcChannel {
-                name: record.rpc_channel_name,
-                position: record.rpc_channel_position,
-            },
+            rpc_channel: RpcChannel { name: record.rpc_channel_name, position: record.rpc_channel_position },
             disable_auto_start: record.disable_auto_start,
             enable_user_role: record.enable_user_role,
         };
-        Ok(TaskDefinition {
-            id,
-            spec: Arc::new(spec),
-            state: record.state.into(),
-        })
+        Ok(TaskDefinition { id, spec: Arc::new(spec), state: record.state.into() })
     }
 }
 
@@ -173,10 +138,7 @@ impl From<&TaskState> for StateRecord {
     fn from(state: &TaskState) -> Self {
         match state {
             TaskState::Running => StateRecord::Running,
-            TaskState::Paused { reason, stopped } => StateRecord::Paused {
-                reason: reason.clone(),
-                stopped: *stopped,
-            },
+            TaskState::Paused { reason, stopped } => StateRecord::Paused { reason: reason.clone(), stopped: *stopped },
         }
     }
 }
@@ -194,15 +156,7 @@ impl From<&TargetParams> for TargetRecord {
     fn from(target: &TargetParams) -> Self {
         let address = match target.address.clone() {
             TargetAddress::Uri(uri) => AddressRecord::Uri(uri),
-            TargetAddress::HostPort {
-                host,
-                port,
-                enable_tls,
-            } => AddressRecord::HostPort {
-                host,
-                port,
-                enable_tls,
-            },
+            TargetAddress::HostPort { host, port, enable_tls } => AddressRecord::HostPort { host, port, enable_tls },
         };
         let dial = target.dial.clone();
         TargetRecord {
@@ -224,15 +178,7 @@ impl From<TargetRecord> for TargetParams {
     fn from(record: TargetRecord) -> Self {
         let address = match record.address {
             AddressRecord::Uri(uri) => TargetAddress::Uri(uri),
-            AddressRecord::HostPort {
-                host,
-                port,
-                enable_tls,
-            } => TargetAddress::HostPort {
-                host,
-                port,
-                enable_tls,
-            },
+            AddressRecord::HostPort { host, port, enable_tls } => TargetAddress::HostPort { host, port, enable_tls },
         };
         TargetParams {
             address,
@@ -253,40 +199,20 @@ impl From<TargetRecord> for TargetParams {
 
 impl From<&DatabaseMapping> for MappingRecord {
     fn from(mapping: &DatabaseMapping) -> Self {
-        let DatabaseMapping {
-            source_db,
-            target_db,
-            collections,
-        } = mapping.clone();
-        MappingRecord {
-            source_db,
-            target_db,
-            collections,
-        }
+        let DatabaseMapping { source_db, target_db, collections } = mapping.clone();
+        MappingRecord { source_db, target_db, collections }
     }
 }
 
 impl From<MappingRecord> for DatabaseMapping {
     fn from(record: MappingRecord) -> Self {
-        let MappingRecord {
-            source_db,
-            target_db,
-            collections,
-        } = record;
-        DatabaseMapping {
-            source_db,
-            target_db,
-            collections,
-        }
+        let MappingRecord { source_db, target_db, collections } = record;
+        DatabaseMapping { source_db, target_db, collections }
     }
 }
 
 fn collection_records(infos: &[CollectionInfo]) -> Vec<CollectionRecord> {
-    let record = |CollectionInfo {
-                      name,
-                      positions,
-                      use_start_position,
-                  }| CollectionRecord {
+    let record = |CollectionInfo { name, positions, use_start_position }| CollectionRecord {
         name,
         positions,
         use_start_position,
@@ -295,11 +221,7 @@ fn collection_records(infos: &[CollectionInfo]) -> Vec<CollectionRecord> {
 }
 
 fn collection_infos(records: Vec<CollectionRecord>) -> Vec<CollectionInfo> {
-    let info = |CollectionRecord {
-                    name,
-                    positions,
-                    use_start_position,
-                }| CollectionInfo {
+    let info = |CollectionRecord { name, positions, use_start_position }| CollectionInfo {
         name,
         positions,
         use_start_position,

@@ -143,12 +143,7 @@ impl Client {
     }
 
     /// Everything about one collection but its partitions, indexes and load state. An alias works as a name.
-    pub fn describe_collection(
-        &self,
-        db: &str,
-        name: &str,
-        context: &CallContext,
-    ) -> Result<CollectionDetails, Error> {
+    pub fn describe_collection(&self, db: &str, name: &str, context: &CallContext) -> Result<CollectionDetails, Error> {
         let request = collection(db, name);
         let answer =
             self.call("DescribeCollection", &object(db, name), &methods::DESCRIBE_COLLECTION, &request, context)?;
@@ -210,12 +205,7 @@ impl Client {
     }
 
     /// Renames a collection, also into another database.
-    pub fn rename_collection(
-        &self,
-        from: (&str, &str),
-        to: (&str, &str),
-        context: &CallContext,
-    ) -> Result<(), Error> {
+    pub fn rename_collection(&self, from: (&str, &str), to: (&str, &str), context: &CallContext) -> Result<(), Error> {
         let request = RenameCollectionRequest {
             db_name: from.0.into(),
             oldName: from.1.into(),
@@ -233,12 +223,7 @@ impl Client {
     }
 
     /// Partition names with their ids; empty on a server that has no partitions.
-    pub fn list_partitions(
-        &self,
-        db: &str,
-        name: &str,
-        context: &CallContext,
-    ) -> Result<BTreeMap<String, i64>, Error> {
+    pub fn list_partitions(&self, db: &str, name: &str, context: &CallContext) -> Result<BTreeMap<String, i64>, Error> {
         match self.show_partitions(db, name, SHOW_ALL, context) {
             Ok(answer) => {
                 let ids = answer.partitionIDs.into_iter().chain(std::iter::repeat(0));
@@ -306,8 +291,7 @@ impl Client {
 
     /// All indexes of a collection.
     pub fn list_indexes(&self, db: &str, name: &str, context: &CallContext) -> Result<Vec<Index>, Error> {
-        let request =
-            DescribeIndexRequest { db_name: db.into(), collection_name: name.into(), ..Default::default() };
+        let request = DescribeIndexRequest { db_name: db.into(), collection_name: name.into(), ..Default::default() };
         match self.call("DescribeIndex", &object(db, name), &methods::DESCRIBE_INDEX, &request, context) {
             Ok(answer) => Ok(answer
                 .index_descriptions

@@ -120,10 +120,8 @@ impl Client {
         context: &CallContext,
         wait_for_ready: bool,
     ) -> Result<A, Error> {
-        let options = CallOption::default()
-            .timeout(context.timeout)
-            .headers(self.headers.clone())
-            .wait_for_ready(wait_for_ready);
+        let options =
+            CallOption::default().timeout(context.timeout).headers(self.headers.clone()).wait_for_ready(wait_for_ready);
         let outcome = self.grpc.unary_call_async(method, request, options).map(|call| wait(call, &context.cancel));
         let answer = match outcome {
             Ok(Some(Ok(answer))) => answer,

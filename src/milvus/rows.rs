@@ -107,11 +107,8 @@ impl Client {
     /// Reads rows with strong consistency: every write acknowledged before the call is seen.
     /// Returns one serialized `FieldData` per column.
     pub fn query_rows(&self, place: &Place, query: &Query<'_>, context: &CallContext) -> Result<Vec<Vec<u8>>, Error> {
-        let limit = |limit: usize| KeyValuePair {
-            key: "limit".into(),
-            value: limit.to_string(),
-            ..KeyValuePair::default()
-        };
+        let limit =
+            |limit: usize| KeyValuePair { key: "limit".into(), value: limit.to_string(), ..KeyValuePair::default() };
         let request = QueryRequest {
             db_name: place.db.clone(),
             collection_name: place.collection.clone(),

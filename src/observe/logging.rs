@@ -28,15 +28,10 @@ pub fn parse_level(name: &str) -> Option<LevelFilter> {
 pub fn init(level: LevelFilter) {
     let mut builder = env_logger::Builder::new();
     // The logger lets everything through: `log`'s own maximum decides, because it can change at run time.
-    builder
-        .filter_level(LevelFilter::Trace)
-        .format(|out, record| {
-            let line = Line {
-                time: SystemTime::now(),
-                record,
-            };
-            writeln!(out, "{line}")
-        });
+    builder.filter_level(LevelFilter::Trace).format(|out, record| {
+        let line = Line { time: SystemTime::now(), record };
+        writeln!(out, "{line}")
+    });
     // It fails only when a logger is there already, which is then ours.
     let _ = builder.try_init();
     set_level(level);
@@ -56,12 +51,7 @@ impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let module = self.record.target();
         let module = module.strip_prefix("milvus_cdc::").unwrap_or(module);
-        write!(
-            f,
-            "[{}] [{}] [{module}] [\"",
-            Timestamp(self.time),
-            level_name(self.record.level())
-        )?;
+        write!(f, "[{}] [{}] [{module}] [\"", Timestamp(self.time), level_name(self.record.level()))?;
         // What others wrote must not be able to look like a line of its own.
         for c in self.record.args().to_string().chars() {
             match c {
@@ -89,12 +79,7 @@ impl fmt::Display for Timestamp {
         let (year, month, day) = civil_date(days);
         let (hour, minute) = (second / 3_600, second / 60 % 60);
         write!(f, "{year:04}/{month:02}/{day:02} ")?;
-        write!(
-            f,
-            "{hour:02}:{minute:02}:{:02}.{:03} +00:00",
-            second % 60,
-            since.subsec_millis()
-        )
+        write!(f, "{hour:02}:{minute:02}:{:02}.{:03} +00:00", second % 60, since.subsec_millis())
     }
 }
 
@@ -105,16 +90,11 @@ fn civil_date(days: u64) -> (u64, u64, u64) {
     // Years begin in March here, so that the leap day is a year's last day, and repeat every 400 years.
     let days = days + DAYS_TO_1970;
     let (era, day_of_era) = (days / DAYS_PER_ERA, days % DAYS_PER_ERA);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     let year = 400 * era + year_of_era + u64::from(month <= 2);
     (year, month, day)
 }
@@ -130,10 +110,7 @@ mod tests {
         assert_eq!(civil_date(11_017), (2000, 3, 1));
         assert_eq!(civil_date(20_779), (2026, 11, 22));
         let time = UNIX_EPOCH + Duration::from_millis(1_795_371_549_123);
-        assert_eq!(
-            Timestamp(time).to_string(),
-            "2026/11/22 18:19:09.123 +00:00"
-        );
+        assert_eq!(Timestamp(time).to_string(), "2026/11/22 18:19:09.123 +00:00");
     }
 
     #[test]
@@ -163,20 +140,9 @@ mod tests {
     #[test]
     fn a_line_is_one_line() {
         let args = format_args!("a \"b\"\n[x] \\");
-        let record = Record::builder()
-            .args(args)
-            .level(Level::Warn)
-            .target("milvus_cdc::task::manager")
-            .build();
-        let line = Line {
-            time: UNIX_EPOCH,
-            record: &record,
-        }
-        .to_string();
-        assert_eq!(
-            line,
-            r#"[1970/01/01 00:00:00.000 +00:00] [WARN] [task::manager] ["a \"b\"\n[x] \\"]"#
-        );
+        let record = Record::builder().args(args).level(Level::Warn).target("milvus_cdc::task::manager").build();
+        let line = Line { time: UNIX_EPOCH, record: &record }.to_string();
+        assert_eq!(line, r#"[1970/01/01 00:00:00.000 +00:00] [WARN] [task::manager] ["a \"b\"\n[x] \\"]"#);
     }
 
     #[test]

@@ -9,11 +9,11 @@ vector column is one `bytes` field: there the last would win. See [`merges_by_ap
 
 use protobuf::Message;
 
+use super::wire::{Malformed, fields};
 use crate::milvus::pb::schema::field_data::Field;
 use crate::milvus::pb::schema::scalar_field::Data as Scalars;
 use crate::milvus::pb::schema::vector_field::Data as Vectors;
 use crate::milvus::pb::schema::{FieldData, ScalarField, VectorField};
-use super::wire::{Malformed, fields};
 use crate::source::Keys;
 
 /// Columns that do not read as such.
@@ -171,9 +171,7 @@ fn pick_scalars(scalars: &ScalarField, indexes: &[usize]) -> Option<ScalarField>
             }
         };
     }
-    let data = picked!(
-        BoolData, IntData, LongData, FloatData, DoubleData, StringData, BytesData, ArrayData, JsonData
-    );
+    let data = picked!(BoolData, IntData, LongData, FloatData, DoubleData, StringData, BytesData, ArrayData, JsonData);
     Some(ScalarField { data: Some(data), ..ScalarField::default() })
 }
 
@@ -239,9 +237,8 @@ mod tests {
 
     #[test]
     fn appended_columns_are_one_column() {
-        let floats = |data: &[f32]| {
-            vectors(Vectors::FloatVector(FloatArray { data: data.to_vec(), ..Default::default() }))
-        };
+        let floats =
+            |data: &[f32]| vectors(Vectors::FloatVector(FloatArray { data: data.to_vec(), ..Default::default() }));
         let ids = [longs("id", &[1, 2]), longs("id", &[3])].concat();
         let vectors = [floats(&[1., 2., 3., 4.]), floats(&[5., 6.])].concat();
         assert_eq!(keys(std::slice::from_ref(&ids), "id").unwrap(), Keys::Int(vec![1, 2, 3]));

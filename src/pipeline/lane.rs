@@ -189,7 +189,8 @@ impl Lane {
                 keys.extend(found.clone());
             }
         }
-        let whole = |delete: &Op| delete.keys.as_ref().is_some_and(|deleted| keys.is_unique() && keys.same_keys(deleted));
+        let whole =
+            |delete: &Op| delete.keys.as_ref().is_some_and(|deleted| keys.is_unique() && keys.same_keys(deleted));
         if count == 0 || !self.queue.front().is_some_and(whole) {
             return Ok(());
         }
@@ -253,7 +254,12 @@ impl Lane {
     }
 
     /// How many operations from the head on go into one call.
-    fn mergeable_writes(&mut self, info: &CollectionInfo, rules: &impl Rules, write: Write) -> Result<usize, ColumnError> {
+    fn mergeable_writes(
+        &mut self,
+        info: &CollectionInfo,
+        rules: &impl Rules,
+        write: Write,
+    ) -> Result<usize, ColumnError> {
         let Some(head) = self.queue.front() else { return Ok(0) };
         let (mut bytes, mut keys) = (head.weight, head.keys.clone().unwrap_or_default());
         let (partition, width) = (head.partition, head.columns());

@@ -14,7 +14,7 @@ mod wire;
 
 pub use collection::{CollectionInfo, KeyField};
 pub use keyset::KeySet;
+pub use lane::{Call, CallId, Done, Rules, Step, Work};
 pub use order::{Op, OpBody, Pending};
 pub use progress::{Acknowledged, BatchSeq, Progress};
-pub use lane::{Call, CallId, Done, Rules, Step, Work};
 pub use scheduler::Scheduler;

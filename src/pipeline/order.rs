@@ -98,7 +98,8 @@ impl Pending {
 
     /// Everything up to `tick`, in order. What is later stays.
     pub fn release(&mut self, tick: Timestamp) -> Vec<Op> {
-        let (mut released, kept): (Vec<Op>, Vec<Op>) = std::mem::take(&mut self.ops).into_iter().partition(|op| op.ts <= tick);
+        let (mut released, kept): (Vec<Op>, Vec<Op>) =
+            std::mem::take(&mut self.ops).into_iter().partition(|op| op.ts <= tick);
         self.ops = kept;
         released.sort_by_key(|op| (op.ts, matches!(op.body, OpBody::Insert { .. }), op.position));
         released

@@ -74,10 +74,7 @@ mod tests {
     #[test]
     fn integers_and_the_smallest_one() {
         assert_eq!(any_of("id", &Keys::Int(vec![1, -2])), ["id in [1,-2]"]);
-        assert_eq!(
-            any_of("id", &Keys::Int(vec![i64::MIN, 7])),
-            ["id in [7]", "id < -9223372036854775807"]
-        );
+        assert_eq!(any_of("id", &Keys::Int(vec![i64::MIN, 7])), ["id in [7]", "id < -9223372036854775807"]);
         assert!(any_of("id", &Keys::Int(vec![])).is_empty());
     }
 

@@ -34,17 +34,11 @@ pub enum TaskState {
 impl TaskState {
     /// Paused by a user or by a rule, not by an error.
     pub fn paused(reason: &str) -> Self {
-        TaskState::Paused {
-            reason: reason.to_owned(),
-            stopped: false,
-        }
+        TaskState::Paused { reason: reason.to_owned(), stopped: false }
     }
 
     /// Ended by an error that needs a human.
     pub fn stopped(reason: String) -> Self {
-        TaskState::Paused {
-            reason,
-            stopped: true,
-        }
+        TaskState::Paused { reason, stopped: true }
     }
 }

@@ -32,9 +32,7 @@ pub enum PositionError {
     #[error("the position channel name is not virtual channel, {0}")]
     NotVirtual(String),
     /// The key looks virtual but has no collection id or shard.
-    #[error(
-        "the vchannel is invalid, {0}, err: virtual channel name({0}) is not valid: invalid parameter"
-    )]
+    #[error("the vchannel is invalid, {0}, err: virtual channel name({0}) is not valid: invalid parameter")]
     Vchannel(String),
     /// The value is not base64 of a `MsgPosition`.
     #[error("fail to decode the position data: {0}")]
@@ -78,9 +76,7 @@ pub fn hybrid_timestamp(ms: u64) -> u64 {
 
 /// Whether a channel name can be virtual: a `v` after its last underscore.
 pub fn looks_virtual(channel: &str) -> bool {
-    channel
-        .rsplit_once('_')
-        .is_some_and(|(_, tail)| tail.contains('v'))
+    channel.rsplit_once('_').is_some_and(|(_, tail)| tail.contains('v'))
 }
 
 /// The start positions of one collection of a request.
@@ -93,10 +89,7 @@ pub fn start_positions(info: &CollectionInfo) -> Result<Vec<StartPosition>, Posi
         let (pchannel, collection_id) =
             split_vchannel(vchannel).ok_or_else(|| PositionError::Vchannel(vchannel.clone()))?;
         let position = MsgPosition::from_base64(data).map_err(PositionError::Data)?;
-        if found
-            .first()
-            .is_some_and(|first| first.collection_id != collection_id)
-        {
+        if found.first().is_some_and(|first| first.collection_id != collection_id) {
             return Err(PositionError::SeveralCollections);
         }
         found.push(StartPosition {
@@ -203,16 +196,9 @@ const PADDING: u8 = b'=';
 fn base64_encode(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let group = chunk
-            .iter()
-            .fold(0, |group, byte| group << 8 | usize::from(*byte))
-            << (8 * (3 - chunk.len()));
+        let group = chunk.iter().fold(0, |group, byte| group << 8 | usize::from(*byte)) << (8 * (3 - chunk.len()));
         for index in 0..4 {
-            let digit = if index <= chunk.len() {
-                ALPHABET[group >> (18 - 6 * index) & 63]
-            } else {
-                PADDING
-            };
+            let digit = if index <= chunk.len() { ALPHABET[group >> (18 - 6 * index) & 63] } else { PADDING };
             text.push(char::from(digit));
         }
     }
@@ -221,12 +207,7 @@ fn base64_encode(bytes: &[u8]) -> String {
 
 fn base64_decode(text: &str) -> Result<Vec<u8>, DataError> {
     let text = text.as_bytes();
-    let padding = text
-        .iter()
-        .rev()
-        .take(2)
-        .take_while(|byte| **byte == PADDING)
-        .count();
+    let padding = text.iter().rev().take(2).take_while(|byte| **byte == PADDING).count();
     let digits = &text[..text.len() - padding];
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
     for (chunk_index, chunk) in digits.chunks(4).enumerate() {
@@ -239,11 +220,7 @@ fn base64_decode(text: &str) -> Result<Vec<u8>, DataError> {
         let whole = [(group >> 16) as u8, (group >> 8) as u8, group as u8];
         bytes.extend_from_slice(&whole[..chunk.len().saturating_sub(1)]);
     }
-    if text.len() % 4 == 0 {
-        Ok(bytes)
-    } else {
-        Err(DataError::Base64(text.len()))
-    }
+    if text.len().is_multiple_of(4) { Ok(bytes) } else { Err(DataError::Base64(text.len())) }
 }
 
 #[cfg(test)]
@@ -255,32 +232,17 @@ mod tests {
     use super::*;
 
     fn info(positions: &[(&str, &str)]) -> CollectionInfo {
-        let positions: BTreeMap<_, _> = positions
-            .iter()
-            .map(|(channel, data)| ((*channel).into(), (*data).into()))
-            .collect();
-        CollectionInfo {
-            name: "a".into(),
-            positions: Some(positions),
-            use_start_position: false,
-        }
+        let positions: BTreeMap<_, _> =
+            positions.iter().map(|(channel, data)| ((*channel).into(), (*data).into())).collect();
+        CollectionInfo { name: "a".into(), positions: Some(positions), use_start_position: false }
     }
 
     #[test]
     fn encodes_what_a_go_server_answered() {
-        let position = MsgPosition {
-            channel_name: "by-dev-rootcoord-dml_0".into(),
-            message_id: vec![0; 8],
-            timestamp: 0,
-        };
-        assert_eq!(
-            position.to_base64(),
-            "ChZieS1kZXYtcm9vdGNvb3JkLWRtbF8wEggAAAAAAAAAAA=="
-        );
-        assert_eq!(
-            MsgPosition::from_base64(&position.to_base64()),
-            Ok(position)
-        );
+        let position =
+            MsgPosition { channel_name: "by-dev-rootcoord-dml_0".into(), message_id: vec![0; 8], timestamp: 0 };
+        assert_eq!(position.to_base64(), "ChZieS1kZXYtcm9vdGNvb3JkLWRtbF8wEggAAAAAAAAAAA==");
+        assert_eq!(MsgPosition::from_base64(&position.to_base64()), Ok(position));
     }
 
     #[test]
@@ -297,10 +259,7 @@ mod tests {
     fn virtual_channels() {
         assert!(looks_virtual("by-dev-rootcoord-dml_0_1v0") && looks_virtual("x_v0"));
         assert!(!looks_virtual("by-dev-rootcoord-dml_0") && !looks_virtual("v"));
-        assert_eq!(
-            split_vchannel("by-dev-rootcoord-dml_0_12v3"),
-            Some(("by-dev-rootcoord-dml_0", 12))
-        );
+        assert_eq!(split_vchannel("by-dev-rootcoord-dml_0_12v3"), Some(("by-dev-rootcoord-dml_0", 12)));
         assert_eq!(split_vchannel("x_v0"), None);
         assert_eq!(split_vchannel("x_1v"), None);
     }
@@ -308,16 +267,11 @@ mod tests {
     #[test]
     fn positions_of_one_collection_only() {
         let good = start_positions(&info(&[("p_0_7v0", "EgIBAg=="), ("p_1_7v1", "")])).unwrap();
-        assert_eq!(
-            (good[0].pchannel.as_str(), good[0].collection_id),
-            ("p_0", 7)
-        );
+        assert_eq!((good[0].pchannel.as_str(), good[0].collection_id), ("p_0", 7));
         assert_eq!(good[0].message_id, [1, 2]);
         let mixed = start_positions(&info(&[("p_0_7v0", ""), ("p_1_8v1", "")]));
         assert_eq!(mixed, Err(PositionError::SeveralCollections));
-        let text = start_positions(&info(&[("x_v0", "")]))
-            .unwrap_err()
-            .to_string();
+        let text = start_positions(&info(&[("x_v0", "")])).unwrap_err().to_string();
         assert_eq!(
             text,
             "the vchannel is invalid, x_v0, err: virtual channel name(x_v0) is not valid: invalid parameter"

@@ -128,7 +128,8 @@ fn is_same_server(a: &Client, b: &Client, context: &CallContext) -> bool {
         let mut found = Vec::new();
         for db in client.list_databases(context).ok()? {
             let collections = client.list_collections(&db, context).ok()?;
-            found.extend(collections.into_iter().map(|collection| (format!("{db}.{}", collection.name), collection.id)));
+            found
+                .extend(collections.into_iter().map(|collection| (format!("{db}.{}", collection.name), collection.id)));
         }
         found.sort();
         Some(found)

@@ -40,11 +40,7 @@ pub struct Scope {
 impl NamePattern {
     /// `*` or a name.
     pub fn parse(text: &str) -> Self {
-        if text == ANY {
-            NamePattern::Any
-        } else {
-            NamePattern::Named(text.to_owned())
-        }
+        if text == ANY { NamePattern::Any } else { NamePattern::Named(text.to_owned()) }
     }
 
     fn matches(&self, name: &str) -> bool {
@@ -79,18 +75,12 @@ impl ScopePattern {
     /// From the two names of a request; an empty database is `default`.
     pub fn new(database: &str, collection: &str) -> Self {
         let database = NamePattern::parse(database_name(database));
-        ScopePattern {
-            database,
-            collection: NamePattern::parse(collection),
-        }
+        ScopePattern { database, collection: NamePattern::parse(collection) }
     }
 
     /// Every collection of every database.
     pub fn everything() -> Self {
-        ScopePattern {
-            database: NamePattern::Any,
-            collection: NamePattern::Any,
-        }
+        ScopePattern { database: NamePattern::Any, collection: NamePattern::Any }
     }
 
     fn matches(&self, database: &str, collection: &str) -> bool {
@@ -117,21 +107,12 @@ impl fmt::Display for ScopePattern {
 impl Scope {
     /// What a request selects. `collection_infos: [{"name":"*"}]` alone means every collection of every database.
     pub fn of(selection: &Selection) -> Self {
-        let alone = selection
-            .db_collections
-            .as_ref()
-            .is_none_or(|databases| databases.is_empty());
+        let alone = selection.db_collections.as_ref().is_none_or(|databases| databases.is_empty());
         let included = match selection.collection_infos.as_deref() {
             Some([only]) if only.name == ANY && alone => vec![ScopePattern::everything()],
-            _ => selection
-                .collections()
-                .map(|(db, info)| ScopePattern::new(db, &info.name))
-                .collect(),
+            _ => selection.collections().map(|(db, info)| ScopePattern::new(db, &info.name)).collect(),
         };
-        Scope {
-            included,
-            excluded: Vec::new(),
-        }
+        Scope { included, excluded: Vec::new() }
     }
 
     /// The same without what other tasks carry.
@@ -154,46 +135,31 @@ impl Scope {
     /// This collection follows. An empty database is `default`.
     pub fn matches(&self, database: &str, collection: &str) -> bool {
         let database = database_name(database);
-        self.included
-            .iter()
-            .any(|pattern| pattern.matches(database, collection))
-            && !self
-                .excluded
-                .iter()
-                .any(|pattern| pattern.matches(database, collection))
+        self.included.iter().any(|pattern| pattern.matches(database, collection))
+            && !self.excluded.iter().any(|pattern| pattern.matches(database, collection))
     }
 
     /// Some collection of this database may follow.
     pub fn touches_database(&self, database: &str) -> bool {
         let database = database_name(database);
-        self.included
-            .iter()
-            .any(|pattern| pattern.database.matches(database))
+        self.included.iter().any(|pattern| pattern.database.matches(database))
     }
 
     /// Every collection of this database follows (but for those of other tasks), so its properties and its end do, too.
     pub fn whole_database(&self, database: &str) -> bool {
         let database = database_name(database);
-        self.included.iter().any(|pattern| {
-            pattern.database.matches(database) && pattern.collection == NamePattern::Any
-        })
+        self.included.iter().any(|pattern| pattern.database.matches(database) && pattern.collection == NamePattern::Any)
     }
 
     /// Collections of every database follow, also of databases to come.
     pub fn all_databases(&self) -> bool {
-        self.included
-            .iter()
-            .any(|pattern| pattern.database == NamePattern::Any)
+        self.included.iter().any(|pattern| pattern.database == NamePattern::Any)
     }
 }
 
 /// Milvus answers an empty name for the default database in places.
 fn database_name(database: &str) -> &str {
-    if database.is_empty() {
-        DEFAULT_DATABASE
-    } else {
-        database
-    }
+    if database.is_empty() { DEFAULT_DATABASE } else { database }
 }
 
 #[cfg(test)]
@@ -206,20 +172,11 @@ mod tests {
     use super::*;
 
     fn infos(names: &[&str]) -> Vec<CollectionInfo> {
-        names
-            .iter()
-            .map(|name| CollectionInfo {
-                name: (*name).into(),
-                ..CollectionInfo::default()
-            })
-            .collect()
+        names.iter().map(|name| CollectionInfo { name: (*name).into(), ..CollectionInfo::default() }).collect()
     }
 
     fn scope(collections: &[&str], databases: &[(&str, &[&str])]) -> Scope {
-        let databases: BTreeMap<_, _> = databases
-            .iter()
-            .map(|(db, names)| ((*db).to_owned(), infos(names)))
-            .collect();
+        let databases: BTreeMap<_, _> = databases.iter().map(|(db, names)| ((*db).to_owned(), infos(names))).collect();
         Scope::of(&Selection {
             collection_infos: (!collections.is_empty()).then(|| infos(collections)),
             db_collections: (!databases.is_empty()).then_some(databases),
@@ -237,9 +194,7 @@ mod tests {
         let both = scope(&["*"], &[("foo", &["a"])]);
         assert!(both.matches("default", "x") && both.matches("", "x") && both.matches("foo", "a"));
         assert!(!both.matches("foo", "b") && !both.matches("bar", "a") && !both.all_databases());
-        assert!(
-            both.whole_database("") && both.touches_database("foo") && !both.whole_database("foo")
-        );
+        assert!(both.whole_database("") && both.touches_database("foo") && !both.whole_database("foo"));
     }
 
     #[test]
@@ -252,15 +207,8 @@ mod tests {
 
     #[test]
     fn exclusions_win() {
-        let rest = scope(&["*"], &[]).without(vec![
-            ScopePattern::new("", "hs1"),
-            ScopePattern::new("foo", "*"),
-        ]);
-        assert!(
-            !rest.matches("default", "hs1")
-                && !rest.matches("foo", "x")
-                && rest.matches("bar", "hs1")
-        );
+        let rest = scope(&["*"], &[]).without(vec![ScopePattern::new("", "hs1"), ScopePattern::new("foo", "*")]);
+        assert!(!rest.matches("default", "hs1") && !rest.matches("foo", "x") && rest.matches("bar", "hs1"));
     }
 
     fn pattern() -> impl Strategy<Value = ScopePattern> {

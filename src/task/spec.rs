@@ -12,8 +12,7 @@ use super::mapping::NameMapping;
 use super::position::StartPosition;
 use super::scope::Scope;
 use crate::config::{
-    Address, AddressError, DEFAULT_CONNECT_TIMEOUT, DialFiles, Endpoint, HalfMutualTls, ParsedUri,
-    Secret, Tls,
+    Address, AddressError, DEFAULT_CONNECT_TIMEOUT, DialFiles, Endpoint, HalfMutualTls, ParsedUri, Secret, Tls,
 };
 
 /// A task's name: 1 to 64 of `A-Z a-z 0-9 _ -`, so that it is safe in file names, thread names and URLs.
@@ -35,11 +34,7 @@ impl TaskId {
     /// [`InvalidTaskId`] unless it matches `[A-Za-z0-9_-]{1,64}`.
     pub fn parse(text: &str) -> Result<Self, InvalidTaskId> {
         let fits = (1..=Self::MAX_LENGTH).contains(&text.len());
-        if fits
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
-        {
+        if fits && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-') {
             Ok(TaskId(text.to_owned()))
         } else {
             Err(InvalidTaskId)
@@ -96,16 +91,9 @@ pub struct Selection {
 impl Selection {
     /// Every collection named, with its database.
     pub fn collections(&self) -> impl Iterator<Item = (&str, &CollectionInfo)> {
-        let of_default = self
-            .collection_infos
-            .iter()
-            .flatten()
-            .map(|info| (DEFAULT_DATABASE, info));
-        let of_databases = self
-            .db_collections
-            .iter()
-            .flatten()
-            .flat_map(|(db, infos)| infos.iter().map(|info| (db.as_str(), info)));
+        let of_default = self.collection_infos.iter().flatten().map(|info| (DEFAULT_DATABASE, info));
+        let of_databases =
+            self.db_collections.iter().flatten().flat_map(|(db, infos)| infos.iter().map(|info| (db.as_str(), info)));
         of_default.chain(of_databases)
     }
 }
@@ -196,12 +184,7 @@ impl TargetSpec {
             0 => DEFAULT_CONNECT_TIMEOUT,
             seconds => Duration::from_secs(seconds.into()),
         };
-        let endpoint = Endpoint {
-            address: uri.address,
-            tls,
-            token: given.token.clone(),
-            connect_timeout,
-        };
+        let endpoint = Endpoint { address: uri.address, tls, token: given.token.clone(), connect_timeout };
         Ok(TargetSpec { given, endpoint })
     }
 
@@ -226,21 +209,11 @@ impl TargetAddress {
         match self {
             TargetAddress::Uri(uri) => ParsedUri::parse(uri),
             TargetAddress::HostPort { host, .. } if host.contains("://") => ParsedUri::parse(host),
-            TargetAddress::HostPort {
-                host,
-                port,
-                enable_tls,
-            } => {
-                let port = u16::try_from(*port)
-                    .ok()
-                    .filter(|port| *port != 0)
-                    .ok_or(AddressError::Port)?;
+            TargetAddress::HostPort { host, port, enable_tls } => {
+                let port = u16::try_from(*port).ok().filter(|port| *port != 0).ok_or(AddressError::Port)?;
                 // An IPv6 address needs its brackets before the port can follow.
-                let host = if host.contains(':') {
-                    format!("[{}]", host.trim_matches(['[', ']']))
-                } else {
-                    host.clone()
-                };
+                let host =
+                    if host.contains(':') { format!("[{}]", host.trim_matches(['[', ']'])) } else { host.clone() };
                 let scheme = if *enable_tls { "https" } else { "http" };
                 ParsedUri::parse(&format!("{scheme}://{host}:{port}"))
             }
@@ -278,26 +251,13 @@ mod tests {
     fn both_forms_of_an_address_lead_to_the_same_endpoint() {
         let uri = TargetSpec::new(params(TargetAddress::Uri("https://m:19531".into()))).unwrap();
         let host = |host: &str, port, enable_tls| {
-            TargetSpec::new(params(TargetAddress::HostPort {
-                host: host.into(),
-                port,
-                enable_tls,
-            }))
+            TargetSpec::new(params(TargetAddress::HostPort { host: host.into(), port, enable_tls }))
         };
         assert_eq!(host("m", 19531, true).unwrap().endpoint(), uri.endpoint());
         // A host that is a URI is taken as it is and the port is ignored.
-        assert_eq!(
-            host("https://m:19531", 1, false).unwrap().endpoint(),
-            uri.endpoint()
-        );
-        assert_eq!(
-            host("::1", 1, false).unwrap().address().to_string(),
-            "[::1]:1"
-        );
-        assert_eq!(
-            host("m", 70000, false),
-            Err(TargetError::Address(AddressError::Port))
-        );
+        assert_eq!(host("https://m:19531", 1, false).unwrap().endpoint(), uri.endpoint());
+        assert_eq!(host("::1", 1, false).unwrap().address().to_string(), "[::1]:1");
+        assert_eq!(host("m", 70000, false), Err(TargetError::Address(AddressError::Port)));
     }
 
     #[test]

@@ -8,11 +8,7 @@ fn load_with(text: &str, token: Option<&str>) -> Result<Config, String> {
         assert_eq!(name, SOURCE_TOKEN_VARIABLE);
         token.map(str::to_owned)
     });
-    loaded.map_err(|error| {
-        error
-            .to_string()
-            .replace(&format!("{}/", folder.path().display()), "")
-    })
+    loaded.map_err(|error| error.to_string().replace(&format!("{}/", folder.path().display()), ""))
 }
 
 fn load(text: &str) -> Result<Config, String> {
@@ -30,15 +26,9 @@ fn defaults_without_a_file_and_with_an_empty_one() {
     let defaults = Config::load(None, |_| None).unwrap();
     assert_eq!(defaults.address, "127.0.0.1:8444");
     assert_eq!(defaults.data_dir, Path::new("./milvus-cdc-data"));
-    assert_eq!(
-        (defaults.max_task_num, defaults.max_name_length),
-        (100, 256)
-    );
+    assert_eq!((defaults.max_task_num, defaults.max_name_length), (100, 256));
     assert_eq!(defaults.log_level, LevelFilter::Info);
-    assert_eq!(
-        defaults.source.endpoint.address.to_string(),
-        "127.0.0.1:19530"
-    );
+    assert_eq!(defaults.source.endpoint.address.to_string(), "127.0.0.1:19530");
     assert_eq!(defaults.source.log, LogKind::Auto);
     assert_eq!(defaults.source.channel_prefix, "by-dev");
     assert_eq!(defaults.source.replicate_channel, "by-dev-replicate-msg");
@@ -57,103 +47,48 @@ fn every_key() {
          log: rocksmq\n  rocksmq:\n    path: /m/rdb_data\n  channelPrefix: p\n  replicateChan: r\n",
     )
     .unwrap();
-    assert_eq!(
-        (
-            config.max_task_num,
-            config.max_name_length,
-            config.log_level
-        ),
-        (7, 30, LevelFilter::Debug)
-    );
+    assert_eq!((config.max_task_num, config.max_name_length, config.log_level), (7, 30, LevelFilter::Debug));
     let source = config.source;
     assert_eq!(source.endpoint.token.expose(), "root:007");
     assert_eq!(source.endpoint.connect_timeout, Duration::from_secs(9));
     assert!(matches!(source.endpoint.tls, Tls::Mutual { .. }));
-    assert_eq!(
-        (source.log, source.rocksmq_path),
-        (LogKind::RocksMq, Some("/m/rdb_data".into()))
-    );
-    assert_eq!(
-        (
-            source.channel_prefix.as_str(),
-            source.replicate_channel.as_str()
-        ),
-        ("p", "r")
-    );
+    assert_eq!((source.log, source.rocksmq_path), (LogKind::RocksMq, Some("/m/rdb_data".into())));
+    assert_eq!((source.channel_prefix.as_str(), source.replicate_channel.as_str()), ("p", "r"));
 }
 
 #[test]
 fn unknown_keys_name_their_place_and_a_suggestion() {
     let text = error("dataDir: x\nadress: y\n");
-    assert!(
-        text.starts_with("cdc.yaml:2: unknown key `adress`: did you mean `address`?"),
-        "{text}"
-    );
+    assert!(text.starts_with("cdc.yaml:2: unknown key `adress`: did you mean `address`?"), "{text}");
     assert!(text.contains("maxTaskNum"), "{text}");
     let text = error("sourceConfig:\n  milvus:\n    urll: x\n");
-    assert!(
-        text.starts_with("cdc.yaml:3: unknown key `urll`: did you mean `uri`?"),
-        "{text}"
-    );
+    assert!(text.starts_with("cdc.yaml:3: unknown key `urll`: did you mean `uri`?"), "{text}");
     let text = error("metaStoreConfig:\n  storeType: etcd\n");
-    assert!(
-        text.starts_with("cdc.yaml:1: unknown key `metaStoreConfig` (allowed here: address,"),
-        "{text}"
-    );
+    assert!(text.starts_with("cdc.yaml:1: unknown key `metaStoreConfig` (allowed here: address,"), "{text}");
 }
 
 #[test]
 fn wrong_values_name_the_key_and_what_is_allowed() {
     for (text, begins) in [
-        (
-            "maxTaskNum: lots",
-            "cdc.yaml:1: `maxTaskNum`: `lots` is not allowed, only a whole number from 1 to 10000",
-        ),
-        (
-            "maxTaskNum: 0",
-            "cdc.yaml:1: `maxTaskNum`: `0` is not allowed",
-        ),
-        (
-            "maxNameLength: -1",
-            "cdc.yaml:1: `maxNameLength`: `-1` is not allowed",
-        ),
-        (
-            "\nlogLevel: inof",
-            "cdc.yaml:2: `logLevel`: `inof` is not allowed, did you mean `info`?",
-        ),
-        (
-            "address: 8444",
-            "cdc.yaml:1: `address`: `8444` is no `host:port`",
-        ),
+        ("maxTaskNum: lots", "cdc.yaml:1: `maxTaskNum`: `lots` is not allowed, only a whole number from 1 to 10000"),
+        ("maxTaskNum: 0", "cdc.yaml:1: `maxTaskNum`: `0` is not allowed"),
+        ("maxNameLength: -1", "cdc.yaml:1: `maxNameLength`: `-1` is not allowed"),
+        ("\nlogLevel: inof", "cdc.yaml:2: `logLevel`: `inof` is not allowed, did you mean `info`?"),
+        ("address: 8444", "cdc.yaml:1: `address`: `8444` is no `host:port`"),
         ("dataDir: ''", "cdc.yaml:1: `dataDir`: the value is empty"),
         (
             "sourceConfig:\n  log: kafka",
             "cdc.yaml:2: `sourceConfig.log`: `kafka` is not allowed (allowed: auto, rocksmq)",
         ),
-        (
-            "sourceConfig:\n  milvus:\n    uri: ftp://x",
-            "cdc.yaml:3: `sourceConfig.milvus.uri`: the scheme must be",
-        ),
-        (
-            "sourceConfig:\n  milvus:\n    username: root",
-            "cdc.yaml:3: `sourceConfig.milvus.username`: username and",
-        ),
+        ("sourceConfig:\n  milvus:\n    uri: ftp://x", "cdc.yaml:3: `sourceConfig.milvus.uri`: the scheme must be"),
+        ("sourceConfig:\n  milvus:\n    username: root", "cdc.yaml:3: `sourceConfig.milvus.username`: username and"),
         (
             "sourceConfig:\n  milvus:\n    dialConfig:\n      caPemPath: x",
             "cdc.yaml:4: `sourceConfig.milvus.dialConfig`: mutual",
         ),
-        (
-            "address: [a]",
-            "cdc.yaml:1: `address`: a value of the wrong shape",
-        ),
-        (
-            "sourceConfig: 5",
-            "cdc.yaml:1: `sourceConfig`: a value of the wrong shape",
-        ),
-        (
-            "address: a:1\naddress: b:1",
-            "cdc.yaml:2: `address`: the key is given twice",
-        ),
+        ("address: [a]", "cdc.yaml:1: `address`: a value of the wrong shape"),
+        ("sourceConfig: 5", "cdc.yaml:1: `sourceConfig`: a value of the wrong shape"),
+        ("address: a:1\naddress: b:1", "cdc.yaml:2: `address`: the key is given twice"),
     ] {
         let error = error(text);
         assert!(error.starts_with(begins), "{text:?} gave {error}");
@@ -164,12 +99,7 @@ fn wrong_values_name_the_key_and_what_is_allowed() {
 fn a_file_that_is_no_yaml_or_not_there() {
     assert!(error("a: b: c\n\t- x").starts_with("cdc.yaml:"));
     let missing = Config::load(Some(Path::new("/nonexistent/cdc.yaml")), |_| None).unwrap_err();
-    assert!(
-        missing
-            .to_string()
-            .starts_with("/nonexistent/cdc.yaml: cannot be read:"),
-        "{missing}"
-    );
+    assert!(missing.to_string().starts_with("/nonexistent/cdc.yaml: cannot be read:"), "{missing}");
 }
 
 #[test]
@@ -177,25 +107,14 @@ fn where_the_token_comes_from() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
     fs::write(&file, "from-file\n").unwrap();
-    let text = format!(
-        "sourceConfig:\n  milvus:\n    token: inline\n    tokenFile: {}\n",
-        file.display()
-    );
+    let text = format!("sourceConfig:\n  milvus:\n    token: inline\n    tokenFile: {}\n", file.display());
     let token = |env| load_with(&text, env).unwrap().source.endpoint.token;
     assert_eq!(token(Some("from-env")).expose(), "from-env");
     assert_eq!(token(None).expose(), "from-file");
     assert_eq!(token(Some("")).expose(), "from-file");
     fs::write(&file, "\n").unwrap();
     assert!(load(&text).unwrap_err().contains("is empty"));
-    assert_eq!(
-        load("sourceConfig: {milvus: {token: inline}}")
-            .unwrap()
-            .source
-            .endpoint
-            .token
-            .expose(),
-        "inline"
-    );
+    assert_eq!(load("sourceConfig: {milvus: {token: inline}}").unwrap().source.endpoint.token.expose(), "inline");
 }
 
 #[test]
@@ -205,8 +124,23 @@ fn secrets_stay_hidden() {
     assert!(!format!("{:?}", parse(Path::new("x"), text).unwrap()).contains("s3cret"));
     // Also when the line of the secret is the wrong one.
     assert!(!error("sourceConfig:\n  milvus:\n    token: [s3cret]\n").contains("s3cret"));
-    assert!(
-        !error("sourceConfig:\n  milvus:\n    token: s3cret\n    token: s3cret\n")
-            .contains("s3cret")
-    );
+    assert!(!error("sourceConfig:\n  milvus:\n    token: s3cret\n    token: s3cret\n").contains("s3cret"));
+}
+
+#[test]
+fn the_examples_are_read() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let files = fs::read_dir(examples).unwrap().map(|entry| entry.unwrap().path());
+    let configs: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|ext| ext == "yaml")).collect();
+    assert!(!configs.is_empty());
+    for path in configs {
+        Config::load(Some(&path), |_| None).unwrap();
+    }
+    let text = include_str!("../../../examples/rocksmq.yaml");
+    let defaults = Config::load(None, |_| None).unwrap();
+    let mut example = load(text).unwrap();
+    // What the example's comments call no default.
+    assert_eq!(example.source.rocksmq_path.take(), Some("/var/lib/milvus/rdb_data".into()));
+    example.source.log = LogKind::Auto;
+    assert_eq!(example, defaults);
 }

@@ -8,9 +8,7 @@ use crate::task::definition::TaskState;
 use crate::task::mapping::{DatabaseMapping, NameMapping};
 use crate::task::position::start_positions;
 use crate::task::scope::{Scope, ScopePattern};
-use crate::task::spec::{
-    CollectionInfo, RpcChannel, Selection, TargetAddress, TargetParams, TargetSpec, TaskSpec,
-};
+use crate::task::spec::{CollectionInfo, RpcChannel, Selection, TargetAddress, TargetParams, TargetSpec, TaskSpec};
 
 fn task(id: &str, state: TaskState) -> TaskDefinition {
     let info = CollectionInfo {
@@ -18,29 +16,13 @@ fn task(id: &str, state: TaskState) -> TaskDefinition {
         positions: Some(BTreeMap::from([("p_0_7v0".into(), "EgIBAg==".into())])),
         use_start_position: true,
     };
-    let databases = BTreeMap::from([(
-        "d\n\"2\"".to_owned(),
-        vec![CollectionInfo {
-            name: "*".into(),
-            ..info.clone()
-        }],
-    )]);
-    let selection = Selection {
-        collection_infos: Some(vec![info.clone()]),
-        db_collections: Some(databases),
-    };
+    let databases =
+        BTreeMap::from([("d\n\"2\"".to_owned(), vec![CollectionInfo { name: "*".into(), ..info.clone() }])]);
+    let selection = Selection { collection_infos: Some(vec![info.clone()]), db_collections: Some(databases) };
     let target = TargetParams {
-        address: TargetAddress::HostPort {
-            host: "m".into(),
-            port: 19531,
-            enable_tls: true,
-        },
+        address: TargetAddress::HostPort { host: "m".into(), port: 19531, enable_tls: true },
         token: Secret::new("root:Milvus"),
-        dial: DialFiles {
-            server_name: "n".into(),
-            server_pem_path: "/pem".into(),
-            ..DialFiles::default()
-        },
+        dial: DialFiles { server_name: "n".into(), server_pem_path: "/pem".into(), ..DialFiles::default() },
         connect_timeout_s: 10,
         channel_num: 4,
         ignore_partition: true,
@@ -50,28 +32,18 @@ fn task(id: &str, state: TaskState) -> TaskDefinition {
         target_db: "other".into(),
         collections: BTreeMap::from([("hs1".into(), "hs2".into())]),
     };
-    let positions = selection
-        .collections()
-        .flat_map(|(_, info)| start_positions(info).unwrap())
-        .collect();
+    let positions = selection.collections().flat_map(|(_, info)| start_positions(info).unwrap()).collect();
     let spec = TaskSpec {
         target: TargetSpec::new(target).unwrap(),
         scope: Scope::of(&selection).without(vec![ScopePattern::new("d", "*")]),
         selection,
         mapping: NameMapping::new(vec![mapping]),
         start_positions: positions,
-        rpc_channel: RpcChannel {
-            name: "by-dev-replicate-msg".into(),
-            position: String::new(),
-        },
+        rpc_channel: RpcChannel { name: "by-dev-replicate-msg".into(), position: String::new() },
         disable_auto_start: true,
         enable_user_role: true,
     };
-    TaskDefinition {
-        id: TaskId::parse(id).unwrap(),
-        spec: Arc::new(spec),
-        state,
-    }
+    TaskDefinition { id: TaskId::parse(id).unwrap(), spec: Arc::new(spec), state }
 }
 
 fn opened(folder: &Path) -> Vec<TaskDefinition> {
@@ -94,28 +66,19 @@ fn filled() -> (tempfile::TempDir, Vec<TaskDefinition>) {
 }
 
 fn open_error(folder: &Path) -> String {
-    FileJournal::open(folder)
-        .err()
-        .expect("a damaged journal was accepted")
-        .to_string()
+    FileJournal::open(folder).err().expect("a damaged journal was accepted").to_string()
 }
 
 #[test]
 fn everything_comes_back() {
     let (folder, tasks) = filled();
     assert_eq!(opened(folder.path()), tasks);
-    let mode = fs::metadata(folder.path().join(FILE_NAME))
-        .unwrap()
-        .permissions()
-        .mode();
+    let mode = fs::metadata(folder.path().join(FILE_NAME)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 
     let mut journal = FileJournal::open(folder.path()).unwrap();
     journal.remove(&tasks[1].id).unwrap();
-    let changed = TaskDefinition {
-        state: TaskState::Running,
-        ..tasks[2].clone()
-    };
+    let changed = TaskDefinition { state: TaskState::Running, ..tasks[2].clone() };
     journal.put(&changed).unwrap();
     assert_eq!(opened(folder.path()), [tasks[0].clone(), changed]);
 }
@@ -128,15 +91,8 @@ fn cut_at_every_byte() {
     for length in 0..bytes.len() {
         fs::write(&path, &bytes[..length]).unwrap();
         let error = open_error(folder.path());
-        assert!(
-            error.starts_with(&format!("{}: damaged at byte ", path.display())),
-            "{error}"
-        );
-        assert_eq!(
-            fs::read(&path).unwrap(),
-            &bytes[..length],
-            "the damaged file was touched"
-        );
+        assert!(error.starts_with(&format!("{}: damaged at byte ", path.display())), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), &bytes[..length], "the damaged file was touched");
     }
 }
 
@@ -150,10 +106,7 @@ fn flip_every_byte() {
         flipped[at] ^= 0x04;
         fs::write(&path, &flipped).unwrap();
         let error = open_error(folder.path());
-        assert!(
-            error.contains("damaged at byte") || error.contains("written in format"),
-            "{error}"
-        );
+        assert!(error.contains("damaged at byte") || error.contains("written in format"), "{error}");
         assert!(!error.contains("root:Milvus"), "{error}");
     }
 }
@@ -163,24 +116,14 @@ fn the_intact_part_is_kept_aside_and_can_be_used() {
     let (folder, tasks) = filled();
     let path = folder.path().join(FILE_NAME);
     let text = fs::read_to_string(&path).unwrap();
-    fs::write(
-        &path,
-        text.replace("\"task_id\":\"b\"", "\"task_id\":\"x\""),
-    )
-    .unwrap();
+    fs::write(&path, text.replace("\"task_id\":\"b\"", "\"task_id\":\"x\"")).unwrap();
     let good = folder.path().join("tasks.json.good-1");
     let error = open_error(folder.path());
-    assert!(
-        error.contains("(line 3)") && error.contains("2 intact task(s)"),
-        "{error}"
-    );
+    assert!(error.contains("(line 3)") && error.contains("2 intact task(s)"), "{error}");
     assert!(error.contains(good.to_str().unwrap()), "{error}");
     // Starting again tells the same and makes no second file.
     assert_eq!(open_error(folder.path()), error);
-    assert_eq!(
-        fs::metadata(&good).unwrap().permissions().mode() & 0o777,
-        0o600
-    );
+    assert_eq!(fs::metadata(&good).unwrap().permissions().mode() & 0o777, 0o600);
     fs::rename(&good, &path).unwrap();
     assert_eq!(opened(folder.path()), [tasks[0].clone(), tasks[2].clone()]);
 }
@@ -199,10 +142,7 @@ fn a_failed_write_changes_nothing() {
     // Root may write into read-only folders, but nobody can replace a folder by a file.
     let block = folder.path().join("tasks.json.tmp");
     fs::create_dir(&block).unwrap();
-    let error = journal
-        .put(&task("d", TaskState::Running))
-        .unwrap_err()
-        .to_string();
+    let error = journal.put(&task("d", TaskState::Running)).unwrap_err().to_string();
     assert!(error.contains("tasks.json: cannot be written:"), "{error}");
     assert!(journal.remove(&tasks[0].id).is_err());
     assert_eq!(journal.tasks().unwrap(), tasks);
@@ -217,24 +157,11 @@ fn a_task_that_makes_no_sense_names_itself() {
     let folder = tempfile::tempdir().unwrap();
     let mut value = serde_json::to_value(TaskRecord::from(&task("a", TaskState::Running))).unwrap();
     value["new_field"] = "x".into();
-    fs::write(
-        folder.path().join(FILE_NAME),
-        format::encode([value.to_string().as_str()]),
-    )
-    .unwrap();
+    fs::write(folder.path().join(FILE_NAME), format::encode([value.to_string().as_str()])).unwrap();
     let error = open_error(folder.path());
-    assert!(
-        error.contains("the task `a` cannot be understood: unknown field `new_field`"),
-        "{error}"
-    );
+    assert!(error.contains("the task `a` cannot be understood: unknown field `new_field`"), "{error}");
 
     let text = serde_json::to_string(&TaskRecord::from(&task("a", TaskState::Running))).unwrap();
-    fs::write(
-        folder.path().join(FILE_NAME),
-        format::encode([text.as_str(), text.as_str()]),
-    )
-    .unwrap();
-    assert!(
-        open_error(folder.path()).contains("the task `a` cannot be understood: it is there twice")
-    );
+    fs::write(folder.path().join(FILE_NAME), format::encode([text.as_str(), text.as_str()])).unwrap();
+    assert!(open_error(folder.path()).contains("the task `a` cannot be understood: it is there twice"));
 }

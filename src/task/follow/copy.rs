@@ -108,8 +108,7 @@ impl Copier {
         let (jobs, queue) = bounded(1);
         let (reports, events) = bounded(16);
         let worker = worker::Worker::new(Arc::clone(source), Arc::clone(target), Arc::clone(log), reports);
-        let thread =
-            std::thread::Builder::new().name(format!("copy-{task}")).spawn(move || worker.run(&queue))?;
+        let thread = std::thread::Builder::new().name(format!("copy-{task}")).spawn(move || worker.run(&queue))?;
         Ok(Copier { jobs, queued: VecDeque::new(), events, active: BTreeMap::new(), thread: Some(thread) })
     }
 

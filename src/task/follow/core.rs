@@ -241,9 +241,18 @@ impl Core {
         }
         let live = self.live_channels();
         let counts = |name: &Channel, channel: &ChannelState| {
-            troubled || live.contains(name) || !channel.at_tail || !channel.progress.is_idle() || !channel.pending.is_empty()
+            troubled
+                || live.contains(name)
+                || !channel.at_tail
+                || !channel.progress.is_idle()
+                || !channel.pending.is_empty()
         };
-        let oldest = self.channels.iter().filter(|(name, channel)| counts(name, channel)).map(|(_, channel)| channel.acked.after).min();
+        let oldest = self
+            .channels
+            .iter()
+            .filter(|(name, channel)| counts(name, channel))
+            .map(|(_, channel)| channel.acked.after)
+            .min();
         let now = Timestamp::now().physical_ms();
         Some(Duration::from_millis(oldest.map_or(0, |oldest| now.saturating_sub(oldest.physical_ms()))))
     }

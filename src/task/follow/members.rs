@@ -110,7 +110,8 @@ impl Member {
     pub(super) fn update(&mut self, ready: ReadyCollection) {
         let ReadyCollection { mut info, source, births, adopted } = ready;
         if let Rows::Joined(until) = &self.rows {
-            info.upsert_until = until.iter().filter_map(|(channel, until)| Some((channel.clone(), (*until)?))).collect();
+            info.upsert_until =
+                until.iter().filter_map(|(channel, until)| Some((channel.clone(), (*until)?))).collect();
         }
         self.blocked = false;
         self.ready = Some(Arc::new(Ready { info: Arc::new(info), source, births, adopted }));
@@ -151,9 +152,8 @@ impl From<&Rows> for MemberRecord {
     fn from(rows: &Rows) -> Self {
         match rows {
             Rows::Joined(until) => {
-                let record = |(channel, until): (&Channel, &Option<Position>)| {
-                    (channel.to_string(), until.map(|until| until.0))
-                };
+                let record =
+                    |(channel, until): (&Channel, &Option<Position>)| (channel.to_string(), until.map(|until| until.0));
                 MemberRecord::Joined { upsert_until: until.iter().map(record).collect() }
             }
             Rows::Copying { prune } => MemberRecord::Copying { prune: *prune },

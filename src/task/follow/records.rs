@@ -118,9 +118,9 @@ impl Core {
             Err(error) => return self.fail(&format!("after a gap in the log: {error}")),
         };
         let on_it = |id: &CollectionId| {
-            self.members.get(*id).is_some_and(|member| {
-                matches!(member.rows, Rows::Joined(_)) && member.channels().contains(channel)
-            })
+            self.members
+                .get(*id)
+                .is_some_and(|member| matches!(member.rows, Rows::Joined(_)) && member.channels().contains(channel))
         };
         let affected: Vec<CollectionId> = self.members.iter().map(|(id, _)| id).filter(on_it).collect();
         for id in affected {

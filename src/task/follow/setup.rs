@@ -51,7 +51,10 @@ pub(crate) struct Following {
 }
 
 /// Starts a task. `on_failure` is called, from the task's thread, when it has ended itself.
-pub(crate) fn follow(setup: FollowSetup, on_failure: impl FnOnce(String) + Send + 'static) -> std::io::Result<Following> {
+pub(crate) fn follow(
+    setup: FollowSetup,
+    on_failure: impl FnOnce(String) + Send + 'static,
+) -> std::io::Result<Following> {
     let (orders, order_receiver) = bounded(1);
     let (ended_sender, ended) = bounded(1);
     let cancel = Cancel::default();

@@ -169,7 +169,8 @@ impl Worker {
         mut rows: u64,
         context: &CallContext,
     ) -> Result<u64, CopyError> {
-        let place = |db: &str, name: &str| Place { db: db.into(), collection: name.into(), partition: partition.into() };
+        let place =
+            |db: &str, name: &str| Place { db: db.into(), collection: name.into(), partition: partition.into() };
         let (from, to) = (place(&job.source.0, &job.source.1), place(&job.info.db, &job.info.name));
         let key = (job.info.key.name.as_str(), job.info.key.is_int);
         let mut pages = Pages::new((&self.source, context), from, key, &["*"]);

@@ -1,0 +1,20 @@
+#!/bin/sh
+# Creates a task that follows every collection of every database.
+#
+#   examples/create.sh [target uri] [task id]
+#
+# A login at the target goes into MILVUS_CDC_TARGET_TOKEN (`user:password` or an API key); it reaches curl through a pipe,
+# so that it does not show in the list of processes.
+set -eu
+uri=${1:-http://127.0.0.1:19531}
+task_id=${2:-}
+curl -sS "${MILVUS_CDC_URL:-http://127.0.0.1:8444}/cdc" --data @- <<REQUEST
+{
+  "request_type": "create",
+  "request_data": {
+    "task_id": "$task_id",
+    "milvus_connect_param": {"uri": "$uri", "token": "${MILVUS_CDC_TARGET_TOKEN:-}", "connect_timeout": 10},
+    "collection_infos": [{"name": "*"}]
+  }
+}
+REQUEST

@@ -1,0 +1,8 @@
+#!/bin/sh
+# Lets a paused task go on.
+#
+#   examples/resume.sh <task id>
+set -eu
+task_id=${1:?usage: $0 <task id>}
+curl -sS "${MILVUS_CDC_URL:-http://127.0.0.1:8444}/cdc" \
+    --data "{\"request_type\": \"resume\", \"request_data\": {\"task_id\": \"$task_id\"}}"

@@ -1,0 +1,101 @@
+/*!
+What the API shows of tasks and positions. Secrets are not among it: they are never put in.
+*/
+
+use serde_json::{Map, Value, json};
+
+use crate::config::DialFiles;
+use crate::task::definition::TaskState;
+use crate::task::engine::ChannelPosition;
+use crate::task::manager::TaskView;
+use crate::task::position::{MsgPosition, hybrid_timestamp, physical_ms};
+use crate::task::spec::{CollectionInfo, TargetAddress, TargetParams};
+
+/// Stands where the Go server names a collection: our positions are per channel, whatever collections it carries.
+const NO_SINGLE_COLLECTION: i64 = -1;
+
+/// The `Task` object.
+pub(super) fn task(view: &TaskView) -> Value {
+    let selection = &view.spec.selection;
+    let databases = selection.db_collections.as_ref().map(|databases| {
+        databases.iter().map(|(db, infos)| (db.clone(), collections(infos))).collect::<Map<String, Value>>()
+    });
+    let mut task = json!({
+        "task_id": view.id.as_str(),
+        "milvus_connect_param": target(view.spec.target.given()),
+        "kafka_connect_param": {"address": "", "topic": "", "enable_sasl": false, "sasl": {}},
+        "collection_infos": selection.collection_infos.as_deref().map(collections),
+        "db_collections": databases,
+        "state": match view.state {
+            TaskState::Running => "Running",
+            TaskState::Paused { .. } => "Paused",
+        },
+        "phase": view.status.phase.name(),
+        "lag_ms": view.status.lag_ms,
+        "skipped": view.status.skipped,
+    });
+    if let Some(reason) = view.status.reason.as_deref().filter(|reason| !reason.is_empty()) {
+        task["reason"] = reason.into();
+    }
+    task
+}
+
+fn target(target: &TargetParams) -> Value {
+    let (uri, host, port, enable_tls) = match &target.address {
+        TargetAddress::Uri(uri) => (uri.as_str(), "", 0, false),
+        TargetAddress::HostPort { host, port, enable_tls } => ("", host.as_str(), *port, *enable_tls),
+    };
+    json!({
+        "uri": uri,
+        "host": host,
+        "port": port,
+        "enable_tls": enable_tls,
+        "dial_config": dial(&target.dial),
+        "channel_num": target.channel_num,
+        "ignore_partition": target.ignore_partition,
+        "connect_timeout": target.connect_timeout_s,
+    })
+}
+
+fn dial(files: &DialFiles) -> Value {
+    let all = [
+        ("server_name", &files.server_name),
+        ("server_pem_path", &files.server_pem_path),
+        ("ca_pem_path", &files.ca_pem_path),
+        ("client_pem_path", &files.client_pem_path),
+        ("client_key_path", &files.client_key_path),
+    ];
+    let given = all.into_iter().filter(|(_, path)| !path.is_empty());
+    given.map(|(key, path)| (key.to_owned(), Value::from(path.as_str()))).collect::<Map<_, _>>().into()
+}
+
+fn collections(infos: &[CollectionInfo]) -> Value {
+    let one = |info: &CollectionInfo| {
+        json!({
+            "name": info.name,
+            "positions": info.positions,
+            "use_start_position": info.use_start_position,
+        })
+    };
+    infos.iter().map(one).collect()
+}
+
+/// The `Position` objects, `null` when there are none.
+pub(super) fn positions(positions: &[ChannelPosition]) -> Value {
+    let one = |position: &ChannelPosition| {
+        let time = physical_ms(position.time_tick);
+        let message = MsgPosition {
+            channel_name: position.channel.clone(),
+            message_id: position.message_id.clone(),
+            timestamp: position.time_tick,
+        };
+        json!({
+            "collection_id": NO_SINGLE_COLLECTION,
+            "channel_name": position.channel,
+            "time": time,
+            "tt": hybrid_timestamp(time + 1),
+            "msg_id": message.to_base64(),
+        })
+    };
+    if positions.is_empty() { Value::Null } else { positions.iter().map(one).collect() }
+}

@@ -1,0 +1,103 @@
+/*!
+What comes in and what goes out.
+*/
+
+use std::io::{self, Write};
+
+/// A request whose head could be read.
+#[derive(Debug)]
+pub struct Request {
+    /// `POST`, `GET` or whatever the client wrote.
+    pub method: String,
+    /// The path without the query.
+    pub path: String,
+    /// The body; empty when there is none.
+    pub body: Result<Vec<u8>, BodyError>,
+}
+
+/// Why a body could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// More than we take.
+    #[error("the body is larger than {0} bytes")]
+    TooLarge(usize),
+    /// Not the length or the chunks that were announced.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// The client stopped sending.
+    #[error("the body did not arrive in time")]
+    Stalled,
+    /// The connection broke.
+    #[error("the connection broke: {0}")]
+    Broken(String),
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// HTTP status.
+    pub status: u16,
+    /// `Content-Type`.
+    pub content_type: &'static str,
+    /// The content.
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// A JSON answer.
+    pub fn json(status: u16, body: &serde_json::Value) -> Self {
+        Response { status, content_type: "application/json", body: format!("{body}\n").into_bytes() }
+    }
+
+    /// A plain answer.
+    pub fn text(status: u16, body: &str) -> Self {
+        Response { status, content_type: "text/plain; charset=utf-8", body: body.as_bytes().to_vec() }
+    }
+
+    /// Sends it; the connection ends after it.
+    pub(super) fn write(&self, out: &mut impl Write, with_body: bool) -> io::Result<()> {
+        let mut bytes = format!(
+            "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            self.status,
+            reason_phrase(self.status),
+            self.content_type,
+            self.body.len()
+        )
+        .into_bytes();
+        if with_body {
+            bytes.extend_from_slice(&self.body);
+        }
+        out.write_all(&bytes)?;
+        out.flush()
+    }
+}
+
+fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        400 => "Bad Request",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        431 => "Request Header Fields Too Large",
+        503 => "Service Unavailable",
+        _ => "Internal Server Error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_on_the_wire() {
+        let mut out = Vec::new();
+        Response::text(404, "no").write(&mut out, true).unwrap();
+        let expected = "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 2\r\n\
+                        Connection: close\r\n\r\nno";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        let mut out = Vec::new();
+        Response::text(404, "no").write(&mut out, false).unwrap();
+        assert!(out.ends_with(b"Content-Length: 2\r\nConnection: close\r\n\r\n"));
+    }
+}

@@ -1,0 +1,226 @@
+/*!
+From a request to its answer.
+
+For `/cdc` the HTTP status is always 200 and the result is the JSON's `code`: clients of the Go server know it no other way.
+*/
+
+use serde_json::{Map, Value, json};
+
+use super::answer;
+use super::create::{CreateParams, Rules, check};
+use super::decode::{Object, Problems};
+use super::error::{ApiError, CLIENT, SERVER};
+use super::http::{Request, Response};
+use super::maintenance::MaintenanceParams;
+use crate::config::Config;
+use crate::task::manager::{ManagerError, TaskManager};
+use crate::task::spec::TaskId;
+
+/// The `request_type`s there are.
+const REQUEST_TYPES: [&str; 8] = ["create", "delete", "pause", "resume", "get", "position", "list", "maintenance"];
+
+/// Answers requests.
+pub struct Api {
+    manager: TaskManager,
+    rules: Rules,
+}
+
+/// The `data` of an answer.
+type Data = Map<String, Value>;
+
+/// Why a request of a known type was not done.
+enum Refusal {
+    Decode(String),
+    Handle(ApiError),
+}
+
+impl Api {
+    /// An API in front of this manager.
+    pub fn new(manager: TaskManager, config: &Config) -> Self {
+        let rules = Rules {
+            max_name_length: config.max_name_length,
+            replicate_channel: config.source.replicate_channel.clone(),
+            source: config.source.endpoint.address.clone(),
+        };
+        Api { manager, rules }
+    }
+
+    /// Answers one request.
+    pub fn handle(&self, request: Request) -> Response {
+        match (request.path.as_str(), request.method.as_str()) {
+            ("/cdc", _) => Response::json(200, &self.cdc(request)),
+            ("/healthz", "GET" | "HEAD") => Response::json(200, &json!({"status": "ok"})),
+            ("/healthz", _) => Response::json(405, &envelope_error(405, "only support the GET method")),
+            _ => Response::text(404, "404 page not found\n"),
+        }
+    }
+
+    fn cdc(&self, request: Request) -> Value {
+        if request.method != "POST" {
+            return envelope_error(405, "only support the POST method");
+        }
+        let body = match request.body {
+            Ok(body) => body,
+            Err(error) => {
+                return envelope_error(SERVER, &format!("fail to read the request body, error: {error}"));
+            }
+        };
+        let (request_type, data) = match unmarshal(&body) {
+            Ok(parts) => parts,
+            Err(error) => {
+                return envelope_error(SERVER, &format!("fail to unmarshal the request, error: {error}"));
+            }
+        };
+        match self.perform(&request_type, data.as_ref()) {
+            None => {
+                let types = REQUEST_TYPES.join(" ");
+                envelope_error(CLIENT, &format!("invalid 'request_type' param, can be set [{types}]"))
+            }
+            Some(Ok(data)) => json!({"code": 200, "data": data}),
+            Some(Err(Refusal::Decode(problems))) => {
+                envelope_error(SERVER, &format!("fail to decode the {request_type} request, error: {problems}"))
+            }
+            Some(Err(Refusal::Handle(ApiError { code, message }))) => {
+                log::warn!("{request_type} refused: {message}");
+                envelope_error(code, &format!("fail to handle the {request_type} request, error: {message}"))
+            }
+        }
+    }
+
+    fn perform(&self, request_type: &str, data: Option<&Data>) -> Option<Result<Data, Refusal>> {
+        Some(match request_type {
+            "create" => self.create(data),
+            "delete" => self.delete(data),
+            "pause" => self.change(data, TaskManager::pause),
+            "resume" => self.change(data, TaskManager::resume),
+            "get" => self.get(data),
+            "position" => self.position(data),
+            "list" => self.list(),
+            "maintenance" => MaintenanceParams::decode(data)
+                .map(|request| object([("State", request.perform().into())]))
+                .map_err(Refusal::Decode),
+            _ => return None,
+        })
+    }
+
+    fn create(&self, data: Option<&Data>) -> Result<Data, Refusal> {
+        let params = CreateParams::decode(data).map_err(Refusal::Decode)?;
+        let (id, spec) = check(params, &self.rules)?;
+        let id = self.manager.create(id, spec)?;
+        Ok(object([("task_id", id.as_str().into())]))
+    }
+
+    fn change(
+        &self,
+        data: Option<&Data>,
+        change: impl FnOnce(&TaskManager, &TaskId) -> Result<(), ManagerError>,
+    ) -> Result<Data, Refusal> {
+        let (task_id, _) = task_request(data)?;
+        let id = TaskId::parse(&task_id).map_err(|_| ManagerError::NotFound(task_id))?;
+        change(&self.manager, &id)?;
+        Ok(Data::new())
+    }
+
+    fn delete(&self, data: Option<&Data>) -> Result<Data, Refusal> {
+        let (task_id, ignore_not_found) = task_request(data)?;
+        let deleted = match TaskId::parse(&task_id) {
+            Ok(id) => self.manager.delete(&id),
+            Err(_) => Err(ManagerError::NotFound(task_id)),
+        };
+        match deleted {
+            Err(ManagerError::NotFound(_)) if ignore_not_found => Ok(Data::new()),
+            other => Ok(other.map(|()| Data::new())?),
+        }
+    }
+
+    fn get(&self, data: Option<&Data>) -> Result<Data, Refusal> {
+        let (task_id, _) = task_request(data)?;
+        if task_id.is_empty() {
+            return Err(ApiError::client("task_id is empty").into());
+        }
+        let view = match TaskId::parse(&task_id) {
+            Ok(id) => self.manager.get(&id)?,
+            Err(_) => None,
+        };
+        let view = view.ok_or_else(|| ApiError::client(format!("not found: [{task_id}]")))?;
+        let task = answer::task(&view);
+        // The documentation says `Task`, the Go server answers `task`: clients of either find it.
+        Ok(object([("task", task.clone()), ("Task", task)]))
+    }
+
+    fn list(&self) -> Result<Data, Refusal> {
+        let tasks: Value = self.manager.list()?.iter().map(answer::task).collect();
+        Ok(object([("tasks", tasks)]))
+    }
+
+    fn position(&self, data: Option<&Data>) -> Result<Data, Refusal> {
+        let (task_id, _) = task_request(data)?;
+        let sources = match (task_id.as_str(), TaskId::parse(&task_id)) {
+            ("", _) => self.manager.positions(None)?,
+            (_, Ok(id)) => self.manager.positions(Some(id))?,
+            (_, Err(_)) => Vec::new(),
+        };
+        let positions: Vec<_> = sources.iter().flat_map(|source| source.positions()).collect();
+        Ok(object([
+            ("positions", answer::positions(&positions)),
+            ("op_positions", Value::Null),
+            ("target_positions", Value::Null),
+        ]))
+    }
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        Refusal::Handle(error)
+    }
+}
+
+impl From<ManagerError> for Refusal {
+    fn from(error: ManagerError) -> Self {
+        Refusal::Handle(error.into())
+    }
+}
+
+/// `task_id` and `ignore_not_found`, which is all that most requests have.
+fn task_request(data: Option<&Data>) -> Result<(String, bool), Refusal> {
+    let root = Object::root(data);
+    let mut problems = Problems::default();
+    let request = (root.text("task_id", &mut problems), root.flag("ignore_not_found", &mut problems));
+    problems.or(request).map_err(Refusal::Decode)
+}
+
+/// `request_type` and `request_data`.
+fn unmarshal(body: &[u8]) -> Result<(String, Option<Data>), String> {
+    let value: Value = match serde_json::from_slice(body) {
+        Ok(value) => value,
+        Err(error) if body.is_empty() || error.is_eof() => {
+            return Err("the JSON ends too early".to_owned());
+        }
+        Err(error) => return Err(error.to_string()),
+    };
+    let fields = match value {
+        Value::Null => Map::new(),
+        Value::Object(fields) => fields,
+        _ => return Err("the request must be a JSON object".to_owned()),
+    };
+    let root = Object::root(Some(&fields));
+    let request_type = match root.get("request_type") {
+        None => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(_) => return Err("request_type must be a string".to_owned()),
+    };
+    let data = match root.get("request_data") {
+        None => None,
+        Some(Value::Object(data)) => Some(data.clone()),
+        Some(_) => return Err("request_data must be an object".to_owned()),
+    };
+    Ok((request_type, data))
+}
+
+fn object<const N: usize>(fields: [(&str, Value); N]) -> Data {
+    fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+fn envelope_error(code: u16, message: &str) -> Value {
+    json!({"code": code, "message": message})
+}

@@ -1,0 +1,159 @@
+/*!
+Owns all tasks: their definitions, whether they run, and the order of what is done to each of them.
+
+One thread holds the state and decides; nothing else changes it, so limits and duplicates cannot be raced. What takes long
+happens elsewhere: a target is checked by the thread that serves the request, a task is stopped by a thread of its own, and
+while that goes on the other tasks, and `list` and `get` of this one, are served. What concerns the task waits its turn.
+
+A change is stored before it is done. If it cannot be stored, it is not done.
+*/
+
+mod command;
+mod operations;
+mod overlap;
+mod owner;
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use crossbeam_channel::{Sender, bounded};
+
+use self::command::{Command, Operation, Reply};
+pub use self::command::{ManagerError, PositionSource, TaskView};
+use self::owner::Owner;
+use super::engine::Engine;
+use super::spec::{TaskId, TaskSpec};
+use crate::journal::{Journal, JournalError};
+
+/// Commands that may wait; more senders wait with them.
+const COMMAND_QUEUE: usize = 64;
+
+/// Asks the manager's thread. Cheap to clone, one for each thread that serves requests.
+#[derive(Clone)]
+pub struct TaskManager {
+    commands: Sender<Command>,
+    engine: Arc<dyn Engine>,
+}
+
+/// The manager's thread, to be joined after [`TaskManager::shutdown`].
+#[derive(Debug)]
+pub struct ManagerThread(JoinHandle<()>);
+
+/// Why the manager could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The tasks are not readable.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The system gave no thread.
+    #[error("cannot start the task manager's thread: {0}")]
+    Thread(#[from] io::Error),
+}
+
+impl TaskManager {
+    /// Takes over what is in the journal, starts what ran before, and serves commands from then on.
+    ///
+    /// # Errors
+    /// [`StartError`] when the journal or a thread is not to be had.
+    pub fn start(
+        engine: Arc<dyn Engine>,
+        journal: Box<dyn Journal>,
+        max_tasks: usize,
+    ) -> Result<(Self, ManagerThread), StartError> {
+        let (commands, inbox) = bounded(COMMAND_QUEUE);
+        let mut owner = Owner::new(Arc::clone(&engine), journal, max_tasks, inbox);
+        owner.recover()?;
+        let thread = thread::Builder::new().name("task-manager".into()).spawn(move || owner.run())?;
+        Ok((TaskManager { commands, engine }, ManagerThread(thread)))
+    }
+
+    /// Checks the target, then adds and starts a task. An id that is there already is answered, nothing is changed then.
+    ///
+    /// # Errors
+    /// [`ManagerError`] when the target, the other tasks, the limit or the journal stand against it.
+    pub fn create(&self, id: Option<TaskId>, spec: TaskSpec) -> Result<TaskId, ManagerError> {
+        self.engine.check_target(&spec.target)?;
+        let id = id.unwrap_or_else(TaskId::random);
+        self.change(&id, |reply| Operation::Create(Arc::new(spec), reply))?;
+        Ok(id)
+    }
+
+    /// Pauses a task; returns when nothing of it is in flight.
+    ///
+    /// # Errors
+    /// [`ManagerError`] when it is not there, paused already, or the journal cannot be written.
+    pub fn pause(&self, id: &TaskId) -> Result<(), ManagerError> {
+        self.change(id, Operation::Pause)
+    }
+
+    /// Lets a paused task go on.
+    ///
+    /// # Errors
+    /// [`ManagerError`] when it is not there, running already, or does not start.
+    pub fn resume(&self, id: &TaskId) -> Result<(), ManagerError> {
+        self.change(id, Operation::Resume)
+    }
+
+    /// Stops and forgets a task.
+    ///
+    /// # Errors
+    /// [`ManagerError`] when it is not there or cannot be removed from the disk.
+    pub fn delete(&self, id: &TaskId) -> Result<(), ManagerError> {
+        self.change(id, Operation::Delete)
+    }
+
+    /// All tasks, in the order of their ids.
+    ///
+    /// # Errors
+    /// [`ManagerError::ShuttingDown`]
+    pub fn list(&self) -> Result<Vec<TaskView>, ManagerError> {
+        self.ask(Command::List)
+    }
+
+    /// One task, if it is there.
+    ///
+    /// # Errors
+    /// [`ManagerError::ShuttingDown`]
+    pub fn get(&self, id: &TaskId) -> Result<Option<TaskView>, ManagerError> {
+        self.ask(|reply| Command::Get(id.clone(), reply))
+    }
+
+    /// Who knows the positions of one task, or of all.
+    ///
+    /// # Errors
+    /// [`ManagerError::ShuttingDown`]
+    pub fn positions(&self, id: Option<TaskId>) -> Result<Vec<PositionSource>, ManagerError> {
+        self.ask(|reply| Command::Positions(id, reply))
+    }
+
+    /// Stops all tasks side by side, at the latest at the deadline; they run again after the next start.
+    pub fn shutdown(&self, deadline: Instant) {
+        // An error means that it has ended already.
+        let _ = self.ask(|reply| Command::Shutdown(deadline, reply));
+    }
+
+    fn change(
+        &self,
+        id: &TaskId,
+        operation: impl FnOnce(Reply<Result<(), ManagerError>>) -> Operation,
+    ) -> Result<(), ManagerError> {
+        self.ask(|reply| Command::Change(id.clone(), operation(reply)))?
+    }
+
+    fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, ManagerError> {
+        let (reply, answer) = bounded(1);
+        self.commands.send(command(reply)).map_err(|_| ManagerError::ShuttingDown)?;
+        answer.recv().map_err(|_| ManagerError::ShuttingDown)
+    }
+}
+
+impl ManagerThread {
+    /// Waits for its end.
+    pub fn join(self) {
+        if self.0.join().is_err() {
+            log::error!("the task manager's thread panicked");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+/*!
+A server with an engine that only pretends, and a client that can misbehave.
+*/
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "shared by several test programs, none of which uses all of it"
+)]
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use milvus_cdc::api::Api;
+use milvus_cdc::api::http::{HttpServer, Limits};
+use milvus_cdc::config::Config;
+use milvus_cdc::journal::FileJournal;
+use milvus_cdc::task::engine::{ChannelPosition, Engine, EngineError, Phase, TaskEvent, TaskHandle, TaskStatus};
+use milvus_cdc::task::manager::{ManagerThread, TaskManager};
+use milvus_cdc::task::spec::{TargetSpec, TaskId, TaskSpec};
+use serde_json::Value;
+
+/// The port at which the pretended engine reaches nothing.
+pub const UNREACHABLE_PORT: u16 = 1;
+
+/// Pretends to run tasks and notes what it is told.
+#[derive(Default)]
+pub struct FakeEngine {
+    pub calls: Arc<Mutex<Vec<String>>>,
+    /// Tasks that run now, with the sender of their events.
+    pub running: Arc<Mutex<HashMap<TaskId, Sender<TaskEvent>>>>,
+    pub check_time: Mutex<Duration>,
+    pub stop_time: Mutex<Duration>,
+    pub refuse_start: AtomicBool,
+    pub refuse_forget: AtomicBool,
+    pub positions: Mutex<Vec<ChannelPosition>>,
+}
+
+impl FakeEngine {
+    fn note(&self, call: String) {
+        self.calls.lock().unwrap().push(call);
+    }
+
+    pub fn calls(&self) -> Vec<String> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    pub fn runs(&self, id: &str) -> bool {
+        self.running.lock().unwrap().contains_key(&TaskId::parse(id).unwrap())
+    }
+}
+
+impl Engine for FakeEngine {
+    fn check_target(&self, target: &TargetSpec) -> Result<(), EngineError> {
+        let time = *self.check_time.lock().unwrap();
+        std::thread::sleep(time);
+        match target.address().port {
+            UNREACHABLE_PORT => Err(EngineError::Connect("nothing answers".into())),
+            _ => Ok(()),
+        }
+    }
+
+    fn start(
+        &self,
+        id: &TaskId,
+        _spec: &TaskSpec,
+        events: Sender<TaskEvent>,
+    ) -> Result<Box<dyn TaskHandle>, EngineError> {
+        self.note(format!("start {id}"));
+        if self.refuse_start.load(Ordering::SeqCst) {
+            return Err(EngineError::State("checkpoint: cannot be read".into()));
+        }
+        let before = self.running.lock().unwrap().insert(id.clone(), events);
+        assert!(before.is_none(), "{id} was started twice");
+        Ok(Box::new(FakeHandle {
+            id: id.clone(),
+            calls: Arc::clone(&self.calls),
+            running: Arc::clone(&self.running),
+            stop_time: *self.stop_time.lock().unwrap(),
+            positions: self.positions.lock().unwrap().clone(),
+        }))
+    }
+
+    fn forget(&self, id: &TaskId) -> Result<(), EngineError> {
+        assert!(!self.running.lock().unwrap().contains_key(id), "{id} is forgotten while it runs");
+        self.note(format!("forget {id}"));
+        match self.refuse_forget.load(Ordering::SeqCst) {
+            true => Err(EngineError::State("checkpoint: cannot be removed".into())),
+            false => Ok(()),
+        }
+    }
+
+    fn stored_positions(&self, _id: &TaskId) -> Vec<ChannelPosition> {
+        self.positions.lock().unwrap().clone()
+    }
+}
+
+struct FakeHandle {
+    id: TaskId,
+    calls: Arc<Mutex<Vec<String>>>,
+    running: Arc<Mutex<HashMap<TaskId, Sender<TaskEvent>>>>,
+    stop_time: Duration,
+    positions: Vec<ChannelPosition>,
+}
+
+impl TaskHandle for FakeHandle {
+    fn status(&self) -> TaskStatus {
+        let skipped = BTreeMap::from([("bulk import".to_owned(), 2)]);
+        TaskStatus { phase: Phase::Following, lag_ms: Some(120), skipped, reason: None }
+    }
+
+    fn positions(&self) -> Vec<ChannelPosition> {
+        self.positions.clone()
+    }
+
+    fn stop(&self, deadline: Instant) {
+        std::thread::sleep(self.stop_time.min(deadline.saturating_duration_since(Instant::now())));
+        self.calls.lock().unwrap().push(format!("stop {}", self.id));
+        self.running.lock().unwrap().remove(&self.id);
+    }
+}
+
+/// A whole server but for its engine.
+pub struct TestServer {
+    pub http: HttpServer,
+    pub manager: TaskManager,
+    pub engine: Arc<FakeEngine>,
+    pub address: SocketAddr,
+    thread: ManagerThread,
+}
+
+impl TestServer {
+    pub fn start(folder: &Path, limits: Limits) -> Self {
+        let engine = Arc::new(FakeEngine::default());
+        let config = Config::load(None, |_| None).unwrap();
+        let journal = FileJournal::open(folder).unwrap();
+        let as_engine: Arc<dyn Engine> = engine.clone();
+        let (manager, thread) = TaskManager::start(as_engine, Box::new(journal), config.max_task_num).unwrap();
+        let api = Api::new(manager.clone(), &config);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let http = HttpServer::start(listener, limits, move |request| api.handle(request)).unwrap();
+        let address = http.address();
+        TestServer { http, manager, engine, address, thread }
+    }
+
+    pub fn post(&self, body: &str) -> Value {
+        let answer = exchange(self.address, &post_request(body));
+        serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"))
+    }
+
+    pub fn stop(self) {
+        self.http.stop_accepting();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        self.manager.shutdown(deadline);
+        self.thread.join();
+        self.http.finish(deadline);
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+pub fn post_request(body: &str) -> Vec<u8> {
+    request("POST", "/cdc", body)
+}
+
+pub fn request(method: &str, path: &str, body: &str) -> Vec<u8> {
+    format!("{method} {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+pub fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream
+}
+
+pub fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
+    let mut stream = connect(address);
+    stream.write_all(request).unwrap();
+    read_answer(&mut stream)
+}
+
+pub fn read_answer(stream: &mut TcpStream) -> Answer {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { status, head: head.to_owned(), body: body.to_owned() }
+}

@@ -1,0 +1,167 @@
+/*!
+Clients that send nonsense, too much, too little or too slowly: each gets an answer or is cut off, and nobody else notices.
+*/
+
+#![allow(clippy::unwrap_used, reason = "a test that meets an error should end there")]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use common::{Answer, TestServer, connect, exchange, post_request, read_answer, request};
+use milvus_cdc::api::http::Limits;
+use serde_json::Value;
+
+const LIST: &str = r#"{"request_type":"list"}"#;
+
+fn server(limits: Limits) -> (TestServer, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    (TestServer::start(folder.path(), limits), folder)
+}
+
+fn code(answer: &Answer) -> u64 {
+    let body: Value = serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"));
+    body["code"].as_u64().unwrap()
+}
+
+fn assert_healthy(server: &TestServer) {
+    let begin = Instant::now();
+    let answer = exchange(server.address, &post_request(LIST));
+    assert_eq!(code(&answer), 200);
+    assert!(begin.elapsed() < Duration::from_secs(1), "list took {:?}", begin.elapsed());
+}
+
+fn stalled(server: &TestServer, text: &str, count: usize) -> Vec<TcpStream> {
+    let begin = |_| {
+        let mut stream = connect(server.address);
+        stream.write_all(text.as_bytes()).unwrap();
+        stream
+    };
+    (0..count).map(begin).collect()
+}
+
+#[test]
+fn two_hundred_half_requests_delay_nobody() {
+    let (server, _folder) = server(Limits::default());
+    let heads = stalled(&server, "POST /cdc HTTP/1.1\r\nHost: h\r\nContent-Le", 100);
+    assert_healthy(&server);
+    let bodies = stalled(&server, "POST /cdc HTTP/1.1\r\nHost: h\r\nContent-Length: 2000\r\n\r\n{\"request", 100);
+    for _ in 0..20 {
+        assert_healthy(&server);
+    }
+    drop((heads, bodies));
+    server.stop();
+}
+
+#[test]
+fn more_than_there_are_places_for() {
+    let (server, _folder) = server(Limits { connections: 8, ..Limits::default() });
+    let mut clients = stalled(&server, "POST /cdc HT", 40);
+    assert_healthy(&server);
+    // The oldest was cut off without an answer, which it could not have told from its own request.
+    let mut rest = Vec::new();
+    let _ = clients[0].read_to_end(&mut rest);
+    clients[0].set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    assert!(!matches!(clients[0].read(&mut [0]), Ok(1..)));
+    server.stop();
+}
+
+#[test]
+fn who_stalls_is_cut_off() {
+    let limits = Limits { request_time: Duration::from_millis(300), ..Limits::default() };
+    let (server, _folder) = server(limits);
+    let begin = Instant::now();
+    let mut head = stalled(&server, "POST /cdc HTTP/1.1\r\nHo", 1).remove(0);
+    let mut body = stalled(&server, "POST /cdc HTTP/1.1\r\nContent-Length: 50\r\n\r\n{", 1).remove(0);
+    // A byte now and then does not help.
+    let mut dripping = stalled(&server, "POST", 1).remove(0);
+    let mut drips = dripping.try_clone().unwrap();
+    let dripper = std::thread::spawn(move || {
+        for _ in 0..100 {
+            std::thread::sleep(Duration::from_millis(20));
+            if drips.write_all(b" ").is_err() {
+                break;
+            }
+        }
+    });
+    assert_eq!(read_answer(&mut head).status, 408);
+    let answer = read_answer(&mut body);
+    assert_eq!((answer.status, code(&answer)), (200, 500));
+    assert!(
+        answer.body.contains("fail to read the request body, error: the body did not arrive in time"),
+        "{answer:?}"
+    );
+    assert_eq!(read_answer(&mut dripping).status, 408);
+    assert!(begin.elapsed() < Duration::from_secs(2));
+    dripping.shutdown(Shutdown::Both).unwrap();
+    dripper.join().unwrap();
+    server.stop();
+}
+
+#[test]
+fn a_body_that_is_too_large() {
+    let (server, _folder) = server(Limits::default());
+    for length in [1024 * 1024 + 1, 20 * 1024 * 1024] {
+        let answer = exchange(server.address, &post_request(&"x".repeat(length)));
+        assert_eq!((answer.status, code(&answer)), (200, 500));
+        assert!(answer.body.contains("the body is larger than 1048576 bytes"), "{}", answer.body);
+    }
+    let mut chunked = b"POST /cdc HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    for _ in 0..30 {
+        chunked.extend_from_slice(format!("10000\r\n{}\r\n", "x".repeat(0x10000)).as_bytes());
+    }
+    chunked.extend_from_slice(b"0\r\n\r\n");
+    assert!(exchange(server.address, &chunked).body.contains("larger than"));
+    // Just what is allowed is read, and found to be no JSON.
+    let answer = exchange(server.address, &post_request(&"x".repeat(1024 * 1024)));
+    assert!(answer.body.contains("fail to unmarshal the request"), "{}", answer.body);
+    server.stop();
+}
+
+#[test]
+fn nonsense_gets_an_answer() {
+    let (server, _folder) = server(Limits::default());
+    let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+    let deep_data =
+        format!(r#"{{"request_type":"list","request_data":{{"a":{}1{}}}}}"#, "[".repeat(500), "]".repeat(500));
+    for body in [deep.as_bytes(), deep_data.as_bytes(), b"{\"request_type\":\"\xff\xfe\"}", b"{\"a\":1e999}", b"\0"] {
+        let mut bytes = format!("POST /cdc HTTP/1.1\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
+        bytes.extend_from_slice(body);
+        let answer = exchange(server.address, &bytes);
+        assert_eq!((answer.status, code(&answer)), (200, 500));
+    }
+    for method in ["GET", "PUT", "DELETE", "PATCH", "TRACE", "BREW"] {
+        assert_eq!(code(&exchange(server.address, &request(method, "/cdc", LIST))), 405);
+    }
+    for bytes in [&b"\x16\x03\x01\x02\x00\r\n\r\n"[..], b"GET /cdc HTTP/3.0\r\n\r\n", b"nonsense\r\n\r\n"] {
+        let answer = exchange(server.address, bytes);
+        assert_eq!((answer.status, code(&answer)), (400, 400));
+    }
+    assert_eq!(exchange(server.address, &request("POST", "/cdc", "")).status, 200);
+    assert_healthy(&server);
+    server.stop();
+}
+
+#[test]
+fn health_and_other_paths() {
+    let (server, _folder) = server(Limits::default());
+    let answer = exchange(server.address, &request("GET", "/healthz", ""));
+    assert_eq!((answer.status, answer.body.trim()), (200, r#"{"status":"ok"}"#));
+    assert_eq!(exchange(server.address, &request("GET", "/healthz?verbose", "")).status, 200);
+    assert_eq!(exchange(server.address, &request("POST", "/healthz", "")).status, 405);
+    assert_eq!(exchange(server.address, &request("GET", "/debug/pprof", "")).status, 404);
+    server.stop();
+}
+
+#[test]
+fn stopping_cuts_off_who_is_not_done() {
+    let (server, _folder) = server(Limits::default());
+    let _half = stalled(&server, "POST /cdc HT", 20);
+    let begin = Instant::now();
+    let address = server.address;
+    server.stop();
+    assert!(begin.elapsed() < Duration::from_secs(2), "took {:?}", begin.elapsed());
+    assert!(TcpStream::connect(address).is_err());
+}

@@ -1,0 +1,287 @@
+/*!
+The manager's promises, with an engine that only pretends: order per task, no waiting for other tasks, restarts, failures.
+*/
+
+#![allow(clippy::unwrap_used, reason = "a test that meets an error should end there")]
+
+mod common;
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::TestServer;
+use milvus_cdc::api::http::Limits;
+use milvus_cdc::task::engine::TaskEvent;
+use milvus_cdc::task::spec::TaskId;
+use serde_json::{Value, json};
+
+fn start(folder: &Path) -> TestServer {
+    TestServer::start(folder, Limits::default())
+}
+
+fn create(server: &TestServer, id: &str, collection: &str) -> Value {
+    create_with(server, id, collection, json!({}))
+}
+
+fn create_with(server: &TestServer, id: &str, collection: &str, more: Value) -> Value {
+    let mut data = json!({"milvus_connect_param": {"uri": "http://h:2"}, "collection_infos": [{"name": collection}]});
+    data["task_id"] = id.into();
+    data.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    server.post(&json!({"request_type": "create", "request_data": data}).to_string())
+}
+
+fn ask(server: &TestServer, request_type: &str, id: &str) -> Value {
+    server.post(&json!({"request_type": request_type, "request_data": {"task_id": id}}).to_string())
+}
+
+fn task(server: &TestServer, id: &str) -> Value {
+    ask(server, "get", id)["data"]["task"].clone()
+}
+
+fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !condition() {
+        assert!(begin.elapsed() < Duration::from_secs(5), "{what} did not happen");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn restart_keeps_the_states() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    create(&server, "runs", "a");
+    create(&server, "paused", "b");
+    create_with(&server, "manual", "c", json!({"disable_auto_start": true}));
+    ask(&server, "pause", "paused");
+    assert_eq!(task(&server, "manual")["state"], "Running");
+    server.stop();
+
+    let server = start(folder.path());
+    let states = |id: &str| (task(&server, id)["state"].clone(), task(&server, id)["reason"].clone());
+    assert_eq!(states("runs"), (json!("Running"), Value::Null));
+    assert_eq!(states("paused"), (json!("Paused"), json!("manually pause through http interface")));
+    assert_eq!(states("manual"), (json!("Paused"), json!("the task is disabled auto start")));
+    assert!(server.engine.runs("runs") && !server.engine.runs("paused") && !server.engine.runs("manual"));
+    assert_eq!(ask(&server, "resume", "manual")["code"], 200);
+    server.stop();
+}
+
+#[test]
+fn a_task_that_stops_itself_stays_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    create(&server, "t", "a");
+    let id = TaskId::parse("t").unwrap();
+    let events = server.engine.running.lock().unwrap().get(&id).unwrap().clone();
+    events.send(TaskEvent::Stopped { id: id.clone(), reason: "another schema".into() }).unwrap();
+    wait_for("the stop", || task(&server, "t")["phase"] == "Stopped");
+    assert_eq!(task(&server, "t")["state"], "Paused");
+    assert_eq!(task(&server, "t")["reason"], "another schema");
+    wait_for("joining its threads", || !server.engine.runs("t"));
+    server.stop();
+
+    let server = start(folder.path());
+    assert_eq!(task(&server, "t")["phase"], "Stopped");
+    assert_eq!(ask(&server, "resume", "t")["code"], 200);
+    // A message of the earlier run does not concern this one.
+    let late = events.send(TaskEvent::Stopped { id, reason: "late".into() });
+    assert!(late.is_err());
+    assert_eq!(task(&server, "t")["phase"], "Following");
+    server.stop();
+}
+
+#[test]
+fn a_task_whose_threads_are_gone_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    create(&server, "t", "a");
+    drop(server.engine.running.lock().unwrap().remove(&TaskId::parse("t").unwrap()));
+    wait_for("the stop", || task(&server, "t")["phase"] == "Stopped");
+    assert!(task(&server, "t")["reason"].as_str().unwrap().contains("ended without a reason"));
+    server.stop();
+}
+
+#[test]
+fn a_slow_pause_blocks_its_own_task_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    create(&server, "quick", "a");
+    *server.engine.stop_time.lock().unwrap() = Duration::from_millis(600);
+    create(&server, "slow", "b");
+    let begin = Instant::now();
+    let codes = thread::scope(|scope| {
+        let pausers: Vec<_> = (0..4).map(|_| scope.spawn(|| ask(&server, "pause", "slow")["code"].clone())).collect();
+        thread::sleep(Duration::from_millis(100));
+        let resume = scope.spawn(|| ask(&server, "resume", "slow")["code"].clone());
+        assert_eq!(task(&server, "slow")["state"], "Paused");
+        assert_eq!(ask(&server, "pause", "quick")["code"], 200);
+        assert_eq!(ask(&server, "list", "")["code"], 200);
+        assert!(begin.elapsed() < Duration::from_millis(500), "others waited {:?}", begin.elapsed());
+        let codes: Vec<Value> = pausers.into_iter().map(|pauser| pauser.join().unwrap()).collect();
+        assert_eq!(resume.join().unwrap(), 200);
+        codes
+    });
+    assert_eq!(codes.iter().filter(|code| **code == 200).count(), 1, "{codes:?}");
+    assert!(begin.elapsed() >= Duration::from_millis(600), "pause returned before the task had stopped");
+    assert!(server.engine.runs("slow"));
+    server.stop();
+}
+
+#[test]
+fn a_create_that_waits_for_its_target_blocks_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    *server.engine.check_time.lock().unwrap() = Duration::from_millis(500);
+    thread::scope(|scope| {
+        let creator = scope.spawn(|| create(&server, "t", "a"));
+        thread::sleep(Duration::from_millis(50));
+        let begin = Instant::now();
+        assert_eq!(ask(&server, "list", "")["data"]["tasks"], json!([]));
+        assert!(begin.elapsed() < Duration::from_millis(300));
+        assert_eq!(creator.join().unwrap()["code"], 200);
+    });
+    server.stop();
+}
+
+#[test]
+fn many_creates_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    thread::scope(|scope| {
+        let creators: Vec<_> = (0..8).map(|_| scope.spawn(|| create(&server, "same", "a"))).collect();
+        for creator in creators {
+            assert_eq!(creator.join().unwrap()["data"]["task_id"], "same");
+        }
+    });
+    assert_eq!(server.engine.calls(), ["start same"]);
+    // 100 tasks are allowed.
+    let accepted: usize = thread::scope(|scope| {
+        let create = |index: usize| create(&server, &format!("t{index}"), &format!("c{index}"));
+        let creators: Vec<_> = (0..120).map(|index| scope.spawn(move || create(index))).collect();
+        let answers = creators.into_iter().map(|creator| creator.join().unwrap());
+        answers.filter(|answer| answer["code"] == 200).count()
+    });
+    assert_eq!(accepted, 99);
+    let refused = create(&server, "late", "late");
+    let text = "fail to handle the create request, error: the task num has reach the limit, 100";
+    assert_eq!((&refused["code"], &refused["message"]), (&json!(500), &json!(text)));
+    server.stop();
+}
+
+#[test]
+fn delete_waits_for_the_threads_and_removes_the_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    *server.engine.stop_time.lock().unwrap() = Duration::from_millis(200);
+    create(&server, "t", "a");
+    thread::scope(|scope| {
+        let delete = scope.spawn(|| ask(&server, "delete", "t")["code"].clone());
+        wait_for("the delete", || task(&server, "t")["reason"] == "the task is being deleted");
+        // What comes while it is being deleted is done after it.
+        let resume = scope.spawn(|| ask(&server, "resume", "t")["message"].clone());
+        thread::sleep(Duration::from_millis(50));
+        assert_eq!(create(&server, "t", "a")["code"], 200);
+        assert_eq!(delete.join().unwrap(), 200);
+        assert_eq!(resume.join().unwrap(), "fail to handle the resume request, error: not found the task, task_id: t");
+    });
+    assert_eq!(server.engine.calls(), ["start t", "stop t", "forget t", "start t"]);
+    server.stop();
+}
+
+#[test]
+fn failures_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    create(&server, "t", "a");
+    let block = folder.path().join("tasks.json.tmp");
+    std::fs::create_dir(&block).unwrap();
+    for (request_type, text) in [("pause", "fail to update the task state, task_id: t: "), ("delete", "fail to ")] {
+        let answer = ask(&server, request_type, "t");
+        assert_eq!(answer["code"], 500);
+        assert!(answer["message"].as_str().unwrap().contains(text), "{answer}");
+        assert!(answer["message"].as_str().unwrap().contains("tasks.json: cannot be written"), "{answer}");
+    }
+    assert_eq!(create(&server, "u", "b")["code"], 500);
+    assert_eq!(task(&server, "t")["state"], "Running");
+    assert!(server.engine.runs("t") && !server.engine.runs("u"));
+    std::fs::remove_dir(&block).unwrap();
+
+    server.engine.refuse_start.store(true, Ordering::SeqCst);
+    let answer = create(&server, "u", "b");
+    let text =
+        "fail to handle the create request, error: fail to start the task, task_id: u: checkpoint: cannot be read";
+    assert_eq!(answer["message"], text);
+    assert_eq!(ask(&server, "get", "u")["code"], 400);
+    assert_eq!(ask(&server, "pause", "t")["code"], 200);
+    assert_eq!(ask(&server, "resume", "t")["code"], 500);
+    assert_eq!(task(&server, "t")["reason"], "manually pause through http interface");
+
+    server.engine.refuse_forget.store(true, Ordering::SeqCst);
+    assert_eq!(ask(&server, "delete", "t")["code"], 500);
+    assert_eq!(task(&server, "t")["state"], "Paused");
+    server.engine.refuse_forget.store(false, Ordering::SeqCst);
+    assert_eq!(ask(&server, "delete", "t")["code"], 200);
+    server.stop();
+    assert_eq!(start(folder.path()).post(r#"{"request_type":"list"}"#)["data"]["tasks"], json!([]));
+}
+
+#[test]
+fn stopping_stops_all_tasks_side_by_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    *server.engine.stop_time.lock().unwrap() = Duration::from_millis(300);
+    for index in 0..10 {
+        create(&server, &format!("t{index}"), &format!("c{index}"));
+    }
+    let engine = server.engine.clone();
+    let begin = Instant::now();
+    server.stop();
+    assert!(begin.elapsed() < Duration::from_millis(1500), "took {:?}", begin.elapsed());
+    assert!(engine.running.lock().unwrap().is_empty());
+}
+
+/// Threads that do whatever comes to mind to the same few tasks. The engine itself fails the test when a task is started
+/// twice or forgotten while it runs.
+#[test]
+fn whatever_the_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    *server.engine.stop_time.lock().unwrap() = Duration::from_millis(3);
+    let ids = ["a", "b", "c"];
+    thread::scope(|scope| {
+        for seed in 0..8_usize {
+            let server = &server;
+            scope.spawn(move || {
+                // A fixed walk per thread; how the threads interleave differs from run to run.
+                for step in 0..60 {
+                    let number = (seed + 1) * 7_919 + step * 104_729;
+                    let id = ids[number % ids.len()];
+                    let answer = match number / ids.len() % 5 {
+                        0 | 1 => create(server, id, id),
+                        2 => ask(server, "pause", id),
+                        3 => ask(server, "resume", id),
+                        _ => ask(server, "delete", id),
+                    };
+                    assert!(answer["code"] == 200 || answer["code"] == 400, "{answer}");
+                }
+            });
+        }
+    });
+    let list = server.post(r#"{"request_type":"list"}"#)["data"]["tasks"].clone();
+    let states = |list: &Value| -> Vec<(String, bool)> {
+        let task = |task: &Value| (task["task_id"].as_str().unwrap().to_owned(), task["state"] == "Running");
+        list.as_array().unwrap().iter().map(task).collect()
+    };
+    for id in ids {
+        let should_run = states(&list).contains(&(id.to_owned(), true));
+        assert_eq!(server.engine.runs(id), should_run, "{id}: {list}");
+    }
+    server.stop();
+    // What was answered is what was stored.
+    let server = start(folder.path());
+    assert_eq!(states(&server.post(r#"{"request_type":"list"}"#)["data"]["tasks"]), states(&list));
+    server.stop();
+}
