@@ -4,6 +4,7 @@ import http.client
 import json
 import pathlib
 import signal
+import subprocess
 import time
 
 import ports
@@ -42,7 +43,7 @@ def _yaml(tree: dict, indent: int = 0) -> str:
 class Cdc:
     """One milvus-cdc process with a folder of its own. Restarts keep the folder and the address."""
 
-    def __init__(self, binary, folder, source, **settings):
+    def __init__(self, binary, folder, source, *, outlive=False, **settings):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.data = self.folder / "data"
@@ -50,6 +51,7 @@ class Cdc:
         self.port = ports.free_ports(1)[0]
         self.config = self.folder / "cdc.yaml"
         self._binary = binary
+        self._outlive = outlive
         self._process = None
         self._born = None
         milvus = {"uri": source.uri, **({"token": source.server.token} if source.server.token else {})}
@@ -70,7 +72,7 @@ class Cdc:
     def launch(self):
         """Starts the process without waiting for it to answer."""
         command = [str(self._binary), "--config", str(self.config)]
-        self._process = processes.spawn(command, log=self.log, outlive=False, cwd=self.folder)
+        self._process = processes.spawn(command, log=self.log, outlive=self._outlive, cwd=self.folder)
         self._born = processes.birth(self.pid)
         return self._process
 
@@ -92,6 +94,14 @@ class Cdc:
         started = time.monotonic()
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(timeout), time.monotonic() - started
+
+    def end(self) -> None:
+        """Ends it in order, by force if it does not go."""
+        if self.is_running():
+            try:
+                self.terminate()
+            except subprocess.TimeoutExpired:
+                self.kill9()
 
     def kill9(self) -> None:
         if self.is_running():
