@@ -21,6 +21,13 @@ from support.cdc import Cdc
 from support.node import Node
 
 DEFAULT_LIMIT = 120
+# Loading a collection is most of what a small test waits for; these intervals of Milvus make it twice as fast.
+QUICK_LOADING = {
+    "queryCoord.checkInterval": 100,
+    "queryCoord.checkChannelInterval": 100,
+    "queryCoord.checkSegmentInterval": 100,
+    "queryCoord.distPullInterval": 50,
+}
 LIVE_LOGS: dict[str, pathlib.Path] = {}
 
 
@@ -81,7 +88,7 @@ class Servers:
 
     def launch(self, name: str, **how) -> MilvusServer:
         """Starts one without waiting for it, so that several start at the same time."""
-        server = MilvusServer(self._folder / name, **how)
+        server = MilvusServer(self._folder / name, settings=QUICK_LOADING, **how)
         self._servers.append(server)
         LIVE_LOGS[f"milvus-{name}"] = server.log
         return server.launch()

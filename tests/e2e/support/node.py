@@ -1,13 +1,17 @@
 """A Milvus server as the tests see it, through pymilvus."""
 
-import time
-
 from pymilvus import Collection, CollectionSchema, DataType, FieldSchema, connections, db, utility
 
 import certificates
 
+from .waiting import wait_until
+
 # A flat index answers exactly and needs no training, whatever the number of rows.
 FLAT = {"index_type": "FLAT", "metric_type": "L2", "params": {}}
+INDEX_OF = {
+    DataType.FLOAT_VECTOR: FLAT,
+    DataType.BINARY_VECTOR: {"index_type": "BIN_FLAT", "metric_type": "HAMMING", "params": {}},
+}
 
 
 class Node:
@@ -73,19 +77,23 @@ class Node:
     def is_loaded(self, name: str, database: str = "default") -> bool:
         return str(utility.load_state(name, using=self.using(database))) == "Loaded"
 
+    def wait_loaded(self, name: str, database: str = "default") -> None:
+        wait_until(lambda: self.is_loaded(name, database), 60, f"{name} to be loaded at {self.uri}")
+
     def create(self, name, database="default", *, fields=None, load=True, dim=8, shards=1, **properties) -> Collection:
-        """A collection, `id` and `vec` unless told otherwise, indexed and loaded unless told otherwise."""
+        """A collection, `id` and `vec` unless told otherwise, indexed and loading unless told otherwise.
+
+        Loading goes on when this returns: whoever reads waits anyway, and `wait_loaded` is for the few who must.
+        """
         fields = fields or [key_field(), vector_field(dim)]
         known = ("enable_dynamic_field", "description", "partition_key_field", "auto_id")
         schema = CollectionSchema(fields, **{key: properties.pop(key) for key in known if key in properties})
         made = Collection(name, schema, using=self.using(database), shards_num=shards, **properties)
         if load:
             for field in schema.fields:
-                if field.dtype == DataType.FLOAT_VECTOR:
-                    made.create_index(field.name, FLAT)
-                elif field.dtype == DataType.BINARY_VECTOR:
-                    made.create_index(field.name, {"index_type": "BIN_FLAT", "metric_type": "HAMMING", "params": {}})
-            made.load()
+                if field.dtype in INDEX_OF:
+                    made.create_index(field.name, INDEX_OF[field.dtype], _async=True).result()
+            made.load(_async=True)
         return made
 
     def wipe(self) -> None:
@@ -100,10 +108,6 @@ class Node:
                 connections.remove_connection(alias)
                 self._aliases.discard(alias)
                 db.drop_database(database, using=self.using())
-
-    def write_time(self) -> float:
-        """A moment after everything that was acknowledged so far."""
-        return time.time()
 
 
 def key_field(name: str = "id", kind=DataType.INT64, **more) -> FieldSchema:
