@@ -65,8 +65,6 @@ def _own_settings(data: pathlib.Path, numbers: dict[str, int]) -> dict:
             "mq.type": "rocksmq",
             "log.level": "warn",
             "log.file.rootPath": "",
-            # A server that was killed must not wait half a minute for its own old session before it starts again.
-            "common.session.ttl": 5,
         }
     )
     return settings

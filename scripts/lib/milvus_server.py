@@ -80,6 +80,10 @@ class MilvusServer:
         return "root:Milvus" if self._state.auth else ""
 
     @property
+    def tls(self) -> str | None:
+        return self._state.tls
+
+    @property
     def certificates(self) -> pathlib.Path | None:
         return self.folder / "certificates" if self._state.tls else None
 
@@ -187,7 +191,7 @@ class MilvusServer:
 
     def _answers_ok(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/healthz", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/healthz", timeout=1) as answer:
                 return answer.status == 200
         except OSError:
             return False

@@ -1,0 +1,84 @@
+"""What a benchmark watches while something else runs."""
+
+import re
+import statistics
+import threading
+import time
+import urllib.request
+
+import processes
+
+WRITTEN = re.compile(rb"^milvus_proxy_(?:insert|upsert)_vectors_count\{[^}]*\} (\S+)", re.MULTILINE)
+
+
+def rows_written(server) -> int:
+    """Rows that a server has acknowledged since it started, from its own metrics: asking costs it nothing."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics", timeout=10) as answer:
+        return int(sum(float(number) for number in WRITTEN.findall(answer.read())))
+
+
+def watch_backlog(server, before: int, rows: int, timeout: float = 300.0) -> tuple[float, float]:
+    """Waits until `rows` more rows are acknowledged; answers when the first and the last were (perf_counter)."""
+    first = None
+    deadline = time.perf_counter() + timeout
+    while time.perf_counter() < deadline:
+        asked = time.perf_counter()
+        written = rows_written(server) - before
+        if written and first is None:
+            first = asked
+        if written >= rows:
+            return first, asked
+        time.sleep(0.05 if first else 0.005)
+    raise RuntimeError(f"only {rows_written(server) - before} of {rows} rows came within {timeout:g} s")
+
+
+def cpu_share(pid: int, seconds: float) -> dict:
+    """Percent of one core that a process uses over a while, and its memory then."""
+    before = processes.usage(pid)
+    started = time.perf_counter()
+    time.sleep(seconds)
+    after = processes.usage(pid)
+    share = 100 * (after["cpu_s"] - before["cpu_s"]) / (time.perf_counter() - started)
+    return {"cpu_percent": round(share, 2), "rss_mb": round(after["rss_mb"], 1), "threads": after["threads"]}
+
+
+def spread(seconds: list[float]) -> dict:
+    """Percentiles in milliseconds."""
+    ordered = sorted(seconds)
+    at = lambda share: ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    return {
+        "count": len(ordered),
+        "p50_ms": round(1000 * statistics.median(ordered)),
+        "p95_ms": round(1000 * at(0.95)),
+        "max_ms": round(1000 * ordered[-1]),
+    }
+
+
+class Arrivals:
+    """Notes when each key of a collection becomes visible to a reader that asks all the time."""
+
+    def __init__(self, node, name: str, every: float = 0.01):
+        self.seen: dict[int, float] = {}
+        self._collection = node.collection(name)
+        self._every = every
+        self._last = -1
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="arrivals", daemon=True)
+
+    def __enter__(self) -> "Arrivals":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            # Eventually: what is visible now, without waiting for what may come.
+            found = self._collection.query(f"id > {self._last}", output_fields=["id"], consistency_level="Eventually")
+            now = time.perf_counter()
+            for row in found:
+                self.seen.setdefault(row["id"], now)
+            self._last = max([self._last, *(row["id"] for row in found)])
+            self._stop.wait(self._every)

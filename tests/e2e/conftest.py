@@ -1,0 +1,188 @@
+"""The harness: servers, time limits, and the logs of a test that failed.
+
+Run by `scripts/test e2e`, which names the binary in MILVUS_CDC_BIN and the folder for logs in MILVUS_CDC_TEST_LOGS.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import sys
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "scripts" / "lib")]
+
+import processes
+from milvus_server import MilvusServer
+from support.cdc import Cdc
+from support.node import Node
+
+DEFAULT_LIMIT = 120
+# Loading a collection is most of what a small test waits for; these intervals of Milvus make it twice as fast.
+QUICK_LOADING = {
+    "queryCoord.checkInterval": 100,
+    "queryCoord.checkChannelInterval": 100,
+    "queryCoord.checkSegmentInterval": 100,
+    "queryCoord.distPullInterval": 50,
+}
+LIVE_LOGS: dict[str, pathlib.Path] = {}
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", f"limit(seconds): time limit of one test, {DEFAULT_LIMIT} s unless given")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item):
+    """A time limit for each test, its fixtures included."""
+    mark = item.get_closest_marker("limit")
+    seconds = mark.args[0] if mark else DEFAULT_LIMIT
+
+    def expired(_signal, _frame):
+        # Not an Exception: no retry loop of a test or of pymilvus may take it for a failed try.
+        pytest.fail(f"the test took longer than {seconds} s")
+
+    signal.signal(signal.SIGALRM, expired)
+    signal.alarm(seconds)
+    yield
+    signal.alarm(0)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Shows and keeps the logs of a failed test."""
+    outcome = yield
+    report = outcome.get_result()
+    if not report.failed:
+        return
+    kept = logs_folder() / re.sub(r"[^\w.-]+", "_", item.nodeid)
+    kept.mkdir(parents=True, exist_ok=True)
+    for name, log in LIVE_LOGS.items():
+        report.sections.append((f"end of {name}", processes.tail(log, 30 if "cdc" in name else 8)))
+        if log.exists():
+            shutil.copy(log, kept / f"{name}.log")
+    report.sections.append(("logs kept in", str(kept)))
+
+
+def logs_folder() -> pathlib.Path:
+    return pathlib.Path(os.environ.get("MILVUS_CDC_TEST_LOGS", HERE / "logs"))
+
+
+@pytest.fixture(scope="session")
+def binary() -> pathlib.Path:
+    named = os.environ.get("MILVUS_CDC_BIN")
+    if not named:
+        pytest.exit("MILVUS_CDC_BIN must name the milvus-cdc binary; scripts/test e2e does so", returncode=2)
+    return pathlib.Path(named)
+
+
+class Servers:
+    """Reference servers of one scope, all stopped and their data removed at its end."""
+
+    def __init__(self, folder: pathlib.Path):
+        self._folder = folder
+        self._servers: list[MilvusServer] = []
+
+    def launch(self, name: str, **how) -> MilvusServer:
+        """Starts one without waiting for it, so that several start at the same time."""
+        server = MilvusServer(self._folder / name, settings=QUICK_LOADING, **how)
+        self._servers.append(server)
+        LIVE_LOGS[f"milvus-{name}"] = server.log
+        return server.launch()
+
+    def stop_all(self) -> None:
+        for server in self._servers:
+            server.kill()
+            LIVE_LOGS.pop(f"milvus-{server.folder.name}", None)
+            shutil.rmtree(server.data, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory):
+    """Source and target, started once for the whole run, side by side."""
+    servers = Servers(tmp_path_factory.mktemp("pair"))
+    try:
+        launched = [servers.launch("source"), servers.launch("target")]
+        yield [Node(server.wait_ready()) for server in launched]
+    finally:
+        servers.stop_all()
+
+
+@pytest.fixture(scope="session")
+def source(pair) -> Node:
+    return pair[0]
+
+
+@pytest.fixture(scope="session")
+def target(pair) -> Node:
+    return pair[1]
+
+
+@pytest.fixture(scope="module")
+def more_servers(tmp_path_factory):
+    """For modules that need servers of another kind."""
+    servers = Servers(tmp_path_factory.mktemp("more"))
+    yield servers
+    servers.stop_all()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def clean_slate(request):
+    """Every module leaves both servers running and empty. (The pair is made here, so that it outlives the module's own.)"""
+    both = request.getfixturevalue("pair")
+    yield
+    wipe(both)
+
+
+def wipe(nodes: list[Node]) -> None:
+    for node in nodes:
+        if not node.server.is_running():
+            node.server.start()
+        node.wipe()
+
+
+@pytest.fixture
+def make_cdc(binary, pair, tmp_path):
+    """Makes servers under test, not started yet. All end with the test, which leaves source and target empty."""
+    made: list[Cdc] = []
+
+    def make(source: Node, **settings) -> Cdc:
+        cdc = Cdc(binary, tmp_path / f"cdc{len(made)}", source, **settings)
+        made.append(cdc)
+        LIVE_LOGS[f"cdc{len(made)}"] = cdc.log
+        return cdc
+
+    yield make
+    for number, cdc in enumerate(made, 1):
+        cdc.kill9()
+        LIVE_LOGS.pop(f"cdc{number}", None)
+    wipe(pair)
+
+
+@pytest.fixture
+def cdc(make_cdc, source) -> Cdc:
+    """A started server that follows `source`."""
+    return make_cdc(source).start()
+
+
+@pytest.fixture(scope="module")
+def following(binary, source, target, tmp_path_factory):
+    """One server with one task that follows everything, for all tests of a module."""
+    cdc = Cdc(binary, tmp_path_factory.mktemp("following"), source).start()
+    LIVE_LOGS["cdc-following"] = cdc.log
+    try:
+        task = cdc.create(target)
+        task.wait_phase("Following")
+        yield task
+    finally:
+        cdc.kill9()
+        LIVE_LOGS.pop("cdc-following", None)
+
+
+@pytest.fixture
+def name(request) -> str:
+    """A collection name of the test's own."""
+    return re.sub(r"\W+", "_", request.node.name)[:120]

@@ -1,0 +1,49 @@
+"""Writes of all kinds at the source, from a thread of their own, until told to stop."""
+
+import random
+import threading
+
+from .node import simple_rows
+
+
+class Load:
+    """Inserts new keys, upserts and deletes old ones. Keys are never inserted twice, so the source has no doubles itself."""
+
+    def __init__(self, source, name: str, *, batch: int = 200, seed: int = 1, first_key: int = 0):
+        self.errors = 0
+        self.batches = 0
+        self.next_key = first_key
+        self._collection = source.collection(name)
+        self._batch = batch
+        self._random = random.Random(seed)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="load", daemon=True)
+
+    def __enter__(self) -> "Load":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._stop.set()
+        self._thread.join(30)
+        assert not self._thread.is_alive(), "the load's last call hangs"
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._step()
+                self.batches += 1
+            except Exception:  # the source may be dead on purpose; what it took, it has
+                self.errors += 1
+                self._stop.wait(0.2)
+
+    def _step(self) -> None:
+        keys = range(self.next_key, self.next_key + self._batch)
+        self.next_key += self._batch
+        self._collection.insert(simple_rows(keys), timeout=5)
+        if self.next_key > 2 * self._batch:
+            old = self._random.sample(range(self.next_key), self._batch // 4)
+            self._collection.delete(f"id in {old[::2]}", timeout=5)
+            columns = simple_rows(old[1::2], mark=float(self.batches))
+            self._collection.upsert([[row["id"] for row in columns], [row["vec"] for row in columns]], timeout=5)
+        self._stop.wait(0.02)

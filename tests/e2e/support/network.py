@@ -1,0 +1,89 @@
+"""A TCP relay that can go silent or away: a target that is slow, stuck or dead."""
+
+import contextlib
+import socket
+import threading
+
+CHUNK = 65536
+
+
+class Relay:
+    """Passes bytes between its own port and a server's, while it is told to."""
+
+    def __init__(self, port: int):
+        self._server_port = port
+        self._flowing = threading.Event()
+        self._flowing.set()
+        self._closed = False
+        self._open: list[socket.socket] = []
+        self._listener: socket.socket | None = self._listen(0)
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, args=(self._listener,), name="relay", daemon=True).start()
+
+    @property
+    def uri(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def stall(self) -> None:
+        """Connections stay and nothing comes through: the worst kind of dead server."""
+        self._flowing.clear()
+
+    def flow(self) -> None:
+        """Everything that was held back comes through again."""
+        self._flowing.set()
+
+    def cut(self) -> None:
+        """Refuses new connections and breaks those that are open."""
+        listener, self._listener = self._listener, None
+        if listener:
+            # Closing alone would leave the accepting thread's call waiting with the port still open.
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+        self._break_all()
+
+    def mend(self) -> None:
+        """Listens again on the same port."""
+        self._flowing.set()
+        self._listener = self._listen(self.port)
+        threading.Thread(target=self._accept, args=(self._listener,), name="relay", daemon=True).start()
+
+    def close(self) -> None:
+        self._closed = True
+        self._flowing.set()
+        self.cut()
+
+    def _listen(self, port: int) -> socket.socket:
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(64)
+        return listener
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._server_port))
+                self._open += [client, server]
+                for source, sink in ((client, server), (server, client)):
+                    threading.Thread(target=self._pump, args=(source, sink), name="relay-pump", daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                chunk = source.recv(CHUNK)
+                self._flowing.wait()
+                if not chunk:
+                    break
+                sink.sendall(chunk)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def _break_all(self) -> None:
+        for end in self._open:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+        self._open.clear()

@@ -1,0 +1,125 @@
+"""A Milvus server as the tests see it, through pymilvus."""
+
+from pymilvus import Collection, CollectionSchema, DataType, FieldSchema, connections, db, utility
+
+import certificates
+
+from .waiting import wait_until
+
+# A flat index answers exactly and needs no training, whatever the number of rows.
+FLAT = {"index_type": "FLAT", "metric_type": "L2", "params": {}}
+INDEX_OF = {
+    DataType.FLOAT_VECTOR: FLAT,
+    DataType.BINARY_VECTOR: {"index_type": "BIN_FLAT", "metric_type": "HAMMING", "params": {}},
+}
+
+
+class Node:
+    """One server; every database has a connection of its own."""
+
+    def __init__(self, server):
+        self.server = server
+        self._aliases: set[str] = set()
+
+    @property
+    def uri(self) -> str:
+        return self.server.uri
+
+    def using(self, database: str = "default") -> str:
+        """The pymilvus alias of one database."""
+        alias = f"{self.server.uri}/{database}"
+        if alias not in self._aliases:
+            connections.connect(alias, uri=self.server.uri, token=self.server.token, db_name=database, **self._tls())
+            self._aliases.add(alias)
+        return alias
+
+    def _tls(self) -> dict:
+        folder = self.server.certificates
+        if not folder:
+            return {}
+        name = {"secure": True, "server_name": certificates.SERVER_NAME}
+        if self.server.tls == "one-way":
+            return {**name, "server_pem_path": str(folder / "server.pem")}
+        client = {"client_pem_path": str(folder / "client.pem"), "client_key_path": str(folder / "client.key")}
+        return {**name, **client, "ca_pem_path": str(folder / "ca.pem")}
+
+    def disconnect(self) -> None:
+        for alias in self._aliases:
+            connections.remove_connection(alias)
+        self._aliases.clear()
+
+    def collection(self, name: str, database: str = "default") -> Collection:
+        return Collection(name, using=self.using(database))
+
+    def has(self, name: str, database: str = "default") -> bool:
+        return utility.has_collection(name, using=self.using(database))
+
+    def collections(self, database: str = "default") -> list[str]:
+        return sorted(utility.list_collections(using=self.using(database)))
+
+    def databases(self) -> list[str]:
+        return sorted(db.list_database(using=self.using()))
+
+    def describe(self, name: str, database: str = "default") -> dict:
+        """The collection as the server tells of it, its own ids left out."""
+        told = self.collection(name, database).describe()
+        own = {"collection_id", "created_timestamp", "created_utc_timestamp"}
+        return {key: value for key, value in told.items() if key not in own}
+
+    def indexes(self, name: str, database: str = "default") -> dict:
+        """Index name -> field and parameters."""
+        found = self.collection(name, database).indexes
+        return {index.index_name: (index.field_name, index.params) for index in found}
+
+    def partitions(self, name: str, database: str = "default") -> list[str]:
+        return sorted(partition.name for partition in self.collection(name, database).partitions)
+
+    def is_loaded(self, name: str, database: str = "default") -> bool:
+        return str(utility.load_state(name, using=self.using(database))) == "Loaded"
+
+    def wait_loaded(self, name: str, database: str = "default") -> None:
+        wait_until(lambda: self.is_loaded(name, database), 60, f"{name} to be loaded at {self.uri}")
+
+    def create(self, name, database="default", *, fields=None, load=True, dim=8, shards=1, **properties) -> Collection:
+        """A collection, `id` and `vec` unless told otherwise, indexed and loading unless told otherwise.
+
+        Loading goes on when this returns: whoever reads waits anyway, and `wait_loaded` is for the few who must.
+        """
+        fields = fields or [key_field(), vector_field(dim)]
+        known = ("enable_dynamic_field", "description", "partition_key_field", "auto_id")
+        schema = CollectionSchema(fields, **{key: properties.pop(key) for key in known if key in properties})
+        made = Collection(name, schema, using=self.using(database), shards_num=shards, **properties)
+        if load:
+            for field in schema.fields:
+                if field.dtype in INDEX_OF:
+                    made.create_index(field.name, INDEX_OF[field.dtype], _async=True).result()
+            made.load(_async=True)
+        return made
+
+    def wipe(self) -> None:
+        """Removes every collection and every database but `default`."""
+        for database in self.databases():
+            alias = self.using(database)
+            for name in utility.list_collections(using=alias):
+                for nickname in utility.list_aliases(name, using=alias):
+                    utility.drop_alias(nickname, using=alias)
+                utility.drop_collection(name, using=alias)
+            if database != "default":
+                connections.remove_connection(alias)
+                self._aliases.discard(alias)
+                db.drop_database(database, using=self.using())
+
+
+def key_field(name: str = "id", kind=DataType.INT64, **more) -> FieldSchema:
+    if kind == DataType.VARCHAR:
+        more.setdefault("max_length", 512)
+    return FieldSchema(name, kind, is_primary=True, **more)
+
+
+def vector_field(dim: int = 8, name: str = "vec") -> FieldSchema:
+    return FieldSchema(name, DataType.FLOAT_VECTOR, dim=dim)
+
+
+def simple_rows(keys, dim: int = 8, mark: float = 0.0) -> list[dict]:
+    """Rows for `create`'s default fields whose vectors tell the key and a mark."""
+    return [{"id": key, "vec": [float(abs(hash(key)) % 1000), mark] + [0.5] * (dim - 2)} for key in keys]

@@ -1,0 +1,111 @@
+"""Reads rows back through the public API and compares two servers row by row."""
+
+import json
+
+from pymilvus import DataType
+
+from .waiting import wait_until
+
+PAGE = 16_000
+SMALLEST_WRITABLE = -(2**63) + 1  # an expression of 2.3.5 cannot name the smallest int64 itself
+SHOWN = 5
+
+
+def count(node, name: str, database: str = "default") -> int:
+    """The exact number of live rows, duplicates of a key counted."""
+    answer = node.collection(name, database).query("", output_fields=["count(*)"], consistency_level="Strong")
+    return answer[0]["count(*)"]
+
+
+def _pages(collection, key, partitions):
+    """Every row that is visible now, in pages by key."""
+
+    def ask(expression):
+        wanted = {"output_fields": ["*"], "limit": PAGE, "consistency_level": "Eventually"}
+        return collection.query(expression, partition_names=partitions, **wanted)
+
+    is_text = key.dtype == DataType.VARCHAR
+    if not is_text:
+        yield from ask(f"{key.name} < {SMALLEST_WRITABLE}")
+    page = ask(f'{key.name} >= ""' if is_text else f"{key.name} >= {SMALLEST_WRITABLE}")
+    while page:
+        yield from page
+        if len(page) < PAGE:
+            return
+        last = page[-1][key.name]
+        page = ask(f"{key.name} > {json.dumps(last, ensure_ascii=False) if is_text else last}")
+
+
+def _plain(value):
+    """A form in which equal values are equal, NaN too, and whose text a person can read."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in sorted(value.items())}
+    if isinstance(value, (str, int, bool)) or value is None:
+        return value
+    if not hasattr(value, "__iter__"):
+        return value if value == value else "nan"
+    values = list(value)
+    if values and isinstance(values[0], (dict, list)):
+        return [_plain(inner) for inner in values]
+    return [inner if inner == inner else "nan" for inner in values]
+
+
+def rows(node, name: str, database: str = "default") -> dict:
+    """Every row by its key and partition. The partition is None where a partition key decides it."""
+    # A Strong read waits until everything that was acknowledged is visible; then the many reads need not wait again.
+    count(node, name, database)
+    return _visible_rows(node, name, database)
+
+
+def _visible_rows(node, name: str, database: str) -> dict:
+    collection = node.collection(name, database)
+    key = collection.primary_field
+    by_key = any(field.is_partition_key for field in collection.schema.fields)
+    found = {}
+    for partition in [None] if by_key else [part.name for part in collection.partitions]:
+        for row in _pages(collection, key, [partition] if partition else None):
+            fields = {name: _plain(value) for name, value in row.items()}
+            found[row[key.name], partition] = fields
+    return found
+
+
+def differences(left: dict, right: dict) -> list[str]:
+    """What a person wants to read about two sets of rows that differ."""
+    lines = []
+    for title, keys in (
+        ("only at the source", left.keys() - right.keys()),
+        ("only at the target", right.keys() - left.keys()),
+        ("different", {key for key in left.keys() & right.keys() if left[key] != right[key]}),
+    ):
+        if not keys:
+            continue
+        lines.append(f"{len(keys)} rows {title}:")
+        for key in sorted(keys, key=repr)[:SHOWN]:
+            fields = {**left.get(key, {}), **right.get(key, {})}
+            if title == "different":
+                fields = {n: (left[key].get(n), right[key].get(n)) for n in fields if left[key].get(n) != right[key].get(n)}
+            lines.append(f"  {key!r}: {str(fields)[:300]}")
+    return lines
+
+
+def assert_same_rows(source, target, name, database="default", *, target_name=None, target_database=None) -> int:
+    """Both hold the same rows in the same partitions, and none twice. Answers how many."""
+    there = (target_name or name, target_database or database)
+    left_count, right_count = count(source, name, database), count(target, *there)
+    assert left_count == right_count, f"{name}: {left_count} rows at the source, {right_count} at the target"
+    lines = differences(_visible_rows(source, name, database), _visible_rows(target, *there))
+    assert not lines, "\n".join([f"{name} differs:", *lines])
+    return left_count
+
+
+def wait_same_rows(source, target, name, database="default", *, expect=None, timeout=30.0, **there) -> None:
+    """Waits until both hold the same rows, `expect` of them when given."""
+
+    def same():
+        found = assert_same_rows(source, target, name, database, **there)
+        assert expect is None or found == expect, f"{name}: both have {found} rows, {expect} are expected"
+        return True
+
+    wait_until(same, timeout, f"the same rows of {name} on both sides", every=0.2)

@@ -1,0 +1,63 @@
+"""A log that has lost what a task needs: the affected collections are copied again, and the task says so."""
+
+import pytest
+
+from support.cdc import scope
+from support.node import simple_rows
+from support.oracle import assert_same_rows, rows, wait_same_rows
+from test_first_copy import forget_log
+
+
+def fall_behind(source, target, task, name) -> None:
+    """The target gets 500 rows; then the task misses new rows, changed rows and deleted rows, and their log is lost."""
+    made = source.create(name, shards=2)
+    made.insert(simple_rows(range(500)))
+    wait_same_rows(source, target, name, expect=500)
+    task.wait_caught_up()
+    task.pause()
+    made.insert(simple_rows(range(1000, 1200)))
+    made.delete(f"id in {list(range(50))}")
+    made.upsert([list(range(100, 150)), [[8.0] * 8] * 50])
+    forget_log(source, name)
+
+
+@pytest.mark.limit(180)
+def test_gap_is_copied_again(cdc, source, target, name):
+    task = cdc.create(target, scope(name))
+    fall_behind(source, target, task, name)
+    task.resume()
+    wait_same_rows(source, target, name, expect=650, timeout=60)
+    assert not {key for key, _ in rows(target, name)} & set(range(50)), "rows that the source deleted are left"
+    assert name in cdc.log.read_text(), "the log of milvus-cdc does not name the collection that was copied again"
+    source.collection(name).insert(simple_rows(range(2000, 2010)))
+    wait_same_rows(source, target, name, expect=660)
+    task.wait_caught_up()
+    assert_same_rows(source, target, name)
+
+
+@pytest.mark.limit(180)
+def test_gap_during_a_restart_of_the_server(cdc, source, target, name):
+    task = cdc.create(target, scope(name))
+    made = source.create(name)
+    made.insert(simple_rows(range(300)))
+    wait_same_rows(source, target, name, expect=300)
+    task.wait_caught_up()
+    cdc.kill9()
+    made.insert(simple_rows(range(300, 400)))
+    made.delete("id in [1, 2, 3]")
+    forget_log(source, name)
+    cdc.start()
+    wait_same_rows(source, target, name, expect=397, timeout=60)
+
+
+@pytest.mark.limit(180)
+def test_gap_of_one_collection_leaves_the_others_alone(cdc, source, target, name):
+    """Two collections on two channels; one loses its log."""
+    lost, kept = f"{name}_lost", f"{name}_kept"
+    source.create(kept).insert(simple_rows(range(100)))
+    task = cdc.create(target, scope(lost, kept))
+    fall_behind(source, target, task, lost)
+    source.collection(kept).insert(simple_rows(range(100, 150)))
+    task.resume()
+    wait_same_rows(source, target, lost, expect=650, timeout=60)
+    wait_same_rows(source, target, kept, expect=150, timeout=60)

@@ -1,0 +1,88 @@
+"""What a task touches on the target and what it leaves alone: adopted, foreign and mapped collections, and scopes."""
+
+from pymilvus import db, utility
+
+from support.cdc import scope
+from support.node import simple_rows
+from support.oracle import count, wait_same_rows
+from support.waiting import wait_until
+
+
+def test_collections_of_others_stay_untouched(cdc, source, target, name):
+    mine, theirs = f"{name}_mine", f"{name}_theirs"
+    target.create(theirs).insert(simple_rows(range(7)))
+    task = cdc.create(target, scope("*"))
+    source.create(mine).insert(simple_rows(range(3)))
+    wait_same_rows(source, target, mine, expect=3)
+    utility.drop_collection(mine, using=source.using())
+    wait_until(lambda: not target.has(mine), 10, "the drop")
+    task.delete()
+    assert count(target, theirs) == 7
+
+
+def test_adopted_collection_is_not_dropped(cdc, source, target, name):
+    """What was there before the task is not the task's to delete."""
+    target.create(name).insert(simple_rows(range(3)))
+    source.create(name).insert(simple_rows(range(3)))
+    cdc.create(target, scope("*"))
+    wait_same_rows(source, target, name, expect=3)
+    utility.drop_collection(name, using=source.using())
+    marker = f"{name}_marker"
+    source.create(marker, load=False)
+    wait_until(lambda: target.has(marker), 15, "a later change")
+    assert target.has(name)
+
+
+def test_same_name_with_another_schema_stops_the_task(cdc, source, target, name):
+    target.create(name, dim=16).insert(simple_rows(range(3), dim=16))
+    source.create(name, dim=8).insert(simple_rows(range(5)))
+    task = cdc.create(target, scope(name))
+    reason = task.wait_phase("Stopped")["reason"]
+    assert name in reason, reason
+    assert count(target, name) == 3
+
+
+def test_name_mapping(cdc, source, target, name):
+    here, there = f"{name}_here", f"{name}_there"
+    db.create_database("mapped", using=target.using())
+    mapping = [{"source_db": "default", "target_db": "mapped", "collection_mapping": {here: there}}]
+    cdc.create(target, scope(here), name_mapping=mapping)
+    made = source.create(here)
+    made.insert(simple_rows(range(25)))
+    wait_same_rows(source, target, here, expect=25, target_name=there, target_database="mapped")
+    made.delete("id in [1, 2]")
+    wait_same_rows(source, target, here, expect=23, target_name=there, target_database="mapped")
+    assert not target.has(here)
+
+
+def test_scope_of_one_collection(cdc, source, target, name):
+    wanted, other = f"{name}_wanted", f"{name}_other"
+    task = cdc.create(target, scope(wanted))
+    source.create(other).insert(simple_rows(range(5)))
+    source.create(wanted).insert(simple_rows(range(5)))
+    wait_same_rows(source, target, wanted, expect=5)
+    task.wait_caught_up()
+    assert not target.has(other)
+
+
+def test_scope_of_one_database(cdc, source, target, name):
+    db.create_database("inside", using=source.using())
+    task = cdc.create(target, scope("*", database="inside"))
+    source.create(f"{name}_out", load=False)
+    source.create(name, "inside").insert(simple_rows(range(5)))
+    wait_same_rows(source, target, name, "inside", expect=5)
+    task.wait_caught_up()
+    assert not target.has(f"{name}_out")
+
+
+def test_drop_and_create_while_paused(cdc, source, target, name):
+    """The Go server leaves the rows of the ones before beside those of the last."""
+    task = cdc.create(target, scope(name))
+    source.create(name).insert(simple_rows(range(50)))
+    wait_same_rows(source, target, name, expect=50)
+    task.pause()
+    for turn in range(1, 4):
+        utility.drop_collection(name, using=source.using())
+        source.create(name).insert(simple_rows(range(1000 * turn, 1000 * turn + 20)))
+    task.resume()
+    wait_same_rows(source, target, name, expect=20, timeout=60)
