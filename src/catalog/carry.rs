@@ -8,7 +8,7 @@ use super::event::{CatalogEvent, ReadyCollection};
 use super::look::SourceCollection;
 use super::record::{Carried, Record};
 use super::schema;
-use crate::domain::{Channel, CollectionId, PartitionId, Position};
+use crate::domain::{Channel, CollectionId, PartitionId, Timestamp};
 use crate::journal::sealed::SealedError;
 use crate::milvus::{CallContext, Client, Error};
 use crate::pipeline::CollectionInfo;
@@ -98,10 +98,10 @@ impl Carrier {
             upsert_until: Default::default(),
             generation: self.generation,
         };
-        let birth = |(channel, id): &(String, Vec<u8>)| Some((Channel::new(channel), Position::from_message_id(id)?));
-        let births = source.details.start_positions.iter().filter_map(birth).collect();
+        let channels = source.details.channels.iter().map(|name| Channel::new(name)).collect();
+        let created = Timestamp(source.details.created);
         let source = (source.db.clone(), source.details.name.clone());
-        self.tell(CatalogEvent::Ready(Box::new(ReadyCollection { info, source, births, adopted })))
+        self.tell(CatalogEvent::Ready(Box::new(ReadyCollection { info, source, channels, created, adopted })))
     }
 
     /// Everything of one collection that differs from what was carried before.

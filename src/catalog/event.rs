@@ -1,10 +1,8 @@
 //! What the catalog watcher and the task tell each other.
 
-use std::collections::BTreeMap;
-
 use crossbeam_channel::Sender;
 
-use crate::domain::{Channel, CollectionId, Position};
+use crate::domain::{Channel, CollectionId, Timestamp};
 use crate::pipeline::CollectionInfo;
 
 /// A reason to compare soon. Losing one only costs time.
@@ -30,8 +28,10 @@ pub struct ReadyCollection {
     pub info: CollectionInfo,
     /// Database and name at the source.
     pub source: (String, String),
-    /// Per physical channel the position of the collection's first message in the log.
-    pub births: BTreeMap<Channel, Position>,
+    /// The physical channels that its rows arrive on.
+    pub channels: Vec<Channel>,
+    /// When it was made at the source.
+    pub created: Timestamp,
     /// It was on the target before the task: rows may be there already.
     pub adopted: bool,
 }

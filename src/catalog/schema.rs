@@ -85,7 +85,7 @@ mod tests {
             properties: BTreeMap::new(),
             aliases: BTreeSet::new(),
             num_partitions: 16,
-            start_positions: vec![],
+            created: 0,
             channels: vec![],
         }
     }

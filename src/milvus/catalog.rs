@@ -41,8 +41,8 @@ pub struct CollectionDetails {
     pub aliases: BTreeSet<String>,
     /// Number of partitions, the default one included.
     pub num_partitions: i64,
-    /// Per physical channel the log's id of the collection's first message.
-    pub start_positions: Vec<(String, Vec<u8>)>,
+    /// When it was made, by the server's hybrid clock; 0 where the server does not tell.
+    pub created: u64,
     /// Its physical channels, one per shard.
     pub channels: Vec<String>,
 }
@@ -158,7 +158,7 @@ impl Client {
             properties: map(answer.properties),
             aliases: answer.aliases.into_iter().collect(),
             num_partitions: answer.num_partitions,
-            start_positions: answer.start_positions.into_iter().map(|pair| (pair.key, pair.data)).collect(),
+            created: answer.created_timestamp,
             channels: answer.physical_channel_names,
         })
     }

@@ -1,6 +1,6 @@
 //! What every kind of log can do.
 
-use crate::domain::{Channel, Position, Timestamp};
+use crate::domain::{Channel, CollectionId, Position, Timestamp};
 
 /// A failure to read a log. All of them are worth trying again: the files or the broker may come back.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -42,11 +42,17 @@ pub trait Log: Send + Sync {
         visit: &mut dyn FnMut(Position, &[u8]),
     ) -> Result<ReadEnd, LogError>;
 
-    /// Whether the message at `position` is still there.
+    /// Where a collection made at `created` begins on this channel: its `CreateCollection` message. `None` when the log does
+    /// not hold that any more.
     ///
     /// # Errors
     /// The log cannot be read.
-    fn holds(&self, channel: &Channel, position: Position) -> Result<bool, LogError>;
+    fn birth(
+        &self,
+        channel: &Channel,
+        collection: CollectionId,
+        created: Timestamp,
+    ) -> Result<Option<Position>, LogError>;
 
     /// The last message's position; `None` when the channel has none.
     ///

@@ -31,6 +31,8 @@ pub enum Body {
     Insert(Insert),
     /// Keys that are gone.
     Delete(Delete),
+    /// The collection was made: nothing of it stands before this on the channel.
+    CreateCollection(CollectionId),
     /// Something about this collection's place in the catalog has changed.
     CollectionHint(CollectionId),
     /// Something about the catalog has changed, about this collection (database and name) where the message says so.
@@ -136,7 +138,7 @@ pub fn decode(position: Position, bytes: &[u8]) -> Result<Record, DecodeError> {
         kind::DELETE => decode_delete(at, bytes)?,
         kind::CREATE_COLLECTION => {
             let id = log::CreateCollectionRequest::parse_from_bytes(bytes)?.collectionID;
-            (at, at, collection_hint(id))
+            (at, at, Body::CreateCollection(CollectionId(id)))
         }
         kind::DROP_COLLECTION => {
             let id = log::DropCollectionRequest::parse_from_bytes(bytes)?.collectionID;

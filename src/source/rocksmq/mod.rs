@@ -5,6 +5,7 @@ server as a *secondary instance*. Keys are `<topic>/<message id>` with the id in
 The secondary never writes to the source's files. Its own (an info log) are kept in our data folder.
 */
 
+mod birth;
 mod directory;
 mod keys;
 
@@ -17,7 +18,7 @@ use rocksdb::{DB, DBRawIterator, Options, ReadOptions};
 use self::directory::Fingerprint;
 use super::log::{Log, LogError, ReadEnd, Start};
 use super::message::{Body, decode};
-use crate::domain::{Channel, Position, Timestamp};
+use crate::domain::{Channel, CollectionId, Position, Timestamp};
 
 /// A RocksMQ log opened for reading.
 pub struct RocksMq {
@@ -118,12 +119,20 @@ impl Log for RocksMq {
         Ok(if first && from.is_some() { ReadEnd::Gap } else { ReadEnd::AtTail })
     }
 
-    fn holds(&self, channel: &Channel, position: Position) -> Result<bool, LogError> {
+    fn birth(
+        &self,
+        channel: &Channel,
+        collection: CollectionId,
+        created: Timestamp,
+    ) -> Result<Option<Position>, LogError> {
         self.catch_up()?;
         let mut iterator = self.iterator();
-        iterator.seek(keys::of(channel, position));
+        let Some(from) = birth::search_from(&mut iterator, channel, created) else {
+            return iterator.status().map(|()| None).map_err(|error| self.error(error));
+        };
+        let found = birth::find(&mut iterator, channel, from, collection, created);
         iterator.status().map_err(|error| self.error(error))?;
-        Ok(iterator.key().and_then(|key| keys::position(channel, key)) == Some(position))
+        Ok(found)
     }
 
     fn tail(&self, channel: &Channel) -> Result<Option<Position>, LogError> {

@@ -61,31 +61,38 @@ impl Core {
     fn join(&mut self, ready: &ReadyCollection) -> Result<(), LogError> {
         let id = ready.info.id;
         let was_passed_over = self.members.take_passed_over(id);
-        let mut held = !ready.births.is_empty();
-        for (channel, &birth) in &ready.births {
-            held &= self.log.holds(channel, birth)?;
-        }
+        let births = self.births(ready)?;
         let name = format!("{}.{}", ready.source.0, ready.source.1);
-        if !held {
+        let Some(births) = births else {
             log::info!("{name}: the log no longer holds its beginning: its rows will be copied");
             let member = Member { rows: Rows::Copying { prune: false }, ready: None, blocked: false };
             self.admit(id, member, ready);
             self.discard(id);
             self.to_copy.push(id);
             return Ok(());
-        }
+        };
         log::info!("{name}: following it from its beginning in the log");
         let mut until = BTreeMap::new();
-        for channel in ready.births.keys() {
+        for channel in births.keys() {
             let tail = if ready.adopted { self.log.tail(channel)? } else { None };
             until.insert(channel.clone(), tail);
         }
         self.admit(id, Member { rows: Rows::Joined(until), ready: None, blocked: false }, ready);
-        for (channel, &birth) in &ready.births {
+        for (channel, &birth) in &births {
             let start = Start { position: Some(birth), after: Timestamp::ZERO };
             self.read_from(channel, id, start, was_passed_over);
         }
         Ok(())
+    }
+
+    /// Where the collection begins on each of its channels; `None` when the log does not hold all of it any more.
+    fn births(&self, ready: &ReadyCollection) -> Result<Option<BTreeMap<Channel, Position>>, LogError> {
+        let mut births = BTreeMap::new();
+        for channel in &ready.channels {
+            let Some(birth) = self.log.birth(channel, ready.info.id, ready.created)? else { return Ok(None) };
+            births.insert(channel.clone(), birth);
+        }
+        Ok((!births.is_empty()).then_some(births))
     }
 
     fn admit(&mut self, id: CollectionId, mut member: Member, ready: &ReadyCollection) {

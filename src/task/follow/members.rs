@@ -36,8 +36,7 @@ pub(super) struct Member {
 pub(super) struct Ready {
     pub(super) info: Arc<CollectionInfo>,
     pub(super) source: (String, String),
-    pub(super) births: BTreeMap<Channel, Position>,
-    pub(super) adopted: bool,
+    pub(super) channels: Vec<Channel>,
 }
 
 /// All collections.
@@ -108,32 +107,38 @@ impl Members {
 impl Member {
     /// Takes in what the catalog tells; the positions up to which rows go in as upserts are the task's own.
     pub(super) fn update(&mut self, ready: ReadyCollection) {
-        let ReadyCollection { mut info, source, births, adopted } = ready;
-        if let Rows::Joined(until) = &self.rows {
-            info.upsert_until =
-                until.iter().filter_map(|(channel, until)| Some((channel.clone(), (*until)?))).collect();
-        }
+        let ReadyCollection { info, source, channels, .. } = ready;
         self.blocked = false;
-        self.ready = Some(Arc::new(Ready { info: Arc::new(info), source, births, adopted }));
+        self.ready = Some(Arc::new(Ready { info: Arc::new(with_upserts(info, &self.rows)), source, channels }));
     }
 
     /// Changes where the rows come from.
     pub(super) fn set_rows(&mut self, rows: Rows) {
         self.rows = rows;
-        if let Some(ready) = self.ready.as_deref().cloned() {
-            let Ready { info, source, births, adopted } = ready;
-            self.update(ReadyCollection { info: (*info).clone(), source, births, adopted });
+        if let Some(Ready { info, source, channels }) = self.ready.as_deref() {
+            let info = with_upserts((**info).clone(), &self.rows);
+            let (source, channels) = (source.clone(), channels.clone());
+            self.ready = Some(Arc::new(Ready { info: Arc::new(info), source, channels }));
         }
     }
 
     /// The channels that its rows arrive on.
     pub(super) fn channels(&self) -> Vec<Channel> {
         match (&self.rows, &self.ready) {
-            (_, Some(ready)) if !ready.births.is_empty() => ready.births.keys().cloned().collect(),
+            (_, Some(ready)) if !ready.channels.is_empty() => ready.channels.clone(),
             (Rows::Joined(until), _) => until.keys().cloned().collect(),
             _ => Vec::new(),
         }
     }
+}
+
+/// The positions up to which rows go in as upserts are the task's own; the catalog does not know them.
+fn with_upserts(mut info: CollectionInfo, rows: &Rows) -> CollectionInfo {
+    info.upsert_until = match rows {
+        Rows::Joined(until) => until.iter().filter_map(|(channel, until)| Some((channel.clone(), (*until)?))).collect(),
+        Rows::Copying { .. } => Default::default(),
+    };
+    info
 }
 
 impl From<&MemberRecord> for Rows {

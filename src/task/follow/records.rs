@@ -73,7 +73,7 @@ impl Core {
                     state.pending.delete(channel, position, end, delete);
                 }
             }
-            Body::CollectionHint(id) => drop(self.watcher.hint(Hint::Collection(id))),
+            Body::CreateCollection(id) | Body::CollectionHint(id) => drop(self.watcher.hint(Hint::Collection(id))),
             Body::CatalogHint(_) => drop(self.watcher.hint(Hint::Anything)),
             Body::Ignored(kind) => log::debug!("{channel}: a message of type {kind} at {position} needs nothing"),
             Body::Undecodable(error) => {

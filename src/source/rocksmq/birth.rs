@@ -1,0 +1,82 @@
+/*!
+Finding the message that a collection begins with. A channel may hold gigabytes; its ticks are in order of time, so
+the place is found by bisecting over message ids and reading on from there.
+*/
+
+use std::time::Duration;
+
+use rocksdb::DBRawIterator;
+
+use super::keys;
+use crate::domain::{Channel, CollectionId, Position, Timestamp};
+use crate::source::message::{Body, Record, decode};
+
+/// Ticks name a moment a little past, and the first ones after a create may be older than the create itself.
+const MARGIN: Duration = Duration::from_secs(10);
+/// Bisecting ends when so few ids are left.
+const NEAR: i64 = 64;
+
+/// A position surely before everything of a collection made at `created`: the search starts there. `None` for an empty channel.
+pub(super) fn search_from(iterator: &mut DBRawIterator<'_>, channel: &Channel, created: Timestamp) -> Option<Position> {
+    iterator.seek(keys::before_first(channel));
+    let mut low = position(iterator, channel)?.0;
+    iterator.seek_for_prev(keys::after_last(channel));
+    let mut high = position(iterator, channel)?.0;
+    let early = created.minus(MARGIN);
+    while high - low > NEAR {
+        let middle = low + (high - low) / 2;
+        if tick_after(iterator, channel, Position(middle)).is_some_and(|tick| tick < early) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    Some(Position(low))
+}
+
+/// The `CreateCollection` of `collection` at or behind `from`.
+pub(super) fn find(
+    iterator: &mut DBRawIterator<'_>,
+    channel: &Channel,
+    from: Position,
+    collection: CollectionId,
+    created: Timestamp,
+) -> Option<Position> {
+    let late = created.plus(MARGIN);
+    iterator.seek(keys::of(channel, from));
+    while let Some(record) = record(iterator, channel) {
+        match record.body {
+            Body::CreateCollection(id) if id == collection => return Some(record.position),
+            Body::Tick if record.end > late => return None,
+            _ => iterator.next(),
+        }
+    }
+    None
+}
+
+fn tick_after(iterator: &mut DBRawIterator<'_>, channel: &Channel, from: Position) -> Option<Timestamp> {
+    iterator.seek(keys::of(channel, from));
+    while let Some(record) = record(iterator, channel) {
+        if matches!(record.body, Body::Tick) {
+            return Some(record.end);
+        }
+        iterator.next();
+    }
+    None
+}
+
+fn position(iterator: &DBRawIterator<'_>, channel: &Channel) -> Option<Position> {
+    keys::position(channel, iterator.key()?)
+}
+
+/// The message under the iterator; one that cannot be read counts as nothing in particular.
+fn record(iterator: &DBRawIterator<'_>, channel: &Channel) -> Option<Record> {
+    let (key, value) = iterator.item()?;
+    let position = keys::position(channel, key)?;
+    Some(decode(position, value).unwrap_or_else(|error| Record {
+        position,
+        begin: Timestamp::ZERO,
+        end: Timestamp::ZERO,
+        body: Body::Undecodable(error),
+    }))
+}
