@@ -16,6 +16,9 @@ def _opened(path: pathlib.Path):
     table.set_format_version(5)
     options.set_block_based_table_factory(table)
     options.set_compression_type(DBCompressionType.none())
+    # It opens no database with more levels than its five; leaving compaction to it keeps ours from making deeper ones.
+    options.set_num_levels(5)
+    options.set_disable_auto_compactions(True)
     families = {name: options for name in Rdict.list_cf(str(path), options)}
     database = Rdict(str(path), options, column_families=families)
     try:
