@@ -65,6 +65,8 @@ def _own_settings(data: pathlib.Path, numbers: dict[str, int]) -> dict:
             "mq.type": "rocksmq",
             "log.level": "warn",
             "log.file.rootPath": "",
+            # After a kill, collections become readable only when the dead process's own sessions have expired: 30 s by default.
+            "common.session.ttl": 6,
         }
     )
     return settings

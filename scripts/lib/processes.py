@@ -37,11 +37,13 @@ def birth(pid: int) -> int | None:
     """When a live process started, in clock ticks since boot: a pid with its birth names one process for ever."""
     try:
         text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+        threads = len(os.listdir(f"/proc/{pid}/task"))
     except (FileNotFoundError, ProcessLookupError):
         return None
     after_name = text.rpartition(")")[2].split()
     state, start_time = after_name[0], int(after_name[19])
-    return None if state in "ZX" else start_time
+    # A zombie whose other threads still run holds its files, locks and ports.
+    return None if state in "ZX" and threads <= 1 else start_time
 
 
 def stop(pid: int, born: int, *, kill: bool = False, grace: float = 15.0) -> None:

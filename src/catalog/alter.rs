@@ -29,7 +29,7 @@ impl Carrier {
         self.record.save()?;
         let there = self.target.list_partitions(db, name, &self.context)?;
         for (partition, &id) in &source.partitions {
-            if there.contains_key(partition) && !self.is_ours(source.id, partition) {
+            if there.contains_key(partition) {
                 continue;
             }
             self.record.change(source.id, |carried| carried.partitions.insert(partition.clone(), id));
@@ -41,10 +41,6 @@ impl Carrier {
             }
         }
         Ok(())
-    }
-
-    fn is_ours(&self, id: CollectionId, partition: &str) -> bool {
-        self.record.get(id).is_some_and(|carried| carried.partitions.contains_key(partition))
     }
 
     fn drop_partition(&self, db: &str, name: &str, partition: &str) -> Result<(), CarryError> {

@@ -15,9 +15,8 @@ def forget_log(source, *names: str) -> None:
     """Retention at work: the log of these collections is gone but for its end; their rows are in segments."""
     topics = set()
     for name in names:
-        collection = source.collection(name)
-        collection.flush()
-        topics.update(rocksmq.topics_of(collection))
+        source.collection(name).flush()
+        topics.update(rocksmq.topics_of(source, name))
     source.server.stop()
     assert rocksmq.cut(source.server.rocksmq, sorted(topics)) > 0
     source.server.start()

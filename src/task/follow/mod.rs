@@ -10,6 +10,8 @@ mod core;
 mod dispatch;
 mod joining;
 mod members;
+#[cfg(test)]
+mod model;
 mod records;
 mod setup;
 mod status;

@@ -3,16 +3,19 @@
 import contextlib
 import pathlib
 
-from rocksdict import BlockBasedOptions, Options, Rdict
+from pymilvus import connections
+from pymilvus.grpc_gen import milvus_pb2
+from rocksdict import BlockBasedOptions, DBCompressionType, Options, Rdict
 
 
 @contextlib.contextmanager
 def _opened(path: pathlib.Path):
     options = Options(raw_mode=True)
     table = BlockBasedOptions()
-    # Milvus 2.3.5 reads it with a RocksDB of the 6.x line, which knows no newer table format.
+    # Milvus 2.3.5 reads it with a RocksDB of the 6.x line, which knows no newer table format, built without Snappy.
     table.set_format_version(5)
     options.set_block_based_table_factory(table)
+    options.set_compression_type(DBCompressionType.none())
     families = {name: options for name in Rdict.list_cf(str(path), options)}
     database = Rdict(str(path), options, column_families=families)
     try:
@@ -44,7 +47,9 @@ def cut(path: pathlib.Path, topics: list[str], keep_last: int = 3) -> int:
     return gone
 
 
-def topics_of(collection) -> list[str]:
-    """The physical channels that carry a collection, from its virtual ones (`<topic>_<collection id>v<shard>`)."""
-    names = collection.describe().get("virtual_channel_names") or []
-    return sorted({name.rpartition("_")[0] for name in names})
+def topics_of(node, name: str, database: str = "default") -> list[str]:
+    """The topics of the log that carry a collection, one or several of its shards each."""
+    request = milvus_pb2.DescribeCollectionRequest(db_name=database, collection_name=name)
+    # pymilvus leaves the channels out of its own answer.
+    told = connections._fetch_handler(node.using(database))._stub.DescribeCollection(request)
+    return sorted(set(told.physical_channel_names))
