@@ -9,7 +9,7 @@ use grpcio::{CallOption, Metadata, MetadataBuilder, Method, RpcStatusCode};
 use super::connect::{Endpoint, open};
 use super::error::{Error, ErrorKind};
 use super::methods;
-use super::pb::api::{ClientInfo, ConnectRequest, GetVersionRequest, ServerInfo};
+use super::pb::api::{ClientInfo, ConnectRequest, ServerInfo};
 use super::status::HasStatus;
 use super::wait::{Cancel, wait};
 
@@ -78,14 +78,6 @@ impl Client {
         let context = CallContext { timeout: self.connect_timeout, cancel: cancel.clone() };
         let answer = self.call_when_ready("Connect", &methods::CONNECT, &request, &context)?;
         Ok(answer.server_info.unwrap_or_default())
-    }
-
-    /// The server's version text, for example `v2.3.5-lite`.
-    ///
-    /// # Errors
-    /// Any failed call.
-    pub fn version(&self, context: &CallContext) -> Result<String, Error> {
-        Ok(self.call("GetVersion", "", &methods::GET_VERSION, &GetVersionRequest::new(), context)?.version)
     }
 
     /// Makes one call and checks the status in its answer.

@@ -18,7 +18,6 @@ macro_rules! methods {
 
 methods! {
     CONNECT = "Connect": ConnectRequest => ConnectResponse;
-    GET_VERSION = "GetVersion": GetVersionRequest => GetVersionResponse;
     LIST_DATABASES = "ListDatabases": ListDatabasesRequest => ListDatabasesResponse;
     CREATE_DATABASE = "CreateDatabase": DatabaseRequest => Status;
     DROP_DATABASE = "DropDatabase": DatabaseRequest => Status;

@@ -30,7 +30,6 @@ has_status!(
     DescribeIndexResponse,
     GetLoadStateResponse,
     GetReplicasResponse,
-    GetVersionResponse,
     ListDatabasesResponse,
     MutationResult,
     QueryResults,

@@ -12,7 +12,7 @@ use crossbeam_channel::Sender;
 use super::engine::{ChannelPosition, Engine, EngineError, TaskEvent, TaskHandle, TaskStatus};
 use super::follow::{FollowSetup, Following, follow, load_checkpoint};
 use super::spec::{TargetSpec, TaskId, TaskSpec};
-use crate::config::{self, Config};
+use crate::config::{self, Config, LogKind};
 use crate::domain::Position;
 use crate::milvus::{CallContext, Cancel, Client, Endpoint, Tls};
 
@@ -25,6 +25,19 @@ pub struct Runner {
 impl Runner {
     /// An engine for this configuration's source.
     pub fn new(config: Arc<Config>) -> Self {
+        let kind = match config.source.log {
+            LogKind::Auto => "sourceConfig.log is `auto`",
+            LogKind::RocksMq => "sourceConfig.log is `rocksmq`",
+        };
+        match &config.source.rocksmq_path {
+            Some(path) if path.join("CURRENT").exists() => {
+                log::info!("source log: rocksmq, {kind} and {} can be read", path.display());
+            }
+            Some(path) => {
+                log::warn!("source log: rocksmq, {kind}, but there is no RocksDB in {} yet", path.display());
+            }
+            None => log::warn!("source log: none, {kind} and sourceConfig.rocksmq.path is not set: tasks cannot start"),
+        }
         Runner { config }
     }
 
