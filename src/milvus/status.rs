@@ -30,9 +30,11 @@ has_status!(
     DescribeIndexResponse,
     GetLoadStateResponse,
     GetReplicasResponse,
+    GetVersionResponse,
     ListDatabasesResponse,
     MutationResult,
     QueryResults,
+    ReplicateMessageResponse,
     ShowCollectionsResponse,
     ShowPartitionsResponse,
 );

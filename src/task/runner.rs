@@ -50,11 +50,18 @@ impl Runner {
 impl Engine for Runner {
     fn check_target(&self, target: &TargetSpec) -> Result<(), EngineError> {
         let cancel = Cancel::default();
+        let context = CallContext { timeout: target.endpoint().connect_timeout, cancel };
         let connect = |error: crate::milvus::Error| EngineError::Connect(error.to_string());
         let client = Client::open(&endpoint(target.endpoint())).map_err(connect)?;
-        client.connect(&cancel).map_err(connect)?;
+        client.connect(&context.cancel).map_err(connect)?;
+        if client.lacks_time_ticks(&context).map_err(connect)? {
+            return Err(EngineError::Invalid(format!(
+                "the target {} runs with common.ttMsgEnabled false, as the Go milvus-cdc wants it: rows written to it with \
+                 ordinary calls never become visible; set it to true (the default)",
+                client.address()
+            )));
+        }
         // The source may be away at the moment; the task will wait for it, and then there is nothing to compare.
-        let context = CallContext { timeout: target.endpoint().connect_timeout, cancel };
         let Ok(source) = Client::open(&endpoint(&self.config.source.endpoint)) else { return Ok(()) };
         if source.connect(&context.cancel).is_ok() && is_same_server(&source, &client, &context) {
             return Err(EngineError::Invalid(format!(
