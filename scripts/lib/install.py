@@ -92,7 +92,7 @@ def _fill_python(folder: pathlib.Path) -> None:
 def python() -> pathlib.Path:
     """The interpreter with pymilvus and pytest."""
     version = "{}.{}.{}".format(*sys.version_info[:3])
-    name = f"python-{cache.digest(version, sys.executable, *_requirements())}"
+    name = f"python-{cache.digest(version, sys.base_prefix, *_requirements())}"
     return cache.install_once(cache.root() / name, _fill_python) / "bin" / "python"
 
 
