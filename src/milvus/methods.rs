@@ -4,6 +4,7 @@ use grpcio::{Marshaller, Method, MethodType};
 
 use super::pb::api::*;
 use super::pb::common::Status;
+use super::rows::Rows;
 
 macro_rules! methods {
     ($($constant:ident = $name:literal: $request:ty => $answer:ty;)*) => {$(
@@ -44,8 +45,24 @@ methods! {
     RELEASE_COLLECTION = "ReleaseCollection": CollectionRequest => Status;
     GET_LOAD_STATE = "GetLoadState": GetLoadStateRequest => GetLoadStateResponse;
     GET_REPLICAS = "GetReplicas": GetReplicasRequest => GetReplicasResponse;
-    INSERT = "Insert": RowsRequest => MutationResult;
-    UPSERT = "Upsert": RowsRequest => MutationResult;
     DELETE = "Delete": DeleteRequest => MutationResult;
     QUERY = "Query": QueryRequest => QueryResults;
 }
+
+/// Inserts and upserts, whose request is serialized without copying the columns twice.
+const fn write(name: &'static str) -> Method<Rows, MutationResult> {
+    Method {
+        ty: MethodType::Unary,
+        name,
+        req_mar: Marshaller { ser: |rows, out| rows.serialize(out), de: |_| Err(only_sent()) },
+        resp_mar: Marshaller { ser: grpcio::pb_ser, de: grpcio::pb_de },
+    }
+}
+
+/// A client never receives its own requests.
+fn only_sent() -> grpcio::Error {
+    grpcio::Error::Codec("this message is only sent".into())
+}
+
+pub(super) const INSERT: Method<Rows, MutationResult> = write("/milvus.proto.milvus.MilvusService/Insert");
+pub(super) const UPSERT: Method<Rows, MutationResult> = write("/milvus.proto.milvus.MilvusService/Upsert");

@@ -10,6 +10,7 @@ mod error;
 mod methods;
 mod status;
 mod wait;
+pub(crate) mod wire;
 
 pub mod catalog;
 pub mod rows;

@@ -2,10 +2,15 @@
 Calls about rows: insert, upsert, delete, query. Columns are raw `FieldData` bytes on the way in and out.
 */
 
+use bytes::Bytes;
+use grpcio::GrpcSlice;
+use protobuf::CodedOutputStream;
+use protobuf::rt::WireType;
+
 use super::client::{CallContext, Client};
 use super::error::Error;
 use super::methods;
-use super::pb::api::{DeleteRequest, QueryRequest, RowsRequest};
+use super::pb::api::{DeleteRequest, QueryRequest};
 use super::pb::common::KeyValuePair;
 
 /// Where rows go or come from.
@@ -34,37 +39,102 @@ pub enum Write {
     Upsert,
 }
 
+/// One column: the bytes of a serialized `FieldData`, in parts. Several messages' parts, one behind the other, are one
+/// column with the rows of all (see `pipeline::columns`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Column(Vec<Bytes>);
+
+impl Column {
+    /// Its parts, in order.
+    pub fn parts(&self) -> &[Bytes] {
+        &self.0
+    }
+
+    /// Puts the rows of another column behind these.
+    pub fn append(&mut self, more: Column) {
+        self.0.extend(more.0);
+    }
+
+    /// Bytes of all parts.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(Bytes::len).sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(Bytes::is_empty)
+    }
+}
+
+impl From<Bytes> for Column {
+    fn from(bytes: Bytes) -> Self {
+        Column(vec![bytes])
+    }
+}
+
+impl From<Vec<u8>> for Column {
+    fn from(bytes: Vec<u8>) -> Self {
+        Column(vec![bytes.into()])
+    }
+}
+
 /// Rows on their way to one place, ready to be sent, also more than once.
 #[derive(Debug, Clone)]
-pub struct Rows(RowsRequest);
+pub struct Rows {
+    place: Place,
+    columns: Vec<Column>,
+    count: usize,
+}
 
 impl Rows {
-    /// `count` rows for `place`; every column is one serialized `FieldData`.
-    pub fn new(place: &Place, columns: Vec<Vec<u8>>, count: usize) -> Rows {
-        Rows(RowsRequest {
-            db_name: place.db.clone(),
-            collection_name: place.collection.clone(),
-            partition_name: place.partition.clone(),
-            fields_data: columns,
-            num_rows: count as u32,
-            ..Default::default()
-        })
+    /// `count` rows for `place`.
+    pub fn new(place: &Place, columns: Vec<Column>, count: usize) -> Rows {
+        Rows { place: place.clone(), columns, count }
     }
 
     /// How many rows.
     pub fn count(&self) -> usize {
-        self.0.num_rows as usize
+        self.count
     }
 
     /// The columns.
-    pub fn columns(&self) -> &[Vec<u8>] {
-        &self.0.fields_data
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
     }
 
     /// Other rows for the same place.
-    pub fn with(&self, columns: Vec<Vec<u8>>, count: usize) -> Rows {
-        let place = (self.0.db_name.clone(), self.0.collection_name.clone(), self.0.partition_name.clone());
-        Rows::new(&Place { db: place.0, collection: place.1, partition: place.2 }, columns, count)
+    pub fn with(&self, columns: Vec<Column>, count: usize) -> Rows {
+        Rows::new(&self.place, columns, count)
+    }
+
+    /// Serializes them as an `InsertRequest` or `UpsertRequest`, which have one shape. The columns are copied once, from where
+    /// they arrived into the message: that is what this is written by hand for.
+    pub(super) fn serialize(&self, out: &mut GrpcSlice) -> grpcio::Result<()> {
+        const DB: u32 = 2;
+        const COLLECTION: u32 = 3;
+        const PARTITION: u32 = 4;
+        const COLUMNS: u32 = 5;
+        const COUNT: u32 = 7;
+        let failed = |error: protobuf::Error| grpcio::Error::Codec(error.into());
+        let Place { db, collection, partition } = &self.place;
+        let overhead = 64 + db.len() + collection.len() + partition.len() + 16 * self.columns.len();
+        let mut message = Vec::with_capacity(overhead + self.columns.iter().map(Column::len).sum::<usize>());
+        let mut stream = CodedOutputStream::vec(&mut message);
+        for (number, text) in [(DB, db), (COLLECTION, collection), (PARTITION, partition)] {
+            stream.write_string(number, text).map_err(failed)?;
+        }
+        for column in &self.columns {
+            stream.write_tag(COLUMNS, WireType::LengthDelimited).map_err(failed)?;
+            stream.write_raw_varint64(column.len() as u64).map_err(failed)?;
+            for part in column.parts() {
+                stream.write_raw_bytes(part).map_err(failed)?;
+            }
+        }
+        stream.write_uint32(COUNT, self.count as u32).map_err(failed)?;
+        stream.flush().map_err(failed)?;
+        drop(stream);
+        *out = GrpcSlice::from(message);
+        Ok(())
     }
 }
 
@@ -88,8 +158,7 @@ impl Client {
             Write::Insert => ("Insert", &methods::INSERT),
             Write::Upsert => ("Upsert", &methods::UPSERT),
         };
-        let object = format!("{}.{}", rows.0.db_name, rows.0.collection_name);
-        self.call(name, &object, method, &rows.0, context).map(drop)
+        self.call(name, &rows.place.object(), method, rows, context).map(drop)
     }
 
     /// Deletes the rows that match `expression`.
@@ -105,8 +174,7 @@ impl Client {
     }
 
     /// Reads rows with strong consistency: every write acknowledged before the call is seen.
-    /// Returns one serialized `FieldData` per column.
-    pub fn query_rows(&self, place: &Place, query: &Query<'_>, context: &CallContext) -> Result<Vec<Vec<u8>>, Error> {
+    pub fn query_rows(&self, place: &Place, query: &Query<'_>, context: &CallContext) -> Result<Vec<Column>, Error> {
         let limit =
             |limit: usize| KeyValuePair { key: "limit".into(), value: limit.to_string(), ..KeyValuePair::default() };
         let request = QueryRequest {
@@ -118,6 +186,7 @@ impl Client {
             query_params: query.limit.map(limit).into_iter().collect(),
             ..Default::default()
         };
-        Ok(self.call("Query", &place.object(), &methods::QUERY, &request, context)?.fields_data)
+        let answer = self.call("Query", &place.object(), &methods::QUERY, &request, context)?;
+        Ok(answer.fields_data.into_iter().map(Column::from).collect())
     }
 }

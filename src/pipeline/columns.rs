@@ -1,5 +1,5 @@
 /*!
-Looking into columns, as little as possible. A column is one serialized `FieldData`. Rows pass through as these bytes;
+Looking into columns, as little as possible. A column is one serialized `FieldData`, in one part or several. Rows pass through as these bytes;
 only the key column is parsed, and all of them are only taken apart when rows must be picked out.
 
 Two messages merge by putting the bytes of each column one behind the other: protobuf merges embedded messages and
@@ -9,11 +9,12 @@ vector column is one `bytes` field: there the last would win. See [`merges_by_ap
 
 use protobuf::Message;
 
-use super::wire::{Malformed, fields};
 use crate::milvus::pb::schema::field_data::Field;
 use crate::milvus::pb::schema::scalar_field::Data as Scalars;
 use crate::milvus::pb::schema::vector_field::Data as Vectors;
 use crate::milvus::pb::schema::{FieldData, ScalarField, VectorField};
+use crate::milvus::rows::Column;
+use crate::milvus::wire::{Malformed, fields};
 use crate::source::Keys;
 
 /// Columns that do not read as such.
@@ -55,7 +56,7 @@ impl From<Malformed> for ColumnError {
 ///
 /// # Errors
 /// There is no such column, or it is damaged.
-pub fn keys(columns: &[Vec<u8>], key_name: &str) -> Result<Keys, ColumnError> {
+pub fn keys(columns: &[Column], key_name: &str) -> Result<Keys, ColumnError> {
     for column in columns {
         if is_named(column, key_name)? {
             return keys_of(column, key_name);
@@ -72,8 +73,8 @@ mod field {
 }
 
 /// Whether this column has that name, without reading its contents.
-fn is_named(column: &[u8], name: &str) -> Result<bool, ColumnError> {
-    for part in fields(column) {
+fn is_named(column: &Column, name: &str) -> Result<bool, ColumnError> {
+    for part in column.parts().iter().flat_map(|part| fields(part)) {
         let (number, bytes) = part?;
         if number == field::NAME {
             return Ok(bytes == name.as_bytes());
@@ -84,11 +85,11 @@ fn is_named(column: &[u8], name: &str) -> Result<bool, ColumnError> {
 
 /// Decodes a column, appended ones included. The generated code would keep only the last part of those: it does not merge
 /// the messages of a `oneof`.
-fn decode(column: &[u8]) -> Result<FieldData, ColumnError> {
-    let mut data = FieldData::parse_from_bytes(column)?;
+fn decode(column: &Column) -> Result<FieldData, ColumnError> {
+    let mut data = FieldData::parse_from_bytes(column.parts().first().ok_or(ColumnError::Damaged)?)?;
     let opaque = || ColumnError::Opaque(data.field_name.clone());
     let mut contents: Option<Field> = None;
-    for part in fields(column) {
+    for part in column.parts().iter().flat_map(|part| fields(part)) {
         let more = match part? {
             (field::SCALARS, bytes) => Field::Scalars(ScalarField::parse_from_bytes(bytes)?),
             (field::VECTORS, bytes) => Field::Vectors(VectorField::parse_from_bytes(bytes)?),
@@ -124,7 +125,7 @@ fn append(contents: &mut Field, more: Field) -> Option<()> {
     Some(())
 }
 
-fn keys_of(column: &[u8], name: &str) -> Result<Keys, ColumnError> {
+fn keys_of(column: &Column, name: &str) -> Result<Keys, ColumnError> {
     match decode(column)?.field {
         Some(Field::Scalars(ScalarField { data: Some(Scalars::LongData(keys)), .. })) => Ok(Keys::Int(keys.data)),
         Some(Field::Scalars(ScalarField { data: Some(Scalars::StringData(keys)), .. })) => Ok(Keys::Str(keys.data)),
@@ -136,11 +137,11 @@ fn keys_of(column: &[u8], name: &str) -> Result<Keys, ColumnError> {
 ///
 /// # Errors
 /// A column is damaged, or of a kind whose rows cannot be told apart here (nullable ones, sparse vectors).
-pub fn pick(columns: &[Vec<u8>], rows: usize, indexes: &[usize]) -> Result<Vec<Vec<u8>>, ColumnError> {
+pub fn pick(columns: &[Column], rows: usize, indexes: &[usize]) -> Result<Vec<Column>, ColumnError> {
     columns.iter().map(|column| pick_column(column, rows, indexes)).collect()
 }
 
-fn pick_column(column: &[u8], rows: usize, indexes: &[usize]) -> Result<Vec<u8>, ColumnError> {
+fn pick_column(column: &Column, rows: usize, indexes: &[usize]) -> Result<Column, ColumnError> {
     let mut data = decode(column)?;
     let opaque = || ColumnError::Opaque(data.field_name.clone());
     if !data.valid_data.is_empty() {
@@ -152,7 +153,7 @@ fn pick_column(column: &[u8], rows: usize, indexes: &[usize]) -> Result<Vec<u8>,
         _ => None,
     };
     data.field = Some(picked.ok_or_else(opaque)?);
-    Ok(data.write_to_bytes()?)
+    Ok(data.write_to_bytes()?.into())
 }
 
 fn pick_items<T: Clone>(items: &[T], indexes: &[usize]) -> Option<Vec<T>> {
@@ -207,24 +208,24 @@ mod tests {
     use super::*;
     use crate::milvus::pb::schema::{FloatArray, LongArray, StringArray};
 
-    fn scalar(name: &str, data: Scalars) -> Vec<u8> {
+    fn scalar(name: &str, data: Scalars) -> Column {
         let scalars = ScalarField { data: Some(data), ..Default::default() };
         let field = Some(Field::Scalars(scalars));
-        FieldData { field_name: name.into(), field, ..Default::default() }.write_to_bytes().unwrap()
+        FieldData { field_name: name.into(), field, ..Default::default() }.write_to_bytes().unwrap().into()
     }
 
-    fn longs(name: &str, data: &[i64]) -> Vec<u8> {
+    fn longs(name: &str, data: &[i64]) -> Column {
         scalar(name, Scalars::LongData(LongArray { data: data.to_vec(), ..Default::default() }))
     }
 
-    fn strings(name: &str, data: &[&str]) -> Vec<u8> {
+    fn strings(name: &str, data: &[&str]) -> Column {
         let data = data.iter().map(|&text| text.to_owned()).collect();
         scalar(name, Scalars::StringData(StringArray { data, ..Default::default() }))
     }
 
-    fn vectors(data: Vectors) -> Vec<u8> {
+    fn vectors(data: Vectors) -> Column {
         let field = Some(Field::Vectors(VectorField { dim: 2, data: Some(data), ..Default::default() }));
-        FieldData { field_name: "v".into(), field, ..Default::default() }.write_to_bytes().unwrap()
+        FieldData { field_name: "v".into(), field, ..Default::default() }.write_to_bytes().unwrap().into()
     }
 
     #[test]
@@ -239,8 +240,12 @@ mod tests {
     fn appended_columns_are_one_column() {
         let floats =
             |data: &[f32]| vectors(Vectors::FloatVector(FloatArray { data: data.to_vec(), ..Default::default() }));
-        let ids = [longs("id", &[1, 2]), longs("id", &[3])].concat();
-        let vectors = [floats(&[1., 2., 3., 4.]), floats(&[5., 6.])].concat();
+        let both = |mut first: Column, second: Column| {
+            first.append(second);
+            first
+        };
+        let ids = both(longs("id", &[1, 2]), longs("id", &[3]));
+        let vectors = both(floats(&[1., 2., 3., 4.]), floats(&[5., 6.]));
         assert_eq!(keys(std::slice::from_ref(&ids), "id").unwrap(), Keys::Int(vec![1, 2, 3]));
         let picked = pick(&[ids, vectors], 3, &[1, 2]).unwrap();
         assert_eq!(picked, [longs("id", &[2, 3]), floats(&[3., 4., 5., 6.])]);
@@ -262,6 +267,6 @@ mod tests {
         let columns = [longs("id", &[1, 2])];
         assert!(pick(&columns, 2, &[2]).is_err(), "no such row");
         assert!(pick(&[vectors(Vectors::BinaryVector(vec![1, 2, 3]))], 2, &[0]).is_err(), "uneven");
-        assert!(pick(&[b"\xff\xff".to_vec()], 1, &[0]).is_err(), "damaged");
+        assert!(pick(&[b"\xff\xff".to_vec().into()], 1, &[0]).is_err(), "damaged");
     }
 }

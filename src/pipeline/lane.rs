@@ -12,7 +12,7 @@ use super::keyset::KeySet;
 use super::order::{Op, OpBody};
 use super::progress::BatchSeq;
 use crate::domain::{Channel, CollectionId, PartitionId, Timestamp};
-use crate::milvus::rows::{Place, Rows, Write};
+use crate::milvus::rows::{Column, Place, Rows, Write};
 use crate::source::Keys;
 
 /// Names a call from its start to its acknowledgement.
@@ -85,7 +85,7 @@ pub enum Step {
 }
 
 /// A merged call grows up to this.
-const CALL_BYTES: usize = 6 << 20;
+const CALL_BYTES: usize = 5 << 20;
 /// A merged delete grows up to this.
 const DELETE_KEYS: usize = 4096;
 
@@ -233,7 +233,7 @@ impl Lane {
     ) -> Result<Work, ColumnError> {
         let count = self.mergeable_writes(info, rules, write)?;
         let mut merged = Merged::default();
-        let mut columns: Vec<Vec<u8>> = Vec::new();
+        let mut columns: Vec<Column> = Vec::new();
         let mut rows = 0;
         for op in self.queue.drain(..count) {
             merged.add(&op);
@@ -242,7 +242,7 @@ impl Lane {
             if columns.is_empty() {
                 columns = more_columns;
             } else {
-                columns.iter_mut().zip(more_columns).for_each(|(column, more)| column.extend(more));
+                columns.iter_mut().zip(more_columns).for_each(|(column, more)| column.append(more));
             }
             merged.keys.extend(op.keys.unwrap_or_default());
         }

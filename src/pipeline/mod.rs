@@ -10,7 +10,6 @@ mod lane;
 mod order;
 mod progress;
 mod scheduler;
-mod wire;
 
 pub use collection::{CollectionInfo, KeyField};
 pub use keyset::KeySet;

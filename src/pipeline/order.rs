@@ -4,6 +4,7 @@ seen and is released, sorted by timestamp. At equal timestamps deletes come befo
 */
 
 use crate::domain::{Channel, CollectionId, PartitionId, Position, Timestamp};
+use crate::milvus::rows::Column;
 use crate::source::{Delete, Insert, Keys};
 
 use super::keyset::KeySet;
@@ -45,8 +46,8 @@ pub enum OpBody {
     Insert {
         /// How many.
         rows: usize,
-        /// One serialized `FieldData` each.
-        columns: Vec<Vec<u8>>,
+        /// Their columns.
+        columns: Vec<Column>,
     },
     /// Keys to remove.
     Delete(Keys),
@@ -125,7 +126,7 @@ fn weigh(body: &OpBody) -> usize {
     const OVERHEAD: usize = 200;
     OVERHEAD
         + match body {
-            OpBody::Insert { columns, .. } => columns.iter().map(Vec::len).sum(),
+            OpBody::Insert { columns, .. } => columns.iter().map(Column::len).sum(),
             OpBody::Delete(Keys::Int(keys)) => keys.len() * 8,
             OpBody::Delete(Keys::Str(keys)) => keys.iter().map(|key| key.len() + 24).sum(),
         }

@@ -3,11 +3,14 @@ Decoding log messages of Milvus 2.2 to 2.5 (`milvus.proto.msg`): the serialized 
 the type.
 */
 
+use bytes::Bytes;
 use protobuf::{CodedInputStream, Message};
 
 use crate::domain::{CollectionId, PartitionId, Position, Timestamp};
 use crate::milvus::pb::common::MsgBase;
 use crate::milvus::pb::{api, log, schema};
+use crate::milvus::rows::Column;
+use crate::milvus::wire::{self, Malformed};
 
 /// One message of a channel.
 #[derive(Debug)]
@@ -52,8 +55,8 @@ pub struct Insert {
     pub partition: PartitionId,
     /// How many.
     pub rows: usize,
-    /// One serialized `FieldData` per column.
-    pub columns: Vec<Vec<u8>>,
+    /// Its columns: slices of the message.
+    pub columns: Vec<Column>,
 }
 
 /// Rows to delete: those with these keys and a timestamp before the record's.
@@ -108,6 +111,12 @@ impl From<protobuf::Error> for DecodeError {
     }
 }
 
+impl From<Malformed> for DecodeError {
+    fn from(_: Malformed) -> Self {
+        DecodeError::Damaged("it is no protobuf message".into())
+    }
+}
+
 /// `common.MsgType`: the numbers of the types that matter here.
 mod kind {
     pub(super) const CREATE_COLLECTION: i32 = 100;
@@ -129,7 +138,7 @@ mod kind {
 ///
 /// # Errors
 /// The bytes are damaged or of a form that cannot be carried over.
-pub fn decode(position: Position, bytes: &[u8]) -> Result<Record, DecodeError> {
+pub fn decode(position: Position, bytes: &Bytes) -> Result<Record, DecodeError> {
     let base = read_base(bytes)?;
     let at = Timestamp(base.timestamp);
     let (begin, end, body) = match base.msg_type {
@@ -174,19 +183,43 @@ fn named_hint(bytes: &[u8]) -> Result<Body, DecodeError> {
     Ok(Body::CatalogHint(Some((request.db_name, request.collection_name))))
 }
 
-fn decode_insert(at: Timestamp, bytes: &[u8]) -> Result<(Timestamp, Timestamp, Body), DecodeError> {
-    let message = log::InsertRequest::parse_from_bytes(bytes)?;
-    if message.version == 0 && message.fields_data.is_empty() {
+/// Numbers of the fields of `msg.InsertRequest`.
+mod insert {
+    pub(super) const COLLECTION: u32 = 7;
+    pub(super) const PARTITION: u32 = 8;
+    pub(super) const TIMESTAMPS: u32 = 10;
+    pub(super) const COLUMNS: u32 = 13;
+    pub(super) const ROWS: u32 = 14;
+    pub(super) const VERSION: u32 = 15;
+}
+
+/// Read by hand: the columns stay where they are, as slices of the message.
+fn decode_insert(at: Timestamp, bytes: &Bytes) -> Result<(Timestamp, Timestamp, Body), DecodeError> {
+    let mut found = Insert { collection: CollectionId(0), partition: PartitionId(0), rows: 0, columns: Vec::new() };
+    let (mut begin, mut end, mut version) = (Timestamp::MAX, Timestamp::ZERO, 0);
+    for field in wire::fields(bytes) {
+        let (number, value) = field?;
+        match number {
+            insert::COLLECTION => found.collection = CollectionId(wire::number(value)? as i64),
+            insert::PARTITION => found.partition = PartitionId(wire::number(value)? as i64),
+            insert::TIMESTAMPS => {
+                for ts in wire::numbers(value) {
+                    let ts = Timestamp(ts?);
+                    (begin, end) = (begin.min(ts), end.max(ts));
+                }
+            }
+            insert::COLUMNS => found.columns.push(bytes.slice_ref(value).into()),
+            insert::ROWS => found.rows = wire::number(value)? as usize,
+            insert::VERSION => version = wire::number(value)?,
+            _ => {}
+        }
+    }
+    if version == 0 && found.columns.is_empty() {
         return Err(DecodeError::RowBased);
     }
-    let (begin, end) = span(&message.timestamps, at);
-    let insert = Insert {
-        collection: CollectionId(message.collectionID),
-        partition: PartitionId(message.partitionID),
-        rows: message.num_rows as usize,
-        columns: message.fields_data,
-    };
-    Ok((begin, end, Body::Insert(insert)))
+    // The base of an upsert's insert carries no timestamp: the rows' own count.
+    let (begin, end) = if begin > end { (at, at) } else { (begin, end) };
+    Ok((begin, end, Body::Insert(found)))
 }
 
 fn decode_delete(at: Timestamp, bytes: &[u8]) -> Result<(Timestamp, Timestamp, Body), DecodeError> {
@@ -201,7 +234,6 @@ fn decode_delete(at: Timestamp, bytes: &[u8]) -> Result<(Timestamp, Timestamp, B
     Ok((begin, end, Body::Delete(Delete { collection: CollectionId(message.collectionID), partition, keys })))
 }
 
-/// The base of an upsert's insert carries no timestamp: the rows' own count.
 fn span(rows: &[u64], base: Timestamp) -> (Timestamp, Timestamp) {
     let begin = rows.iter().min().map_or(base, |&ts| Timestamp(ts));
     let end = rows.iter().max().map_or(base, |&ts| Timestamp(ts));
@@ -220,7 +252,7 @@ mod tests {
     fn a_real_time_tick() {
         let bytes =
             [0x0a, 0x0f, 0x08, 0xb0, 0x09, 0x18, 0x87, 0x80, 0x90, 0xd6, 0x9f, 0xfc, 0x81, 0xc4, 0x06, 0x20, 0x01];
-        let record = decode(Position(7), &bytes).unwrap();
+        let record = decode(Position(7), &Bytes::copy_from_slice(&bytes)).unwrap();
         assert!(matches!(record.body, Body::Tick));
         assert_eq!(record.position, Position(7));
         assert!(record.begin.physical_ms() > 1_600_000_000_000, "{}", record.begin.physical_ms());
@@ -228,21 +260,21 @@ mod tests {
 
     #[test]
     fn an_upserts_insert_takes_the_rows_time() {
-        let message = log::InsertRequest {
-            base: base(400, 0),
-            collectionID: 5,
-            partitionID: 6,
-            timestamps: vec![30, 10, 20],
-            fields_data: vec![vec![1, 2]],
-            num_rows: 3,
-            version: 1,
-            ..Default::default()
-        };
-        let record = decode(Position(1), &message.write_to_bytes().unwrap()).unwrap();
+        let mut message = Vec::new();
+        let mut out = protobuf::CodedOutputStream::vec(&mut message);
+        out.write_bytes(1, &base(400, 0).write_to_bytes().unwrap()).unwrap();
+        out.write_int64(7, 5).unwrap();
+        out.write_int64(8, 6).unwrap();
+        out.write_repeated_packed_uint64(10, &[30, 10, 20]).unwrap();
+        out.write_bytes(13, &[1, 2]).unwrap();
+        out.write_uint64(14, 3).unwrap();
+        out.write_uint64(15, 1).unwrap();
+        drop(out);
+        let record = decode(Position(1), &message.into()).unwrap();
         assert_eq!((record.begin, record.end), (Timestamp(10), Timestamp(30)));
         let Body::Insert(insert) = record.body else { panic!("not an insert") };
         assert_eq!((insert.collection, insert.partition, insert.rows), (CollectionId(5), PartitionId(6), 3));
-        assert_eq!(insert.columns, vec![vec![1, 2]]);
+        assert_eq!(insert.columns, [Column::from(vec![1, 2])]);
     }
 
     #[test]
@@ -257,7 +289,7 @@ mod tests {
             primary_keys: protobuf::MessageField::some(ids),
             ..Default::default()
         };
-        let record = decode(Position(1), &message.write_to_bytes().unwrap()).unwrap();
+        let record = decode(Position(1), &message.write_to_bytes().unwrap().into()).unwrap();
         let Body::Delete(delete) = record.body else { panic!("not a delete") };
         assert_eq!(delete.partition, PartitionId::ALL);
         assert_eq!(delete.keys, Keys::Str(vec!["a\"b".into()]));
@@ -266,7 +298,7 @@ mod tests {
     #[test]
     fn damaged_bytes_are_an_error() {
         for bytes in [&b""[..], b"\x00", b"\x0a\xff", b"hello"] {
-            assert!(decode(Position(1), bytes).is_err(), "{bytes:?}");
+            assert!(decode(Position(1), &Bytes::from_static(bytes)).is_err(), "{bytes:?}");
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bytes::Bytes;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::log::{Log, LogError, ReadEnd};
@@ -95,11 +96,11 @@ impl Drop for Reader {
 /// How often an idle log is looked at.
 const POLL: Duration = Duration::from_millis(20);
 /// One channel's turn.
-const TURN_BYTES: usize = 2 << 20;
+const TURN_BYTES: usize = 1 << 20;
 /// How long to wait after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 /// Turns on the way to the task: with [`TURN_BYTES`] this bounds the memory.
-const QUEUED_TURNS: usize = 4;
+const QUEUED_TURNS: usize = 2;
 
 /// Starts a reader thread.
 ///
@@ -198,7 +199,10 @@ impl Turn {
         let mut records = Vec::new();
         let outcome = self.log.read(channel, from, TURN_BYTES, &mut |position, bytes| {
             if !(cursor.passed && from == Some(position)) {
-                records.push(decode(position, bytes).unwrap_or_else(|error| undecodable(position, error)));
+                records.push(
+                    decode(position, &Bytes::copy_from_slice(bytes))
+                        .unwrap_or_else(|error| undecodable(position, error)),
+                );
             }
             cursor.at = Some(position);
         });

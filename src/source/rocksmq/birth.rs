@@ -5,6 +5,7 @@ the place is found by bisecting over message ids and reading on from there.
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use rocksdb::DBRawIterator;
 
 use super::keys;
@@ -73,7 +74,7 @@ fn position(iterator: &DBRawIterator<'_>, channel: &Channel) -> Option<Position>
 fn record(iterator: &DBRawIterator<'_>, channel: &Channel) -> Option<Record> {
     let (key, value) = iterator.item()?;
     let position = keys::position(channel, key)?;
-    Some(decode(position, value).unwrap_or_else(|error| Record {
+    Some(decode(position, &Bytes::copy_from_slice(value)).unwrap_or_else(|error| Record {
         position,
         begin: Timestamp::ZERO,
         end: Timestamp::ZERO,

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use rocksdb::{DB, DBRawIterator, Options, ReadOptions};
 
 use self::directory::Fingerprint;
@@ -155,7 +156,7 @@ impl Log for RocksMq {
         let mut newest: Option<Timestamp> = None;
         while let Some((key, value)) = iterator.item() {
             let Some(position) = keys::position(channel, key) else { break };
-            if let Ok(record) = decode(position, value)
+            if let Ok(record) = decode(position, &Bytes::copy_from_slice(value))
                 && matches!(record.body, Body::Tick)
             {
                 let newest = *newest.get_or_insert(record.begin);

@@ -17,7 +17,7 @@ use crate::domain::{Channel, CollectionId, PartitionId, Position, Timestamp};
 use crate::milvus::pb::schema::field_data::Field;
 use crate::milvus::pb::schema::scalar_field::Data;
 use crate::milvus::pb::schema::{FieldData, LongArray, ScalarField};
-use crate::milvus::rows::Write;
+use crate::milvus::rows::{Column, Write};
 use crate::pipeline::columns::keys;
 use crate::pipeline::{Acknowledged, Call, CollectionInfo, KeyField, Rules, Scheduler, Step, Work};
 use crate::source::{Delete, Insert, Keys, Start};
@@ -90,13 +90,13 @@ fn history(ops: &[Op], shuffle: &[usize]) -> (Vec<Message_>, Vec<(i64, i64)>) {
     (log, live.into_iter().collect())
 }
 
-fn column(name: &str, data: Vec<i64>) -> Vec<u8> {
+fn column(name: &str, data: Vec<i64>) -> Column {
     let data = Some(Data::LongData(LongArray { data, ..Default::default() }));
     let field = Some(Field::Scalars(ScalarField { data, ..Default::default() }));
-    FieldData { field_name: name.into(), field, ..Default::default() }.write_to_bytes().unwrap()
+    FieldData { field_name: name.into(), field, ..Default::default() }.write_to_bytes().unwrap().into()
 }
 
-fn ints(columns: &[Vec<u8>], name: &str) -> Vec<i64> {
+fn ints(columns: &[Column], name: &str) -> Vec<i64> {
     let Keys::Int(values) = keys(columns, name).unwrap() else { panic!("not integers") };
     values
 }

@@ -1,6 +1,6 @@
 //! Reading a collection page by page in the order of its keys.
 
-use crate::milvus::rows::{Place, Query};
+use crate::milvus::rows::{Column, Place, Query};
 use crate::milvus::{CallContext, Client, Error, ErrorKind};
 use crate::pipeline::columns::{self, ColumnError};
 use crate::source::Keys;
@@ -15,7 +15,7 @@ pub(super) enum Key {
 
 /// Rows that follow one another in the order of their keys.
 pub(super) struct Page {
-    pub(super) columns: Vec<Vec<u8>>,
+    pub(super) columns: Vec<Column>,
     pub(super) keys: Keys,
 }
 
@@ -79,7 +79,7 @@ impl<'a> Pages<'a> {
         Ok(None)
     }
 
-    fn take(&mut self, columns: Vec<Vec<u8>>) -> Result<Option<Page>, PageError> {
+    fn take(&mut self, columns: Vec<Column>) -> Result<Option<Page>, PageError> {
         let object = || format!("{}.{}", self.place.db, self.place.collection);
         let keys = if columns.is_empty() {
             Keys::Int(Vec::new())
@@ -98,7 +98,7 @@ impl<'a> Pages<'a> {
         }
         self.ended = keys.len() < self.rows && !minimum;
         self.last = Some(last);
-        let bytes: usize = columns.iter().map(Vec::len).sum();
+        let bytes: usize = columns.iter().map(Column::len).sum();
         self.rows = (PAGE_BYTES / (bytes / keys.len()).max(1)).clamp(1, MAX_ROWS);
         Ok(Some(Page { columns, keys }))
     }

@@ -1,16 +1,36 @@
 //! Walking over the fields of a serialized protobuf message without decoding or copying them.
 
 /// One field: its number and its bytes (for numbers, their encoding).
-pub(super) type RawField<'a> = (u32, &'a [u8]);
+pub(crate) type RawField<'a> = (u32, &'a [u8]);
 
 /// The fields of a message in the order of the wire; ends with an error where the bytes are no message.
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     rest: &'a [u8],
+}
+
+/// The number in a varint field's bytes.
+pub(crate) fn number(bytes: &[u8]) -> Result<u64, Malformed> {
+    Fields { rest: bytes }.varint()
+}
+
+/// The numbers of a packed field, or the one number of a field that is not packed: both are varints one after the other.
+pub(crate) fn numbers(bytes: &[u8]) -> impl Iterator<Item = Result<u64, Malformed>> + '_ {
+    let mut rest = Fields { rest: bytes };
+    std::iter::from_fn(move || {
+        if rest.rest.is_empty() {
+            return None;
+        }
+        let number = rest.varint();
+        if number.is_err() {
+            rest.rest = &[];
+        }
+        Some(number)
+    })
 }
 
 /// Bytes that are no protobuf message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub(crate) struct Malformed;
 
 const VARINT: u64 = 0;
 const FIXED64: u64 = 1;
@@ -18,7 +38,7 @@ const LENGTH: u64 = 2;
 const FIXED32: u64 = 5;
 
 /// Walks over `message`.
-pub(super) fn fields(message: &[u8]) -> Fields<'_> {
+pub(crate) fn fields(message: &[u8]) -> Fields<'_> {
     Fields { rest: message }
 }
 
