@@ -56,6 +56,12 @@ pub enum ServerError {
 /// # Errors
 /// [`ServerError`] when it cannot start. Once it runs, it ends by a signal only.
 pub fn run(config: &Config, engine: Arc<dyn Engine>) -> Result<(), ServerError> {
+    if config.is_open_to_all() {
+        log::warn!(
+            "everybody who reaches {} may use the API: there is no api.token, and api.allowUnauthenticated is set",
+            config.address
+        );
+    }
     let stop = signals::listen()?;
     let data_dir = DataDir::open(&config.data_dir)?;
     let journal = FileJournal::open(data_dir.path())?;

@@ -45,9 +45,10 @@ fn stalled(server: &TestServer, text: &str, count: usize) -> Vec<TcpStream> {
 #[test]
 fn two_hundred_half_requests_delay_nobody() {
     let (server, _folder) = server(Limits::default());
-    let heads = stalled(&server, "POST /cdc HTTP/1.1\r\nHost: h\r\nContent-Le", 100);
+    let heads = stalled(&server, "POST /cdc HTTP/1.1\r\nHost: localhost\r\nContent-Le", 100);
     assert_healthy(&server);
-    let bodies = stalled(&server, "POST /cdc HTTP/1.1\r\nHost: h\r\nContent-Length: 2000\r\n\r\n{\"request", 100);
+    let bodies =
+        stalled(&server, "POST /cdc HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000\r\n\r\n{\"request", 100);
     for _ in 0..20 {
         assert_healthy(&server);
     }

@@ -9,6 +9,7 @@ mod answer;
 mod create;
 mod decode;
 mod error;
+mod guard;
 pub mod http;
 mod maintenance;
 mod service;
