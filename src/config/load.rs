@@ -49,13 +49,13 @@ impl Config {
     }
 }
 
-fn parse(path: &Path, text: &str) -> Result<RawConfig, ConfigError> {
+pub(super) fn parse(path: &Path, text: &str) -> Result<RawConfig, ConfigError> {
     // A file with nothing but comments is a YAML null.
     let raw: Result<Option<RawConfig>, _> = serde_saphyr::from_str(text);
     raw.map(Option::unwrap_or_default).map_err(|error| ConfigError::from_yaml(path, text, &error))
 }
 
-fn read_text(path: &Path) -> Result<String, ConfigError> {
+pub(super) fn read_text(path: &Path) -> Result<String, ConfigError> {
     fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 

@@ -8,6 +8,7 @@ mod error;
 mod load;
 mod raw;
 mod secret;
+mod show;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ pub use self::endpoint::{
 pub use self::error::ConfigError;
 pub use self::load::{API_TOKEN_VARIABLE, SOURCE_TOKEN_VARIABLE};
 pub use self::secret::Secret;
+pub use self::show::{Setting, settings};
 
 /// Everything that the server needs to know before it starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
