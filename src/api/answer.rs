@@ -5,10 +5,11 @@ What the API shows of tasks and positions. Secrets are not among it: they are ne
 use serde_json::{Map, Value, json};
 
 use crate::config::DialFiles;
+use crate::domain::Timestamp;
 use crate::task::definition::TaskState;
 use crate::task::engine::ChannelPosition;
 use crate::task::manager::TaskView;
-use crate::task::position::{MsgPosition, hybrid_timestamp, physical_ms};
+use crate::task::position::MsgPosition;
 use crate::task::spec::{CollectionInfo, TargetAddress, TargetParams};
 
 /// Stands where the Go server names a collection: our positions are per channel, whatever collections it carries.
@@ -83,7 +84,7 @@ fn collections(infos: &[CollectionInfo]) -> Value {
 /// The `Position` objects, `null` when there are none.
 pub(super) fn positions(positions: &[ChannelPosition]) -> Value {
     let one = |position: &ChannelPosition| {
-        let time = physical_ms(position.time_tick);
+        let time = Timestamp(position.time_tick).physical_ms();
         let message = MsgPosition {
             channel_name: position.channel.clone(),
             message_id: position.message_id.clone(),
@@ -93,7 +94,7 @@ pub(super) fn positions(positions: &[ChannelPosition]) -> Value {
             "collection_id": NO_SINGLE_COLLECTION,
             "channel_name": position.channel,
             "time": time,
-            "tt": hybrid_timestamp(time + 1),
+            "tt": Timestamp::at_ms(time + 1).0,
             "msg_id": message.to_base64(),
         })
     };

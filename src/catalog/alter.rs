@@ -13,7 +13,8 @@ use crate::milvus::{Error, ErrorKind};
 impl Carrier {
     pub(super) fn carry_partitions(&mut self, source: &SourceCollection) -> Result<(), CarryError> {
         let Some(carried) = self.record.get(source.id).cloned() else { return Ok(()) };
-        if schema::has_partition_key(&source.details.schema) || carried.partitions == source.partitions {
+        let unnamed = self.ignore_partitions || schema::has_partition_key(&source.details.schema);
+        if unnamed || carried.partitions == source.partitions {
             return Ok(());
         }
         let (db, name) = (&carried.db, &carried.name);
@@ -66,8 +67,9 @@ impl Carrier {
         }
         let object = format!("{}.{}", carried.db, carried.name);
         let outcome = self.target.alter_collection(&carried.db, &carried.name, wanted, &self.context);
-        self.or_skip("properties", &object, outcome)?;
-        log::info!("set the properties of {object}");
+        if self.or_skip("properties", &object, outcome)? {
+            log::info!("set the properties of {object}");
+        }
         self.record.change(source.id, |carried| carried.properties = wanted.clone());
         Ok(self.record.save()?)
     }
@@ -96,18 +98,23 @@ impl Carrier {
         let there = self.target.list_indexes(db, name, &self.context)?;
         for index in missing {
             if there.iter().any(|found| found.name == index.name && found.field == index.field) {
-                // Of an adopted collection, or made just before a crash.
+                // Made just before a crash; that of an adopted collection is not ours to drop.
                 if !carried.adopted {
-                    self.record.change(source.id, |carried| carried.indexes.insert(index.name.clone(), index.into()));
+                    self.own_index(source.id, index)?;
                 }
                 continue;
             }
-            self.record.change(source.id, |carried| carried.indexes.insert(index.name.clone(), index.into()));
-            self.record.save()?;
             let outcome = self.target.create_index(db, name, index, &self.context);
-            self.or_skip("index", &format!("{db}.{name}"), outcome)?;
-            log::info!("created the index {} of {db}.{name}", index.name);
+            if self.or_skip("index", &format!("{db}.{name}"), outcome)? {
+                log::info!("created the index {} of {db}.{name}", index.name);
+            }
+            self.own_index(source.id, index)?;
         }
+        Ok(())
+    }
+
+    fn own_index(&mut self, id: CollectionId, index: &Index) -> Result<(), CarryError> {
+        self.record.change(id, |carried| carried.indexes.insert(index.name.clone(), index.into()));
         Ok(self.record.save()?)
     }
 
@@ -158,7 +165,7 @@ impl Carrier {
                         self.skip("alias", &format!("{db}.{alias}"), &why)?;
                         return Ok(false);
                     }
-                    Err(_) => return self.or_skip("alias", &format!("{db}.{alias}"), Err(error)).map(|()| true),
+                    Err(_) => return self.or_skip("alias", &format!("{db}.{alias}"), Err(error)),
                 },
             }
         }
@@ -196,7 +203,7 @@ impl Carrier {
             self.target.release_collection(db, name, &self.context)?;
             self.record.change(source.id, |carried| carried.load = Load::None);
         }
-        let before = self.record.get(source.id).map(|carried| loaded_names(&carried.load)).unwrap_or_default();
+        let before = self.record.get(source.id).map(|carried| loaded_names(&carried.load, source)).unwrap_or_default();
         let outcome = match &source.load {
             Load::None => Ok(()),
             Load::Whole { replicas } => self.with_fewer_replicas(&object, *replicas, |count| {
@@ -217,8 +224,9 @@ impl Carrier {
                 }
             }
         };
-        self.or_skip("load state", &object, outcome)?;
-        log::info!("load state of {object}: {:?}", source.load);
+        if self.or_skip("load state", &object, outcome)? {
+            log::info!("{object} is {} on the target now", source.load);
+        }
         self.record.change(source.id, |carried| carried.load = source.load.clone());
         Ok(self.record.save()?)
     }
@@ -231,13 +239,19 @@ impl Carrier {
         load: impl Fn(i32) -> Result<(), Error>,
     ) -> Result<Result<(), Error>, CarryError> {
         match load(replicas) {
-            Err(error) if replicas > 1 && matches!(error.kind, ErrorKind::Server { .. }) => {
+            Err(error) if replicas > 1 && lacks_nodes(&error) => {
                 self.skip("replicas", object, &error)?;
                 Ok(load(1))
             }
             outcome => Ok(outcome),
         }
     }
+}
+
+/// More replicas were asked for than there are query nodes: 2.3 says so in words only.
+fn lacks_nodes(error: &Error) -> bool {
+    let words = ["replica", "resource group", "query node", "querynode", "not enough nodes"];
+    matches!(error.kind, ErrorKind::Server { .. }) && words.iter().any(|word| error.detail.contains(word))
 }
 
 fn is_alias_missing(error: &Error) -> bool {
@@ -255,9 +269,11 @@ fn replicas(load: &Load) -> i32 {
     }
 }
 
-fn loaded_names(load: &Load) -> BTreeSet<String> {
+/// The partitions that a load state stands for.
+fn loaded_names(load: &Load, source: &SourceCollection) -> BTreeSet<String> {
     match load {
         Load::Partitions { names, .. } => names.clone(),
-        Load::None | Load::Whole { .. } => BTreeSet::new(),
+        Load::Whole { .. } => source.partitions.keys().cloned().collect(),
+        Load::None => BTreeSet::new(),
     }
 }

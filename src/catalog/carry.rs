@@ -1,5 +1,6 @@
 //! Carrying one collection over: what the steps have in common, and their order.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -47,7 +48,12 @@ pub(super) struct Carrier {
     pub(super) target: Arc<Client>,
     pub(super) context: CallContext,
     pub(super) record: Record,
+    /// All rows go to the target's default partition.
+    pub(super) ignore_partitions: bool,
+    /// Databases that were seen or made on the target in this run.
+    pub(super) databases: BTreeSet<String>,
     pub(super) events: Sender<CatalogEvent>,
+    /// The highest question asked before the current round of looks began.
     pub(super) generation: u64,
 }
 
@@ -63,11 +69,12 @@ impl Carrier {
     }
 
     /// Does one secondary step. A refusal that will not change is counted and passed over; the rest is the caller's.
-    pub(super) fn or_skip(&self, what: &str, object: &str, outcome: Result<(), Error>) -> Result<(), CarryError> {
+    /// True when the step is done.
+    pub(super) fn or_skip(&self, what: &str, object: &str, outcome: Result<(), Error>) -> Result<bool, CarryError> {
         match outcome {
-            Err(error) if verdict(&error) == Verdict::Stop => self.skip(what, object, &error),
+            Err(error) if verdict(&error) == Verdict::Stop => self.skip(what, object, &error).map(|()| false),
             Err(error) => Err(error.into()),
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(true),
         }
     }
 
@@ -79,13 +86,12 @@ impl Carrier {
     }
 
     /// Tells the task that rows of the collection can be applied.
-    pub(super) fn tell_ready(&mut self, source: &SourceCollection) -> Result<(), CarryError> {
+    pub(super) fn tell_ready(&self, source: &SourceCollection) -> Result<(), CarryError> {
         let Some(Carried { db, name, adopted, .. }) = self.record.get(source.id).cloned() else { return Ok(()) };
         let Some(key) = schema::key_field(&source.details.schema) else {
             let object = format!("{}.{}", source.db, source.details.name);
             return Err(CarryError::Conflict(format!("the collection {object} has no primary key")));
         };
-        self.generation += 1;
         let partitions = source.partitions.iter().map(|(name, &id)| (PartitionId(id), name.clone())).collect();
         let info = CollectionInfo {
             id: source.id,
@@ -93,7 +99,7 @@ impl Carrier {
             name,
             key,
             partitions,
-            partition_key: schema::has_partition_key(&source.details.schema),
+            unnamed_partitions: self.ignore_partitions || schema::has_partition_key(&source.details.schema),
             mergeable: schema::is_mergeable(&source.details.schema),
             upsert_until: Default::default(),
             generation: self.generation,

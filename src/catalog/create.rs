@@ -146,10 +146,11 @@ impl Carrier {
     }
 
     fn ensure_database(&mut self, db: &str) -> Result<(), CarryError> {
-        if db == DEFAULT_DATABASE || self.record.databases().contains(db) {
+        if db == DEFAULT_DATABASE || self.databases.contains(db) {
             return Ok(());
         }
         if self.target.list_databases(&self.context)?.iter().any(|found| found == db) {
+            self.databases.insert(db.into());
             return Ok(());
         }
         self.record.add_database(db);
@@ -159,6 +160,7 @@ impl Carrier {
             Err(error) if error.is_already_there() => {}
             Err(error) => return Err(error.into()),
         }
+        self.databases.insert(db.into());
         Ok(())
     }
 
@@ -183,6 +185,7 @@ impl Carrier {
                 Err(error) if error.is_database_missing() => {}
                 Err(error) => return Err(error.into()),
             }
+            self.databases.remove(&db);
             self.record.remove_database(&db);
             self.record.save()?;
         }

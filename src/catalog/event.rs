@@ -8,8 +8,9 @@ use crate::pipeline::CollectionInfo;
 /// A reason to compare soon. Losing one only costs time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hint {
-    /// Something about this collection: answer with `Ready`, `Gone` or `Absent`.
-    Collection(CollectionId),
+    /// Something about this collection: answer with `Ready`, `Gone` or `Absent`. The number is the question's, 0 for none:
+    /// the answer's `generation` says which questions it answers.
+    Collection(CollectionId, u64),
     /// Something about a collection of this name.
     Named {
         /// Database at the source; empty for the default one.
@@ -19,6 +20,16 @@ pub enum Hint {
     },
     /// Something, somewhere.
     Anything,
+}
+
+impl Hint {
+    /// The question's number; 0 when it is none.
+    pub(super) fn question(&self) -> u64 {
+        match self {
+            Hint::Collection(_, question) => *question,
+            Hint::Named { .. } | Hint::Anything => 0,
+        }
+    }
 }
 
 /// A collection whose rows can be applied.

@@ -46,6 +46,18 @@ pub enum Load {
     },
 }
 
+impl std::fmt::Display for Load {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Load::None => f.write_str("released"),
+            Load::Whole { replicas } => write!(f, "loaded (replicas: {replicas})"),
+            Load::Partitions { names, replicas } => {
+                write!(f, "loaded in {} of its partitions (replicas: {replicas})", names.len())
+            }
+        }
+    }
+}
+
 /// Looks; `None` when the name now stands for another collection.
 pub(super) fn look(
     client: &Client,

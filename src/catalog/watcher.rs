@@ -35,6 +35,8 @@ pub struct Setup {
     pub scope: Scope,
     /// Their names on the target.
     pub mapping: NameMapping,
+    /// Do not carry partitions over.
+    pub ignore_partitions: bool,
     /// Where the record is kept.
     pub folder: PathBuf,
     /// Ends calls under way.
@@ -93,8 +95,15 @@ pub fn spawn(setup: Setup) -> Result<Watcher, SealedError> {
     let (hints, hint_receiver) = bounded(HINTS);
     let (events, event_receiver) = bounded(EVENTS);
     let context = CallContext { timeout: CALL_TIMEOUT, cancel: setup.cancel.clone() };
-    let carrier =
-        Carrier { target: Arc::clone(&setup.target), context: context.clone(), record, events, generation: 0 };
+    let carrier = Carrier {
+        target: Arc::clone(&setup.target),
+        context: context.clone(),
+        record,
+        ignore_partitions: setup.ignore_partitions,
+        databases: BTreeSet::new(),
+        events,
+        generation: 0,
+    };
     let name = format!("catalog-{}", setup.task);
     let folder = setup.folder.clone();
     let watch = Watch {
@@ -187,12 +196,14 @@ impl Watch {
         let loads_changed = self.list()?;
         self.source_trouble = None;
         let hinted = std::mem::take(hints);
+        self.carrier.generation = self.carrier.generation.max(hinted.iter().map(Hint::question).max().unwrap_or(0));
         self.drop_gone()?;
         let mut due: BTreeSet<CollectionId> = loads_changed;
         due.extend(self.listed.keys().filter(|id| !self.seen.contains_key(id)));
         due.extend(self.renamed());
-        due.extend(self.hinted(&hinted)?);
-        due.retain(|id| self.is_time(Some(*id)) || hinted.contains(&Hint::Collection(*id)));
+        let asked_for: BTreeSet<CollectionId> = self.hinted(&hinted)?.into_iter().collect();
+        due.extend(&asked_for);
+        due.retain(|id| self.is_time(Some(*id)) || asked_for.contains(id));
         for id in due {
             // Hints that arrived since are of the next round; a long list of new collections must not hold up a stop.
             if self.context.cancel.is_cancelled() {
@@ -288,10 +299,10 @@ impl Watch {
         let mut ids = Vec::new();
         for hint in hints {
             match hint {
-                Hint::Collection(id) if self.listed.contains_key(id) => ids.push(*id),
+                Hint::Collection(id, _) if self.listed.contains_key(id) => ids.push(*id),
                 // What is being dropped is answered by `Gone`.
-                Hint::Collection(id) if self.carrier.record.get(*id).is_some() => {}
-                Hint::Collection(id) => self.carrier.tell(CatalogEvent::Absent(*id))?,
+                Hint::Collection(id, _) if self.carrier.record.get(*id).is_some() => {}
+                Hint::Collection(id, _) => self.carrier.tell(CatalogEvent::Absent(*id))?,
                 Hint::Named { db, collection } => {
                     let db = if db.is_empty() { DEFAULT_DATABASE } else { db };
                     let found = self.listed.iter().find(|(_, place)| place.0 == db && place.1 == *collection);

@@ -20,10 +20,15 @@ impl Timestamp {
         self.0 >> LOGICAL_BITS
     }
 
+    /// The hybrid timestamp at which a millisecond begins.
+    pub fn at_ms(ms: u64) -> Timestamp {
+        Timestamp(ms << LOGICAL_BITS)
+    }
+
     /// The hybrid timestamp of this host's clock.
     pub fn now() -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp((since.as_millis() as u64) << LOGICAL_BITS)
+        Timestamp::at_ms(since.as_millis() as u64)
     }
 
     /// This timestamp, later by `by`.

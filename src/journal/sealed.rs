@@ -32,7 +32,7 @@ pub enum SealedError {
         source: io::Error,
     },
     /// The content is not what was written.
-    #[error("{}: damaged: {what}; restore the file from a backup, or delete the task and create it again", path.display())]
+    #[error("{}: damaged: {what}; delete the task and create it again (its rows are compared, none is doubled)", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,

@@ -9,7 +9,7 @@ use grpcio::{CallOption, Metadata, MetadataBuilder, Method, RpcStatusCode};
 use super::connect::{Endpoint, open};
 use super::error::{Error, ErrorKind};
 use super::methods;
-use super::pb::api::{ClientInfo, ConnectRequest, GetVersionRequest, ServerInfo};
+use super::pb::api::{ClientInfo, ConnectRequest, GetVersionRequest, ReplicateMessageRequest, ServerInfo};
 use super::status::HasStatus;
 use super::wait::{Cancel, wait};
 
@@ -80,12 +80,30 @@ impl Client {
         Ok(answer.server_info.unwrap_or_default())
     }
 
-    /// The server's version text, for example `v2.3.5-lite`.
+    /// Whether rows written with ordinary calls never become visible: an instance with `common.ttMsgEnabled: false`, which
+    /// makes no time ticks of its own. Such a one refuses an empty `ReplicateMessage` for its missing channel name, a
+    /// normal one refuses it as such (1900). Seen on 2.3.5; from 2.5 on the answers mean something else, so only servers
+    /// before that are asked.
     ///
     /// # Errors
-    /// Any failed call.
-    pub fn version(&self, context: &CallContext) -> Result<String, Error> {
-        Ok(self.call("GetVersion", "", &methods::GET_VERSION, &GetVersionRequest::new(), context)?.version)
+    /// Any call without an answer.
+    pub fn lacks_time_ticks(&self, context: &CallContext) -> Result<bool, Error> {
+        const NO_CHANNEL_NAME: i32 = 1100;
+        let version = self.call("GetVersion", "", &methods::GET_VERSION, &GetVersionRequest::new(), context);
+        let version = match version {
+            Ok(answer) => answer.version,
+            Err(error) if error.kind == ErrorKind::Unimplemented => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if !["v2.3.", "v2.4."].iter().any(|old| version.starts_with(old)) {
+            return Ok(false);
+        }
+        let request = ReplicateMessageRequest::new();
+        match self.call("ReplicateMessage", "", &methods::REPLICATE_MESSAGE, &request, context) {
+            Err(Error { kind: ErrorKind::Server { code, .. }, .. }) => Ok(code == NO_CHANNEL_NAME),
+            Err(error) if error.kind == ErrorKind::Transport => Err(error),
+            _ => Ok(false),
+        }
     }
 
     /// Makes one call and checks the status in its answer.

@@ -19,6 +19,7 @@ macro_rules! methods {
 methods! {
     CONNECT = "Connect": ConnectRequest => ConnectResponse;
     GET_VERSION = "GetVersion": GetVersionRequest => GetVersionResponse;
+    REPLICATE_MESSAGE = "ReplicateMessage": ReplicateMessageRequest => ReplicateMessageResponse;
     LIST_DATABASES = "ListDatabases": ListDatabasesRequest => ListDatabasesResponse;
     CREATE_DATABASE = "CreateDatabase": DatabaseRequest => Status;
     DROP_DATABASE = "DropDatabase": DatabaseRequest => Status;

@@ -20,7 +20,7 @@ pub use error::{Error, ErrorKind};
 pub use wait::Cancel;
 
 /// Generated from `proto/`.
-#[allow(missing_docs, unreachable_pub, clippy::all)]
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used)]
 pub mod pb {
     include!(concat!(env!("OUT_DIR"), "/pb/mod.rs"));
 }

@@ -34,6 +34,7 @@ has_status!(
     ListDatabasesResponse,
     MutationResult,
     QueryResults,
+    ReplicateMessageResponse,
     ShowCollectionsResponse,
     ShowPartitionsResponse,
 );

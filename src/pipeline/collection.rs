@@ -26,13 +26,14 @@ pub struct CollectionInfo {
     pub key: KeyField,
     /// Partitions by their id at the source.
     pub partitions: HashMap<PartitionId, String>,
-    /// Rows find their partition by a key: the target refuses a partition's name.
-    pub partition_key: bool,
+    /// Rows go without a partition's name: they find it by a key (then the target refuses a name), or the task was told to
+    /// ignore partitions.
+    pub unnamed_partitions: bool,
     /// Columns of two messages may be put one behind the other (see [`super::columns`]).
     pub mergeable: bool,
     /// Rows up to here may be on the target already (they were there when the collection was adopted, or were copied), so
     /// inserts go in as upserts.
     pub upsert_until: HashMap<Channel, Position>,
-    /// Increases with every look of the catalog.
+    /// The look that this comes from began after every question up to this number was asked.
     pub generation: u64,
 }

@@ -57,6 +57,8 @@ pub type Done = (Channel, BatchSeq);
 pub trait Rules {
     /// The collection, when its rows may be applied now.
     fn collection(&self, id: CollectionId) -> Option<Arc<CollectionInfo>>;
+    /// The number that the next question to the catalog will have.
+    fn question(&self) -> u64;
     /// Whether calls for records of this channel may start now.
     fn open(&self, channel: &Channel) -> bool;
     /// No insert later than this may start: a crash could not tell whether it was applied.
@@ -69,13 +71,13 @@ pub trait Rules {
 #[derive(Debug)]
 pub enum Step {
     /// Make this call.
-    Call(Call),
+    Call(Box<Call>),
     /// Raise the bound of this channel to at least this, and ask again.
     RaiseBound(Channel, Timestamp),
     /// A partition is not known: look at the collection again.
     UnknownPartition(CollectionId),
     /// A partition is gone for good, and with it the need for this operation.
-    Skip(Vec<Done>),
+    Skip(CollectionId, Vec<Done>),
     /// The rows of this collection cannot be read.
     Unreadable(CollectionId, ColumnError),
     /// Nothing can start now.
@@ -115,7 +117,7 @@ impl Lane {
         let Some(head) = self.queue.front_mut() else { return Step::Idle };
         let partition = match partition_name(head, info) {
             PartitionName::Known(name) => name,
-            PartitionName::Unknown => return self.ask_for_partition(info),
+            PartitionName::Unknown => return self.ask_for_partition(info, rules.question()),
         };
         if let Err(error) = self.find_keys(info, 0).and_then(|()| self.join_upsert(info)) {
             return Step::Unreadable(info.id, error);
@@ -136,22 +138,22 @@ impl Lane {
         match started {
             Ok(work) => {
                 let latest = self.under_way.last().map_or(Timestamp::ZERO, |call| call.latest);
-                Step::Call(Call { id, collection: Arc::clone(info), place, work, channel, latest })
+                Step::Call(Box::new(Call { id, collection: Arc::clone(info), place, work, channel, latest }))
             }
             Err(error) => Step::Unreadable(info.id, error),
         }
     }
 
     /// The head's partition is unknown: ask once, wait for the answer, skip when it stays unknown.
-    fn ask_for_partition(&mut self, info: &CollectionInfo) -> Step {
+    fn ask_for_partition(&mut self, info: &CollectionInfo, question: u64) -> Step {
         let Some(head) = self.queue.front_mut() else { return Step::Idle };
         match head.asked {
             None => {
-                head.asked = Some(info.generation);
+                head.asked = Some(question);
                 Step::UnknownPartition(info.id)
             }
-            Some(generation) if info.generation > generation => {
-                Step::Skip(self.queue.pop_front().map(|op| op.done()).unwrap_or_default())
+            Some(question) if info.generation >= question => {
+                Step::Skip(info.id, self.queue.pop_front().map(|op| op.done()).unwrap_or_default())
             }
             Some(_) => Step::Idle,
         }
@@ -178,7 +180,8 @@ impl Lane {
         }
         let (ts, partition) = (delete.ts, delete.partition);
         let belongs = |op: &&Op| {
-            let same_place = if info.partition_key { partition == PartitionId::ALL } else { op.partition == partition };
+            let same_place =
+                if info.unnamed_partitions { partition == PartitionId::ALL } else { op.partition == partition };
             op.ts == ts && matches!(op.body, OpBody::Insert { .. }) && same_place
         };
         let count = self.queue.iter().skip(1).take_while(belongs).count();
@@ -268,7 +271,7 @@ impl Lane {
         }
         for index in 1..self.queue.len() {
             let fits = |op: &Op| {
-                (op.partition == partition || info.partition_key)
+                (op.partition == partition || info.unnamed_partitions)
                     && op.columns() == width
                     && bytes + op.weight <= CALL_BYTES
                     && (write == Write::Upsert || op.ts <= rules.bound(&op.channel))
@@ -359,7 +362,7 @@ impl Op {
 }
 
 fn partition_name(op: &Op, info: &CollectionInfo) -> PartitionName {
-    if info.partition_key || op.partition == PartitionId::ALL {
+    if info.unnamed_partitions || op.partition == PartitionId::ALL {
         return PartitionName::Known(String::new());
     }
     match info.partitions.get(&op.partition) {

@@ -26,7 +26,7 @@ pub struct Op {
     pub partition: PartitionId,
     /// What is to be done.
     pub body: OpBody,
-    /// The catalog's generation when it was asked about an unknown partition.
+    /// The number of the question that was asked about its partition.
     pub asked: Option<u64>,
     /// An insert that takes the place of rows with the same keys: one half of an upsert.
     pub replaces: bool,

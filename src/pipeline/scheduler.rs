@@ -50,6 +50,11 @@ impl Scheduler {
         self.lanes.iter().filter(|((_, on), _)| on == channel).map(|(_, lane)| lane.under_way.len()).sum()
     }
 
+    /// Bytes queued for one collection.
+    pub fn bytes_of(&self, collection: CollectionId) -> usize {
+        self.lanes_of(collection).flat_map(|(_, lane)| &lane.queue).map(|op| op.weight).sum()
+    }
+
     /// The collections that operations are queued for.
     pub fn waiting(&self) -> std::collections::BTreeSet<CollectionId> {
         self.lanes.iter().filter(|(_, lane)| !lane.queue.is_empty()).map(|((id, _), _)| *id).collect()
@@ -107,7 +112,7 @@ impl Scheduler {
                     self.calls += 1;
                     self.turn = Some(key);
                 }
-                Step::Skip(_) => self.bytes = self.bytes.saturating_sub(queued),
+                Step::Skip(..) => self.bytes = self.bytes.saturating_sub(queued),
                 Step::RaiseBound(..) | Step::UnknownPartition(_) | Step::Unreadable(..) => {}
             }
             return step;

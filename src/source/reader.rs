@@ -19,8 +19,6 @@ use crate::domain::{Channel, Position, Timestamp};
 pub enum ReaderCommand {
     /// Read these channels from there on. A channel that is read already goes on from the new place.
     Seek(Vec<Seek>),
-    /// Do not read these any more.
-    Forget(Vec<Channel>),
 }
 
 /// Where to read a channel from.
@@ -163,17 +161,9 @@ impl Turn {
     }
 
     fn obey(&mut self, command: ReaderCommand) {
-        match command {
-            ReaderCommand::Seek(seeks) => {
-                for Seek { channel, from, epoch } in seeks {
-                    self.cursors.insert(channel, Cursor { epoch, at: from, passed: false, at_tail: false });
-                }
-            }
-            ReaderCommand::Forget(channels) => {
-                for channel in channels {
-                    self.cursors.remove(&channel);
-                }
-            }
+        let ReaderCommand::Seek(seeks) = command;
+        for Seek { channel, from, epoch } in seeks {
+            self.cursors.insert(channel, Cursor { epoch, at: from, passed: false, at_tail: false });
         }
     }
 

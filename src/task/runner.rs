@@ -12,7 +12,7 @@ use crossbeam_channel::Sender;
 use super::engine::{ChannelPosition, Engine, EngineError, TaskEvent, TaskHandle, TaskStatus};
 use super::follow::{FollowSetup, Following, follow, load_checkpoint};
 use super::spec::{TargetSpec, TaskId, TaskSpec};
-use crate::config::{self, Config};
+use crate::config::{self, Config, LogKind};
 use crate::domain::Position;
 use crate::milvus::{CallContext, Cancel, Client, Endpoint, Tls};
 
@@ -25,6 +25,19 @@ pub struct Runner {
 impl Runner {
     /// An engine for this configuration's source.
     pub fn new(config: Arc<Config>) -> Self {
+        let kind = match config.source.log {
+            LogKind::Auto => "sourceConfig.log is `auto`",
+            LogKind::RocksMq => "sourceConfig.log is `rocksmq`",
+        };
+        match &config.source.rocksmq_path {
+            Some(path) if path.join("CURRENT").exists() => {
+                log::info!("source log: rocksmq, {kind} and {} can be read", path.display());
+            }
+            Some(path) => {
+                log::warn!("source log: rocksmq, {kind}, but there is no RocksDB in {} yet", path.display());
+            }
+            None => log::warn!("source log: none, {kind} and sourceConfig.rocksmq.path is not set: tasks cannot start"),
+        }
         Runner { config }
     }
 
@@ -37,11 +50,18 @@ impl Runner {
 impl Engine for Runner {
     fn check_target(&self, target: &TargetSpec) -> Result<(), EngineError> {
         let cancel = Cancel::default();
+        let context = CallContext { timeout: target.endpoint().connect_timeout, cancel };
         let connect = |error: crate::milvus::Error| EngineError::Connect(error.to_string());
         let client = Client::open(&endpoint(target.endpoint())).map_err(connect)?;
-        client.connect(&cancel).map_err(connect)?;
+        client.connect(&context.cancel).map_err(connect)?;
+        if client.lacks_time_ticks(&context).map_err(connect)? {
+            return Err(EngineError::Invalid(format!(
+                "the target {} runs with common.ttMsgEnabled false, as the Go milvus-cdc wants it: rows written to it with \
+                 ordinary calls never become visible; set it to true (the default)",
+                client.address()
+            )));
+        }
         // The source may be away at the moment; the task will wait for it, and then there is nothing to compare.
-        let context = CallContext { timeout: target.endpoint().connect_timeout, cancel };
         let Ok(source) = Client::open(&endpoint(&self.config.source.endpoint)) else { return Ok(()) };
         if source.connect(&context.cancel).is_ok() && is_same_server(&source, &client, &context) {
             return Err(EngineError::Invalid(format!(

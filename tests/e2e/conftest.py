@@ -88,7 +88,8 @@ class Servers:
 
     def launch(self, name: str, **how) -> MilvusServer:
         """Starts one without waiting for it, so that several start at the same time."""
-        server = MilvusServer(self._folder / name, settings=QUICK_LOADING, **how)
+        settings = {**QUICK_LOADING, **how.pop("settings", {})}
+        server = MilvusServer(self._folder / name, settings=settings, **how)
         self._servers.append(server)
         LIVE_LOGS[f"milvus-{name}"] = server.log
         return server.launch()

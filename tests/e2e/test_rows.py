@@ -244,4 +244,5 @@ def test_nothing_is_left_to_come(following, source, target, name):
     for first in range(0, 5000, 500):
         made.insert(simple_rows(range(first, first + 500)))
     following.wait_caught_up()
+    target.wait_loaded(name)
     assert count(target, name) == 5000

@@ -98,3 +98,10 @@ def test_mutual_tls_without_a_client_certificate_is_refused(cdc, secured, name):
     server_only = {"server_name": certificates.SERVER_NAME, "server_pem_path": str(node.server.certificates / "ca.pem")}
     with pytest.raises(ApiError):
         cdc.create(node, scope(name), connect={"dial_config": server_only, "connect_timeout": 3})
+
+
+def test_target_without_time_ticks_is_refused(cdc, more_servers, name):
+    """What the Go server wants of a target makes ordinary writes invisible there: better no task than a silent one."""
+    server = more_servers.launch("silent", settings={"common.ttMsgEnabled": False})
+    with pytest.raises(ApiError, match="ttMsgEnabled"):
+        cdc.create(Node(server.wait_ready()), scope(name))

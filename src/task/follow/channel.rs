@@ -85,15 +85,23 @@ impl ChannelState {
         }
     }
 
-    /// What of it goes to disk.
+    /// What of it goes to disk. A wish to read again counts as carried out: a restart must not forget it.
     pub(super) fn record(&self) -> ChannelRecord {
+        let place = match &self.rewind {
+            Some(rewind) => self.place().rewound(rewind),
+            None => self.place(),
+        };
         ChannelRecord {
-            position: self.acked.position.map(|position| position.0),
-            time_tick: self.acked.after.0,
+            position: place.acked.position.map(|position| position.0),
+            time_tick: place.acked.after.0,
             bound: self.bound.0,
-            ahead: self.ahead.0,
-            behind: self.behind.iter().map(|(id, from)| (id.0, from.0)).collect(),
+            ahead: place.ahead.0,
+            behind: place.behind.iter().map(|(id, from)| (id.0, from.0)).collect(),
         }
+    }
+
+    fn place(&self) -> ReadingPlace {
+        ReadingPlace { acked: self.acked, ahead: self.ahead, behind: self.behind.clone() }
     }
 
     /// Whether a record has still to be applied. `known`: rows of the collection have been applied before.
@@ -143,21 +151,36 @@ impl ChannelState {
     }
 
     /// Carries the wish out: nothing of the channel is under way or queued any more.
-    pub(super) fn restart(&mut self, rewind: Rewind) {
+    pub(super) fn restart(&mut self, rewind: &Rewind) {
         self.pending.clear();
         self.progress.clear();
-        let applied = self.acked.after;
-        for from in self.behind.values_mut() {
-            *from = (*from).max(applied);
-        }
-        self.ahead = self.ahead.max(applied);
-        self.behind.extend(rewind.behind);
-        self.acked = if rewind.jump { rewind.start } else { earliest(rewind.start, self.acked) };
+        let ReadingPlace { acked, ahead, behind } = self.place().rewound(rewind);
+        self.acked = acked;
+        self.ahead = ahead;
+        self.behind = behind;
         self.released = self.acked.after;
         self.read_from = self.acked.position;
         self.replayed = self.replayed.max(self.sent);
         self.epoch += 1;
         self.at_tail = false;
+    }
+}
+
+/// What a rewind changes.
+struct ReadingPlace {
+    acked: Start,
+    ahead: Timestamp,
+    behind: BTreeMap<CollectionId, Timestamp>,
+}
+
+impl ReadingPlace {
+    fn rewound(self, rewind: &Rewind) -> ReadingPlace {
+        let applied = self.acked.after;
+        let mut behind: BTreeMap<CollectionId, Timestamp> =
+            self.behind.into_iter().map(|(id, from)| (id, from.max(applied))).collect();
+        behind.extend(&rewind.behind);
+        let acked = if rewind.jump { rewind.start } else { earliest(rewind.start, self.acked) };
+        ReadingPlace { acked, ahead: self.ahead.max(applied), behind }
     }
 }
 
@@ -184,7 +207,11 @@ mod tests {
         channel.sent = Timestamp(520);
         let (late, other, new) = (CollectionId(1), CollectionId(2), CollectionId(3));
         let behind = BTreeMap::from([(late, Timestamp(200))]);
-        channel.restart(Rewind { start: start(20, 200), behind, jump: false });
+        channel.request(Rewind { start: start(20, 200), behind, jump: false });
+        let on_disk = channel.record();
+        let rewind = channel.rewind.take().unwrap();
+        channel.restart(&rewind);
+        assert_eq!(channel.record(), on_disk, "a crash before the rewind is carried out does not forget it");
         assert_eq!(channel.acked, start(20, 200));
         assert!(channel.wants(late, true, Timestamp(300)));
         assert!(!channel.wants(late, true, Timestamp(200)));
@@ -198,7 +225,7 @@ mod tests {
     #[test]
     fn a_gap_jumps_forward() {
         let mut channel = ChannelState::new(start(50, 500));
-        channel.restart(Rewind { start: start(90, 900), behind: BTreeMap::new(), jump: true });
+        channel.restart(&Rewind { start: start(90, 900), behind: BTreeMap::new(), jump: true });
         assert_eq!(channel.acked, start(90, 900));
         assert!(!channel.wants(CollectionId(1), true, Timestamp(900)));
     }

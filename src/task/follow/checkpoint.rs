@@ -69,7 +69,18 @@ pub(crate) enum MemberRecord {
     Copying {
         /// Rows that the source no longer has must be removed from the target.
         prune: bool,
+        /// By channel where the log stood when the first attempt began; empty before that.
+        begun: BTreeMap<String, StartRecord>,
     },
+}
+
+/// A place in a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StartRecord {
+    /// First message to read; none: the channel's first.
+    pub(crate) position: Option<i64>,
+    /// Every message later than this lies at or behind the position.
+    pub(crate) after: u64,
 }
 
 /// Reads the file in a task's folder; a new task has none.

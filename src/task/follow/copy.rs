@@ -4,6 +4,7 @@ one collection at a time; a collection that cannot be read (not loaded at the so
 */
 
 mod pages;
+mod prune;
 mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -23,7 +24,6 @@ pub(super) struct CopyJob {
     pub(super) info: Arc<CollectionInfo>,
     /// Database and name at the source.
     pub(super) source: (String, String),
-    pub(super) channels: Vec<Channel>,
     /// Remove rows that the source does not have.
     pub(super) prune: bool,
 }
@@ -31,6 +31,8 @@ pub(super) struct CopyJob {
 /// What happens to a copy.
 #[derive(Debug)]
 pub(super) enum CopyEvent {
+    /// The first page is about to be read: wants to know where the replay will start.
+    Began(CollectionId, Sender<BTreeMap<Channel, Start>>),
     /// It cannot be read yet: why.
     Waiting(CollectionId, String),
     /// A call failed and is tried again.
@@ -44,7 +46,8 @@ pub(super) enum CopyEvent {
 impl CopyEvent {
     pub(super) fn collection(&self) -> CollectionId {
         match self {
-            CopyEvent::Waiting(id, _)
+            CopyEvent::Began(id, _)
+            | CopyEvent::Waiting(id, _)
             | CopyEvent::Retrying(id, _)
             | CopyEvent::Progress(id, _)
             | CopyEvent::Ended(id, _) => *id,
@@ -107,7 +110,8 @@ impl Copier {
     ) -> std::io::Result<Copier> {
         let (jobs, queue) = bounded(1);
         let (reports, events) = bounded(16);
-        let worker = worker::Worker::new(Arc::clone(source), Arc::clone(target), Arc::clone(log), reports);
+        let worker =
+            worker::Worker { source: Arc::clone(source), target: Arc::clone(target), log: Arc::clone(log), reports };
         let thread = std::thread::Builder::new().name(format!("copy-{task}")).spawn(move || worker.run(&queue))?;
         Ok(Copier { jobs, queued: VecDeque::new(), events, active: BTreeMap::new(), thread: Some(thread) })
     }

@@ -14,12 +14,12 @@ use super::checkpoint::{self, Checkpoint};
 use super::copy::Copier;
 use super::members::{Members, Rows};
 use super::status::{Board, Troubles};
-use crate::catalog::Watcher;
+use crate::catalog::{ReadyCollection, Watcher};
 use crate::domain::{Channel, CollectionId, Timestamp};
 use crate::journal::sealed::SealedError;
 use crate::milvus::Cancel;
 use crate::pipeline::Scheduler;
-use crate::source::{Log, Reader};
+use crate::source::{Log, Reader, Start};
 use crate::target::Pool;
 use crate::task::engine::{ChannelPosition, Phase, TaskStatus};
 
@@ -37,6 +37,15 @@ pub(super) enum End {
     Ordered,
     /// An error that needs a human.
     Failed(String),
+}
+
+/// A question to the catalog about one collection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Question {
+    /// An answer with a generation below this stems from a look that began before the question.
+    pub(super) ticket: u64,
+    /// When it was last asked.
+    pub(super) at: Instant,
 }
 
 /// A collection's wish that calls for it end, and whom to tell.
@@ -57,8 +66,16 @@ pub(super) struct Core {
     pub(super) members: Members,
     pub(super) scheduler: Scheduler,
     pub(super) blocks: Blocks,
-    /// Unknown collections that a hint was given for, and when.
-    pub(super) asked: BTreeMap<CollectionId, Instant>,
+    /// Where users want collections to be read from, by channel.
+    pub(super) given: BTreeMap<CollectionId, BTreeMap<Channel, Start>>,
+    /// Questions to the catalog that have not been answered.
+    pub(super) asked: BTreeMap<CollectionId, Question>,
+    /// The next question's number.
+    pub(super) ticket: u64,
+    /// Collections that the catalog has made ready, while the log cannot be asked where they begin.
+    pub(super) unjoined: BTreeMap<CollectionId, ReadyCollection>,
+    /// The channel of users' requests is being read.
+    pub(super) hints_are_read: bool,
     /// Collections to copy as soon as no call for them is under way.
     pub(super) to_copy: Vec<CollectionId>,
     pub(super) troubles: Troubles,
@@ -145,6 +162,10 @@ impl Core {
 
     fn on_heartbeat(&mut self) {
         self.ask_about_unknown();
+        self.join_waiting();
+        if !self.hints_are_read {
+            self.read_replicate_channel();
+        }
         let due = if self.rows_acked { WRITE_BUSY } else { WRITE_IDLE };
         if self.dirty && self.written.elapsed() >= due {
             self.write_checkpoint();
@@ -179,6 +200,8 @@ impl Core {
 
     /// Ends everything: waits for the calls under way, cancels them when time runs out, and writes the last checkpoint.
     fn close(&mut self, deadline: Instant) {
+        // The catalog may wait for an answer; it must not wait for us while we wait for it.
+        self.blocks.clear();
         let patience = deadline.checked_sub(RESERVE * 2).unwrap_or(deadline);
         while self.scheduler.calls() > 0 {
             let now = Instant::now();

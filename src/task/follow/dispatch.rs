@@ -5,24 +5,31 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::channel::ChannelState;
-use super::core::Core;
+use super::core::{Core, Question};
 use super::members::Members;
 use crate::catalog::Hint;
 use crate::domain::{Channel, CollectionId, Timestamp};
 use crate::pipeline::{CollectionInfo, Done, Rules, Step};
 use crate::target::{Outcome, PoolEvent, WORKERS};
 
+/// Rows of one unknown collection that wait in memory.
+const UNKNOWN_MEMORY: usize = 8 << 20;
 /// How long an answer about an unknown collection is waited for before it is asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 struct View<'a> {
     channels: &'a BTreeMap<Channel, ChannelState>,
     members: &'a Members,
+    ticket: u64,
 }
 
 impl Rules for View<'_> {
     fn collection(&self, id: CollectionId) -> Option<Arc<CollectionInfo>> {
         self.members.applicable(id)
+    }
+
+    fn question(&self) -> u64 {
+        self.ticket
     }
 
     fn open(&self, channel: &Channel) -> bool {
@@ -46,20 +53,23 @@ impl Core {
             return;
         }
         while self.scheduler.calls() < WORKERS {
-            match self.scheduler.next(&View { channels: &self.channels, members: &self.members }) {
+            match self.scheduler.next(&View { channels: &self.channels, members: &self.members, ticket: self.ticket }) {
                 Step::Call(call) => {
                     if let Some(state) = self.channels.get_mut(&call.channel) {
                         state.sent = state.sent.max(call.latest);
                     }
-                    self.pool.send(call);
+                    self.pool.send(*call);
                 }
                 Step::RaiseBound(channel, ts) => {
                     if !self.raise_bounds(&channel, ts) {
                         return;
                     }
                 }
-                Step::UnknownPartition(id) => drop(self.watcher.hint(Hint::Collection(id))),
-                Step::Skip(done) => self.mark_done(done),
+                Step::UnknownPartition(id) => self.ask(id),
+                Step::Skip(id, done) => {
+                    log::info!("collection {id}: passing over rows of a partition that the source no longer has");
+                    self.mark_done(done);
+                }
                 Step::Unreadable(id, error) => {
                     return self.fail(&format!("rows of collection {id} cannot be read: {error}"));
                 }
@@ -110,14 +120,39 @@ impl Core {
         }
     }
 
-    /// Records of collections that nobody has said anything about: the catalog is asked, until it answers.
-    pub(super) fn ask_about_unknown(&mut self) {
-        let now = Instant::now();
+    /// Asks the catalog to look at a collection, in a look that begins after this moment.
+    fn ask(&mut self, id: CollectionId) {
+        let question = Question { ticket: self.ticket, at: Instant::now() };
+        self.ticket += 1;
+        self.asked.insert(id, question);
+        // One that finds no room is asked again.
+        self.watcher.hint(Hint::Collection(id, question.ticket));
+    }
+
+    /// A collection that cannot be taken in for long must not fill the memory that the others need: its records are passed
+    /// over now and read again when it can.
+    fn put_off_unknown(&mut self) {
         for id in self.scheduler.waiting() {
-            let unanswered = self.members.get(id).is_none_or(|member| member.ready.is_none());
-            let due = self.asked.get(&id).is_none_or(|at| now.duration_since(*at) > ASK_AGAIN);
-            if unanswered && due && self.watcher.hint(Hint::Collection(id)) {
-                self.asked.insert(id, now);
+            if self.members.get(id).is_none() && self.scheduler.bytes_of(id) > UNKNOWN_MEMORY {
+                log::info!("collection {id} is not ready yet: its rows will be read again when it is");
+                self.members.pass_over(id);
+                self.discard(id);
+            }
+        }
+    }
+
+    /// Asks about collections that nobody has said anything about, and repeats questions without an answer.
+    pub(super) fn ask_about_unknown(&mut self) {
+        for id in self.scheduler.waiting() {
+            if self.members.get(id).is_none_or(|member| member.ready.is_none()) && !self.asked.contains_key(&id) {
+                self.ask(id);
+            }
+        }
+        self.put_off_unknown();
+        for (id, question) in &mut self.asked {
+            if question.at.elapsed() > ASK_AGAIN {
+                question.at = Instant::now();
+                self.watcher.hint(Hint::Collection(*id, question.ticket));
             }
         }
     }

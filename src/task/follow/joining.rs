@@ -40,67 +40,90 @@ impl Core {
 
     fn on_ready(&mut self, ready: ReadyCollection) {
         let id = ready.info.id;
-        self.asked.remove(&id);
-        if let Some(member) = self.members.get_mut(id) {
-            let first = member.ready.is_none();
-            let was_blocked = member.blocked;
-            member.update(ready);
-            let copying = matches!(member.rows, Rows::Copying { .. });
-            if copying && (first || was_blocked) {
-                self.to_copy.push(id);
-            }
-        } else if let Err(error) = self.join(&ready) {
-            // Left unknown: the next look of the catalog tells it again.
-            log::warn!("{error}");
-            self.troubles.log = Some(error.to_string());
-            self.watcher.hint(crate::catalog::Hint::Collection(id));
+        if self.asked.get(&id).is_some_and(|question| question.ticket <= ready.info.generation) {
+            self.asked.remove(&id);
+        }
+        let Some(member) = self.members.get_mut(id) else {
+            self.unjoined.insert(id, ready);
+            return self.join_waiting();
+        };
+        let first = member.ready.is_none();
+        let was_blocked = member.blocked;
+        member.update(ready);
+        let copying = matches!(member.rows, Rows::Copying { .. });
+        let unread = !copying && member.channels().iter().any(|channel| !self.channels.contains_key(channel));
+        if copying && (first || was_blocked) {
+            self.to_copy.push(id);
+        } else if unread {
+            log::error!("collection {id}: the checkpoint lacks a channel of it: comparing its rows with the source's");
+            self.copy_again(id);
+        }
+    }
+
+    /// Takes in collections that the catalog has made ready. Where the log cannot be asked now, later.
+    pub(super) fn join_waiting(&mut self) {
+        for (id, ready) in std::mem::take(&mut self.unjoined) {
+            match self.join(&ready) {
+                Ok(()) => self.troubles.joins.remove(&id.0),
+                Err(error) => {
+                    self.unjoined.insert(id, ready);
+                    self.troubles.joins.insert(id.0, error.to_string())
+                }
+            };
         }
     }
 
     /// A collection's first time: from its birth where the log still holds it, else by a copy.
     fn join(&mut self, ready: &ReadyCollection) -> Result<(), LogError> {
         let id = ready.info.id;
-        let was_passed_over = self.members.take_passed_over(id);
-        let births = self.births(ready)?;
-        let name = format!("{}.{}", ready.source.0, ready.source.1);
-        let Some(births) = births else {
-            log::info!("{name}: the log no longer holds its beginning: its rows will be copied");
-            let member = Member { rows: Rows::Copying { prune: false }, ready: None, blocked: false };
-            self.admit(id, member, ready);
-            self.discard(id);
-            self.to_copy.push(id);
-            return Ok(());
+        let given =
+            self.given.get(&id).filter(|given| ready.channels.iter().all(|channel| given.contains_key(channel)));
+        let starts = match given {
+            Some(given) => Some(given.clone()),
+            None => self.births(ready)?,
         };
-        log::info!("{name}: following it from its beginning in the log");
+        let was_given = given.is_some();
+        let before = ready.adopted || was_given;
         let mut until = BTreeMap::new();
-        for channel in births.keys() {
-            let tail = if ready.adopted { self.log.tail(channel)? } else { None };
+        for channel in &ready.channels {
+            let tail = if before { self.log.tail(channel)? } else { None };
             until.insert(channel.clone(), tail);
         }
-        self.admit(id, Member { rows: Rows::Joined(until), ready: None, blocked: false }, ready);
-        for (channel, &birth) in &births {
-            let start = Start { position: Some(birth), after: Timestamp::ZERO };
-            self.read_from(channel, id, start, was_passed_over);
+        let was_passed_over = self.members.take_passed_over(id);
+        let name = format!("{}.{}", ready.source.0, ready.source.1);
+        let rows = match starts {
+            Some(_) => Rows::Joined(until),
+            None => Rows::Copying { prune: false, begun: BTreeMap::new() },
+        };
+        let mut member = Member { rows, ready: None, blocked: false };
+        member.update(ready.clone());
+        self.members.insert(id, member);
+        if let Some(starts) = starts {
+            let from = if was_given { "the given positions" } else { "its beginning" };
+            log::info!("{name}: following it in the log from {from}");
+            for (channel, start) in starts {
+                self.read_from(&channel, id, start, was_passed_over);
+            }
+        } else {
+            log::info!("{name}: the log no longer holds its beginning: its rows will be copied");
+            self.discard(id);
+            self.to_copy.push(id);
         }
+        // Member and channels in one file, and before any row of it is sent: a restart must neither take the collection
+        // for new nor leave a channel of it unread.
+        self.dirty = true;
+        self.write_checkpoint();
         Ok(())
     }
 
     /// Where the collection begins on each of its channels; `None` when the log does not hold all of it any more.
-    fn births(&self, ready: &ReadyCollection) -> Result<Option<BTreeMap<Channel, Position>>, LogError> {
+    fn births(&self, ready: &ReadyCollection) -> Result<Option<BTreeMap<Channel, Start>>, LogError> {
         let mut births = BTreeMap::new();
         for channel in &ready.channels {
             let Some(birth) = self.log.birth(channel, ready.info.id, ready.created)? else { return Ok(None) };
-            births.insert(channel.clone(), birth);
+            births.insert(channel.clone(), Start { position: Some(birth), after: Timestamp::ZERO });
         }
         Ok((!births.is_empty()).then_some(births))
-    }
-
-    fn admit(&mut self, id: CollectionId, mut member: Member, ready: &ReadyCollection) {
-        member.update(ready.clone());
-        self.members.insert(id, member);
-        self.dirty = true;
-        // On disk before any row of it is: a restart must not take it for new.
-        self.write_checkpoint();
     }
 
     /// Sees to it that a channel is read from `start` on for one collection.
@@ -126,6 +149,8 @@ impl Core {
 
     fn on_gone(&mut self, id: CollectionId) {
         self.members.remove(id);
+        self.unjoined.remove(&id);
+        self.troubles.joins.remove(&id.0);
         self.members.pass_over(id);
         self.asked.remove(&id);
         self.copier.cancel(id);
@@ -135,7 +160,7 @@ impl Core {
         self.dirty = true;
     }
 
-    fn discard(&mut self, id: CollectionId) {
+    pub(super) fn discard(&mut self, id: CollectionId) {
         let done = self.scheduler.discard(|op| op.collection == id);
         self.mark_done(done);
     }
@@ -164,7 +189,7 @@ impl Core {
     /// The log has lost rows of a collection that followed: its rows are compared with the source's.
     pub(super) fn copy_again(&mut self, id: CollectionId) {
         if let Some(member) = self.members.get_mut(id) {
-            member.set_rows(Rows::Copying { prune: true });
+            member.set_rows(Rows::Copying { prune: true, begun: BTreeMap::new() });
             if member.ready.is_some() {
                 self.to_copy.push(id);
             }
@@ -177,7 +202,7 @@ impl Core {
     pub(super) fn start_copies(&mut self) {
         for id in std::mem::take(&mut self.to_copy) {
             let Some(member) = self.members.get(id) else { continue };
-            let (Rows::Copying { prune }, Some(ready)) = (&member.rows, member.ready.clone()) else { continue };
+            let (Rows::Copying { prune, .. }, Some(ready)) = (&member.rows, member.ready.clone()) else { continue };
             if member.blocked {
                 // The `Ready` that follows starts it.
                 continue;
@@ -186,8 +211,7 @@ impl Core {
                 self.to_copy.push(id);
                 continue;
             }
-            let channels = member.channels();
-            let job = CopyJob { info: ready.info.clone(), source: ready.source.clone(), channels, prune: *prune };
+            let job = CopyJob { info: ready.info.clone(), source: ready.source.clone(), prune: *prune };
             self.copier.start(job);
         }
         self.copier.hand_over();
@@ -199,6 +223,12 @@ impl Core {
             CopyEvent::Retrying(_, why) => {
                 log::warn!("{why}");
                 self.troubles.copies.insert(id.0, why);
+            }
+            CopyEvent::Began(_, answer) => {
+                if let Some(starts) = self.begin_copy(id) {
+                    // The copy may have been told to end meanwhile.
+                    let _ = answer.send(starts);
+                }
             }
             CopyEvent::Waiting(_, why) => {
                 self.troubles.copies.remove(&id.0);
@@ -218,6 +248,28 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// Where the replay over a copy must start, on disk before the copy's first page is read: an interrupted copy goes on
+    /// with another attempt, and what was deleted at the source since the first one shows only in the log since then.
+    fn begin_copy(&mut self, id: CollectionId) -> Option<BTreeMap<Channel, Start>> {
+        let member = self.members.get_mut(id)?;
+        let channels = member.channels();
+        let Rows::Copying { begun, .. } = &mut member.rows else { return None };
+        if begun.is_empty() {
+            for channel in channels {
+                match self.log.shortly_before_tail(&channel) {
+                    Ok(start) => begun.insert(channel, start),
+                    Err(error) => {
+                        self.troubles.copies.insert(id.0, error.to_string());
+                        return None;
+                    }
+                };
+            }
+        }
+        let starts = begun.clone();
+        self.dirty = true;
+        self.write_checkpoint().then_some(starts)
     }
 
     /// The copy is complete: the log is replayed over it, from before it began, as upserts until past its end.
@@ -248,8 +300,9 @@ impl Core {
             let Some(state) = self.channels.get_mut(&channel) else { continue };
             let Some(rewind) = state.rewind.take() else { continue };
             state.advance();
-            state.restart(rewind);
-            log::info!("{channel}: reading again from {:?}", state.acked.position);
+            state.restart(&rewind);
+            let from = state.acked.position.map_or_else(|| "its beginning".to_owned(), |from| from.to_string());
+            log::info!("{channel}: reading again from {from}");
             let seek = Seek { channel: channel.clone(), from: state.acked.position, epoch: state.epoch };
             self.dirty = true;
             self.write_checkpoint();

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::checkpoint::MemberRecord;
+use super::checkpoint::{MemberRecord, StartRecord};
 use crate::catalog::ReadyCollection;
-use crate::domain::{Channel, CollectionId, Position};
+use crate::domain::{Channel, CollectionId, Position, Timestamp};
 use crate::pipeline::CollectionInfo;
+use crate::source::Start;
 
 /// Where rows come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub(super) enum Rows {
     Copying {
         /// Rows that the source no longer has must be removed from the target.
         prune: bool,
+        /// Where the log stood when the first attempt began; empty before that.
+        begun: BTreeMap<Channel, Start>,
     },
 }
 
@@ -148,7 +151,13 @@ impl From<&MemberRecord> for Rows {
                 let until = |(channel, until): (&String, &Option<i64>)| (Channel::new(channel), until.map(Position));
                 Rows::Joined(upsert_until.iter().map(until).collect())
             }
-            MemberRecord::Copying { prune } => Rows::Copying { prune: *prune },
+            MemberRecord::Copying { prune, begun } => {
+                let start = |(channel, start): (&String, &StartRecord)| {
+                    let position = start.position.map(Position);
+                    (Channel::new(channel), Start { position, after: Timestamp(start.after) })
+                };
+                Rows::Copying { prune: *prune, begun: begun.iter().map(start).collect() }
+            }
         }
     }
 }
@@ -161,7 +170,13 @@ impl From<&Rows> for MemberRecord {
                     |(channel, until): (&Channel, &Option<Position>)| (channel.to_string(), until.map(|until| until.0));
                 MemberRecord::Joined { upsert_until: until.iter().map(record).collect() }
             }
-            Rows::Copying { prune } => MemberRecord::Copying { prune: *prune },
+            Rows::Copying { prune, begun } => {
+                let record = |(channel, start): (&Channel, &Start)| {
+                    let position = start.position.map(|position| position.0);
+                    (channel.to_string(), StartRecord { position, after: start.after.0 })
+                };
+                MemberRecord::Copying { prune: *prune, begun: begun.iter().map(record).collect() }
+            }
         }
     }
 }

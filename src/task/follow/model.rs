@@ -135,6 +135,9 @@ impl Rules for View<'_> {
     fn collection(&self, _: CollectionId) -> Option<Arc<CollectionInfo>> {
         Some(Arc::clone(&self.1))
     }
+    fn question(&self) -> u64 {
+        1
+    }
     fn open(&self, _: &Channel) -> bool {
         true
     }
@@ -153,7 +156,7 @@ fn info() -> Arc<CollectionInfo> {
         name: "n".into(),
         key: KeyField { name: "id".into(), is_int: true },
         partitions: [(PARTITION, "p".to_owned())].into(),
-        partition_key: false,
+        unnamed_partitions: false,
         mergeable: true,
         upsert_until: Default::default(),
         generation: 1,
@@ -201,7 +204,7 @@ impl Run {
         match self.scheduler.next(&View(&self.state, info())) {
             Step::Call(call) => {
                 self.state.sent = self.state.sent.max(call.latest);
-                self.under_way.push(call);
+                self.under_way.push(*call);
             }
             Step::RaiseBound(_, ts) => {
                 self.state.raise_bound(ts);

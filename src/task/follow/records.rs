@@ -14,9 +14,10 @@ impl Core {
     /// Follows the channel on which users' requests about the catalog show: hints only, so from its end on.
     pub(super) fn read_replicate_channel(&mut self) {
         let channel = self.replicate_channel.clone();
-        match self.log.tail(&channel) {
-            Ok(from) => self.reader.send(ReaderCommand::Seek(vec![Seek { channel, from, epoch: 0 }])),
-            Err(error) => self.troubles.log = Some(error.to_string()),
+        // Tried again with the next heartbeat: until then changes of the catalog show a little later.
+        if let Ok(from) = self.log.tail(&channel) {
+            self.reader.send(ReaderCommand::Seek(vec![Seek { channel, from, epoch: 0 }]));
+            self.hints_are_read = true;
         }
     }
 
@@ -33,7 +34,7 @@ impl Core {
                 }
                 records.into_iter().for_each(|record| self.on_record(&channel, record));
             }
-            ReaderEvent::Gap { channel, .. } if channel == self.replicate_channel => self.read_replicate_channel(),
+            ReaderEvent::Gap { channel, .. } if channel == self.replicate_channel => self.hints_are_read = false,
             ReaderEvent::Gap { channel, epoch } => {
                 if self.channels.get(&channel).is_some_and(|state| state.epoch == epoch) {
                     self.on_gap(&channel);
@@ -73,7 +74,7 @@ impl Core {
                     state.pending.delete(channel, position, end, delete);
                 }
             }
-            Body::CreateCollection(id) | Body::CollectionHint(id) => drop(self.watcher.hint(Hint::Collection(id))),
+            Body::CreateCollection(id) | Body::CollectionHint(id) => drop(self.watcher.hint(Hint::Collection(id, 0))),
             Body::CatalogHint(_) => drop(self.watcher.hint(Hint::Anything)),
             Body::Ignored(kind) => log::debug!("{channel}: a message of type {kind} at {position} needs nothing"),
             Body::Undecodable(error) => {
@@ -112,10 +113,15 @@ impl Core {
 
     /// What a channel would have had to say next is gone: its collections are copied again.
     fn on_gap(&mut self, channel: &Channel) {
-        log::error!("{channel}: the log no longer has what is needed next (retention): copying its collections again");
         let start = match self.log.shortly_before_tail(channel) {
             Ok(start) => start,
-            Err(error) => return self.fail(&format!("after a gap in the log: {error}")),
+            Err(error) => {
+                // Reading the same place again finds the same gap.
+                self.troubles.log = Some(error.to_string());
+                let Some(state) = self.channels.get(channel) else { return };
+                let seek = Seek { channel: channel.clone(), from: state.acked.position, epoch: state.epoch };
+                return self.reader.send(ReaderCommand::Seek(vec![seek]));
+            }
         };
         let on_it = |id: &CollectionId| {
             self.members
@@ -123,6 +129,11 @@ impl Core {
                 .is_some_and(|member| matches!(member.rows, Rows::Joined(_)) && member.channels().contains(channel))
         };
         let affected: Vec<CollectionId> = self.members.iter().map(|(id, _)| id).filter(on_it).collect();
+        if affected.is_empty() {
+            log::info!("{channel}: old messages are gone (retention); no collection lives on it");
+        } else {
+            log::error!("{channel}: the log no longer has what comes next (retention): copying its collections again");
+        }
         for id in affected {
             self.count_skipped("gap in the log, copied again");
             self.copy_again(id);

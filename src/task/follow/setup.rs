@@ -1,5 +1,6 @@
 //! Starting a task's threads, in the order in which they need each other.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -8,17 +9,18 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 
+use super::channel::ChannelState;
 use super::checkpoint::{self, Checkpoint};
 use super::copy::Copier;
 use super::core::{Core, End, Order};
 use super::members::Members;
 use super::status::{Board, Troubles};
 use crate::catalog;
-use crate::domain::Channel;
+use crate::domain::{Channel, CollectionId, Position, Timestamp};
 use crate::milvus::{Cancel, Client, Endpoint};
 use crate::pipeline::Scheduler;
 use crate::source::rocksmq::RocksMq;
-use crate::source::{Log, ReaderCommand, Seek, spawn_reader};
+use crate::source::{Log, ReaderCommand, Seek, Start, spawn_reader};
 use crate::target::{Backoff, Pool};
 use crate::task::engine::{ChannelPosition, Phase, TaskStatus};
 use crate::task::spec::TaskSpec;
@@ -127,7 +129,8 @@ fn build(setup: &FollowSetup, cancel: &Cancel, board: &Arc<Board>) -> Result<Cor
     let hopeless = |error: &dyn std::fmt::Display| Trouble::Hopeless(error.to_string());
     std::fs::create_dir_all(&setup.folder)
         .map_err(|error| Trouble::Passing(format!("{}: {error}", setup.folder.display())))?;
-    let saved = checkpoint::load(&setup.folder).map_err(|error| hopeless(&error))?.unwrap_or_default();
+    let saved = checkpoint::load(&setup.folder).map_err(|error| hopeless(&error))?;
+    let saved = saved.unwrap_or_else(|| first_checkpoint(&setup.spec));
     let log = RocksMq::open(&setup.rocksmq, &setup.folder.join("rocksmq")).map_err(|error| passing(&error))?;
     let log: Arc<dyn Log> = Arc::new(log);
     let connect = |endpoint| Client::open(endpoint).map(Arc::new).map_err(|error| hopeless(&error));
@@ -144,16 +147,15 @@ fn build(setup: &FollowSetup, cancel: &Cancel, board: &Arc<Board>) -> Result<Cor
         target,
         scope: setup.spec.scope.clone(),
         mapping: setup.spec.mapping.clone(),
+        ignore_partitions: setup.spec.target.given().ignore_partition,
         folder: setup.folder.clone(),
         cancel: cancel.clone(),
     })
     .map_err(|error| hopeless(&error))?;
     let Checkpoint { channels, collections, skipped } = saved;
-    let channels: std::collections::BTreeMap<Channel, super::channel::ChannelState> = channels
-        .iter()
-        .map(|(name, record)| (Channel::new(name), super::channel::ChannelState::restore(record)))
-        .collect();
-    let seek = |(name, state): (&Channel, &super::channel::ChannelState)| Seek {
+    let channels: BTreeMap<Channel, ChannelState> =
+        channels.iter().map(|(name, record)| (Channel::new(name), ChannelState::restore(record))).collect();
+    let seek = |(name, state): (&Channel, &ChannelState)| Seek {
         channel: name.clone(),
         from: state.acked.position,
         epoch: state.epoch,
@@ -173,7 +175,11 @@ fn build(setup: &FollowSetup, cancel: &Cancel, board: &Arc<Board>) -> Result<Cor
         members: Members::restore(&collections),
         scheduler: Scheduler::default(),
         blocks: Vec::new(),
+        given: given_starts(&setup.spec),
         asked: Default::default(),
+        ticket: 1,
+        unjoined: Default::default(),
+        hints_are_read: false,
         to_copy: Vec::new(),
         troubles: Troubles::default(),
         skipped,
@@ -183,4 +189,37 @@ fn build(setup: &FollowSetup, cancel: &Cancel, board: &Arc<Board>) -> Result<Cor
         written: Instant::now(),
         failure: None,
     })
+}
+
+/// What a new task starts with: what was asked for and cannot be done is counted from the beginning.
+fn first_checkpoint(spec: &TaskSpec) -> Checkpoint {
+    let mut checkpoint = Checkpoint::default();
+    if spec.enable_user_role {
+        log::warn!(
+            "extra_info.enable_user_role: users, roles and privileges are not carried over (Milvus 2.3 does not log them)"
+        );
+        checkpoint.skipped.insert("users and roles".into(), 1);
+    }
+    if spec.target.given().channel_num > 0 {
+        log::warn!(
+            "milvus_connect_param.channel_num has no meaning here: the target spreads its collections by itself"
+        );
+    }
+    checkpoint
+}
+
+/// The positions of the request, by collection and physical channel. Positions of another kind of log are ignored.
+fn given_starts(spec: &TaskSpec) -> BTreeMap<CollectionId, BTreeMap<Channel, Start>> {
+    let mut given: BTreeMap<CollectionId, BTreeMap<Channel, Start>> = BTreeMap::new();
+    for start in &spec.start_positions {
+        match Position::from_message_id(&start.message_id) {
+            Some(position) => {
+                let place = Start { position: Some(position), after: Timestamp(start.timestamp) };
+                let channels = given.entry(CollectionId(start.collection_id)).or_default();
+                channels.insert(Channel::new(&start.pchannel), place);
+            }
+            None => log::warn!("the position of {} is not one of this log: it is ignored", start.vchannel),
+        }
+    }
+    given
 }

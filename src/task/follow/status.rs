@@ -48,6 +48,8 @@ pub(super) struct Troubles {
     target: Option<(String, Instant)>,
     /// Of copies, by collection.
     pub(super) copies: BTreeMap<i64, String>,
+    /// Of collections that cannot be taken in, by collection.
+    pub(super) joins: BTreeMap<i64, String>,
     /// Of our own files.
     pub(super) disk: Option<String>,
 }
@@ -67,8 +69,13 @@ impl Troubles {
     /// Everything that fails and is tried again.
     pub(super) fn retried(&self) -> Vec<String> {
         let target = self.target.iter().filter(|(_, at)| at.elapsed() < TARGET_TROUBLE_LASTS).map(|(why, _)| why);
-        let all: BTreeSet<&String> =
-            target.chain(&self.catalog).chain(&self.log).chain(&self.disk).chain(self.copies.values()).collect();
+        let all: BTreeSet<&String> = target
+            .chain(&self.catalog)
+            .chain(&self.log)
+            .chain(&self.disk)
+            .chain(self.copies.values())
+            .chain(self.joins.values())
+            .collect();
         all.into_iter().cloned().collect()
     }
 }

@@ -1,18 +1,19 @@
 //! The copying thread.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::pages::{Key, Page, PageError, Pages, between, collect, each};
+use super::pages::{Key, Page, PageError, Pages, each};
+use super::prune::prune;
 use super::{CopyDone, CopyEnd, CopyEvent, CopyJob, Span};
 use crate::domain::{Channel, CollectionId};
 use crate::milvus::catalog::LoadState;
 use crate::milvus::rows::{Place, Rows, Write};
-use crate::milvus::{CallContext, Cancel, Client};
-use crate::source::{Keys, Log, LogError, Start};
+use crate::milvus::{CallContext, Cancel, Client, Error};
+use crate::source::{Log, LogError, Start};
 use crate::target::{Backoff, Verdict, WriteError, Writer, verdict};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -22,128 +23,116 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) struct Worker {
-    source: Arc<Client>,
-    target: Arc<Client>,
-    log: Arc<dyn Log>,
-    reports: Sender<CopyEvent>,
+    pub(super) source: Arc<Client>,
+    pub(super) target: Arc<Client>,
+    pub(super) log: Arc<dyn Log>,
+    pub(super) reports: Sender<CopyEvent>,
 }
 
-/// Why a copy did not come to its end.
+/// What one step of a copy failed with.
 #[derive(Debug, thiserror::Error)]
-enum CopyError {
+pub(super) enum StepError {
     #[error(transparent)]
     Page(#[from] PageError),
     #[error(transparent)]
     Write(#[from] WriteError),
     #[error(transparent)]
     Log(#[from] LogError),
-    /// It cannot be read yet.
-    #[error("{0}")]
-    Wait(String),
-    /// The collection has gone, or the task ends.
-    #[error("cancelled")]
-    Cancelled,
 }
 
-impl From<crate::milvus::Error> for CopyError {
-    fn from(error: crate::milvus::Error) -> Self {
-        CopyError::Page(PageError::Call(error))
+impl From<Error> for StepError {
+    fn from(error: Error) -> Self {
+        StepError::Page(PageError::Call(error))
     }
 }
 
-/// A job and what has been reported of it.
-struct Job {
-    copy: CopyJob,
-    cancel: Cancel,
-    told: Option<String>,
+impl StepError {
+    fn call(&self) -> Option<&Error> {
+        match self {
+            StepError::Page(PageError::Call(error)) | StepError::Write(WriteError::Call(error)) => Some(error),
+            StepError::Page(_) | StepError::Write(_) | StepError::Log(_) => None,
+        }
+    }
+}
+
+/// Why an attempt came to no end.
+enum Interruption {
+    /// It cannot be read yet: why.
+    Wait(String),
+    /// The collection has gone, or the task ends.
+    Cancelled,
+    /// Trying again is of no use: why.
+    Hopeless(String),
 }
 
 impl Worker {
-    pub(super) fn new(
-        source: Arc<Client>,
-        target: Arc<Client>,
-        log: Arc<dyn Log>,
-        reports: Sender<CopyEvent>,
-    ) -> Worker {
-        Worker { source, target, log, reports }
-    }
-
     pub(super) fn run(&self, queue: &Receiver<(CopyJob, Cancel)>) {
-        let mut jobs: Vec<Job> = Vec::new();
+        let mut jobs: Vec<(CopyJob, Cancel)> = Vec::new();
         loop {
-            let wait = if jobs.is_empty() { Duration::from_secs(3600) } else { LOOK_AGAIN };
-            match queue.recv_timeout(wait) {
-                Ok((copy, cancel)) => jobs.push(Job { copy, cancel, told: None }),
+            let next = if jobs.is_empty() {
+                queue.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                queue.recv_timeout(LOOK_AGAIN)
+            };
+            match next {
+                Ok(job) => jobs.push(job),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             let mut left = Vec::new();
-            for mut job in std::mem::take(&mut jobs) {
-                match self.attempt(&mut job) {
-                    Some(end) => {
-                        if self.reports.send(CopyEvent::Ended(job.copy.info.id, end)).is_err() {
-                            return;
-                        }
+            for (job, cancel) in std::mem::take(&mut jobs) {
+                let id = job.info.id;
+                let attempt = Attempt {
+                    worker: self,
+                    job: &job,
+                    context: CallContext { timeout: CALL_TIMEOUT, cancel: cancel.clone() },
+                };
+                let event = match attempt.run() {
+                    Ok(done) => CopyEvent::Ended(id, CopyEnd::Done(done)),
+                    Err(_) if cancel.is_cancelled() => CopyEvent::Ended(id, CopyEnd::Cancelled),
+                    Err(Interruption::Cancelled) => CopyEvent::Ended(id, CopyEnd::Cancelled),
+                    Err(Interruption::Hopeless(why)) => CopyEvent::Ended(id, CopyEnd::Hopeless(why)),
+                    Err(Interruption::Wait(why)) => {
+                        left.push((job, cancel));
+                        CopyEvent::Waiting(id, why)
                     }
-                    None => left.push(job),
+                };
+                if self.reports.send(event).is_err() {
+                    return;
                 }
             }
             jobs = left;
         }
     }
+}
 
-    /// Tries a job; `None` when it has to wait.
-    fn attempt(&self, job: &mut Job) -> Option<CopyEnd> {
-        let id = job.copy.info.id;
-        let (mut backoff, started) = (Backoff::default(), Instant::now());
-        let context = CallContext { timeout: CALL_TIMEOUT, cancel: job.cancel.clone() };
-        let mut first = job.told.is_none();
-        loop {
-            let error = match self.copy(&job.copy, &context) {
-                Ok(done) => return Some(CopyEnd::Done(done)),
-                Err(_) if job.cancel.is_cancelled() => return Some(CopyEnd::Cancelled),
-                Err(error) => error,
-            };
-            match &error {
-                CopyError::Wait(why) => {
-                    if job.told.as_ref() != Some(why) || std::mem::take(&mut first) {
-                        job.told = Some(why.clone());
-                        self.reports.send(CopyEvent::Waiting(id, why.clone())).ok()?;
-                    }
-                    return None;
-                }
-                // The catalog knows, or will know: it says when the collection is gone for good.
-                error if is_missing(error) => return Some(CopyEnd::Cancelled),
-                error if is_hopeless(error, started) => return Some(CopyEnd::Hopeless(error.to_string())),
-                error => self.reports.send(CopyEvent::Retrying(id, error.to_string())).ok()?,
-            }
-            if job.cancel.sleep(backoff.wait()) {
-                return Some(CopyEnd::Cancelled);
-            }
-        }
-    }
+/// One try at one collection.
+struct Attempt<'a> {
+    worker: &'a Worker,
+    job: &'a CopyJob,
+    context: CallContext,
+}
 
-    fn copy(&self, job: &CopyJob, context: &CallContext) -> Result<CopyDone, CopyError> {
-        self.wait_until_loaded(&self.source, &job.source, "at the source", context)?;
-        if job.prune {
-            let target = (job.info.db.clone(), job.info.name.clone());
-            self.wait_until_loaded(&self.target, &target, "on the target", context)?;
+impl Attempt<'_> {
+    fn run(&self) -> Result<CopyDone, Interruption> {
+        let Worker { source, target, log, .. } = self.worker;
+        self.wait_until_loaded(source, &self.job.source, "at the source")?;
+        if self.job.prune {
+            let place = (self.job.info.db.clone(), self.job.info.name.clone());
+            self.wait_until_loaded(target, &place, "on the target")?;
         }
-        let mut starts: BTreeMap<Channel, Start> = BTreeMap::new();
-        for channel in &job.channels {
-            starts.insert(channel.clone(), self.log.shortly_before_tail(channel)?);
-        }
-        self.report(job.info.id, 0)?;
+        let starts = self.begin()?;
         let mut rows = 0;
-        for partition in partitions(job) {
-            rows = self.copy_partition(job, &partition, rows, context)?;
+        self.report(rows)?;
+        for partition in self.partitions() {
+            rows = self.copy_partition(&partition, rows)?;
         }
         let mut spans = BTreeMap::new();
         for (channel, start) in starts {
-            let until = self.log.tail(&channel)?;
+            let until = self.patiently(|| Ok(log.tail(&channel)?))?;
             spans.insert(channel, Span { start, until });
         }
-        Ok(CopyDone { source: job.source.clone(), rows, spans })
+        Ok(CopyDone { source: self.job.source.clone(), rows, spans })
     }
 
     fn wait_until_loaded(
@@ -151,123 +140,119 @@ impl Worker {
         client: &Client,
         (db, name): &(String, String),
         whose: &str,
-        context: &CallContext,
-    ) -> Result<(), CopyError> {
-        match client.load_state(db, name, context)? {
+    ) -> Result<(), Interruption> {
+        match self.patiently(|| Ok(client.load_state(db, name, &self.context)?))? {
             LoadState::Loaded => Ok(()),
             LoadState::NotLoaded => {
-                Err(CopyError::Wait(format!("{db}.{name} is not loaded {whose}: its rows can be copied once it is")))
+                Err(Interruption::Wait(format!("{db}.{name} is not loaded {whose}: its rows can be copied once it is")))
             }
-            LoadState::Loading => Err(CopyError::Wait(format!("{db}.{name} is being loaded {whose}"))),
+            LoadState::Loading => Err(Interruption::Wait(format!("{db}.{name} is being loaded {whose}"))),
         }
     }
 
-    fn copy_partition(
-        &self,
-        job: &CopyJob,
-        partition: &str,
-        mut rows: u64,
-        context: &CallContext,
-    ) -> Result<u64, CopyError> {
+    /// Asks the task where the replay will start; the answer is on disk.
+    fn begin(&self) -> Result<BTreeMap<Channel, Start>, Interruption> {
+        let (answer, answered) = bounded(1);
+        self.send(CopyEvent::Began(self.id(), answer))?;
+        // No answer: the log or the disk is in trouble, which the task shows; the next attempt asks again.
+        answered.recv().map_err(|_| Interruption::Wait(format!("{} waits for the log", self.name())))
+    }
+
+    fn copy_partition(&self, partition: &str, mut rows: u64) -> Result<u64, Interruption> {
+        let (job, context) = (self.job, &self.context);
         let place =
             |db: &str, name: &str| Place { db: db.into(), collection: name.into(), partition: partition.into() };
         let (from, to) = (place(&job.source.0, &job.source.1), place(&job.info.db, &job.info.name));
         let key = (job.info.key.name.as_str(), job.info.key.is_int);
-        let mut pages = Pages::new((&self.source, context), from, key, &["*"]);
-        let writer = Writer { client: &self.target, context };
+        let mut pages = Pages::new((&self.worker.source, context), from, key, &["*"]);
+        let writer = Writer { client: &self.worker.target, context };
         let mut last: Option<Key> = None;
-        while let Some(Page { columns, keys }) = pages.next()? {
-            let (count, high) = (keys.len(), each(&keys).pop());
-            writer.write(Write::Upsert, &Rows::new(&to, columns, count))?;
+        while let Some(Page { columns, keys }) = self.patiently(|| Ok(pages.next()?))? {
+            let kept = each(&keys);
+            let high = kept.last().cloned();
+            let page = Rows::new(&to, columns, keys.len());
+            self.patiently(|| Ok(writer.write(Write::Upsert, &page)?))?;
             if job.prune {
-                self.prune(job, &to, (last.as_ref(), high.as_ref()), &keys, context)?;
+                self.patiently(|| prune(&writer, &to, &job.info.key, (last.as_ref(), high.as_ref()), &kept))?;
             }
             last = high;
-            rows += count as u64;
-            self.report(job.info.id, rows)?;
+            rows += kept.len() as u64;
+            self.report(rows)?;
         }
         if job.prune {
-            self.prune(job, &to, (last.as_ref(), None), &Keys::Int(Vec::new()), context)?;
+            self.patiently(|| prune(&writer, &to, &job.info.key, (last.as_ref(), None), &[]))?;
         }
         Ok(rows)
     }
 
-    /// Removes the target's rows between two keys that are not among `keep`.
-    fn prune(
-        &self,
-        job: &CopyJob,
-        place: &Place,
-        (low, high): (Option<&Key>, Option<&Key>),
-        keep: &Keys,
-        context: &CallContext,
-    ) -> Result<(), CopyError> {
-        let key = job.info.key.name.as_str();
-        let keep: BTreeSet<Key> = each(keep).into_iter().collect();
-        let mut low = low.cloned();
-        loop {
-            let range = match between(key, low.as_ref(), high) {
-                whole if whole.is_empty() => everything(key, job.info.key.is_int),
-                range => range,
-            };
-            let limit = 8192;
-            let query = crate::milvus::rows::Query { expression: &range, fields: &[key], limit: Some(limit) };
-            let columns = self.target.query_rows(place, &query, context)?;
-            if columns.is_empty() {
-                return Ok(());
-            }
-            let object = || format!("{}.{}", place.db, place.collection);
-            let found = crate::pipeline::columns::keys(&columns, key)
-                .map_err(|source| PageError::Columns { object: object(), source })?;
-            let found = each(&found);
-            let (count, last) = (found.len(), found.iter().max().cloned());
-            let extra: Vec<Key> = found.into_iter().filter(|key| !keep.contains(key)).collect();
-            if !extra.is_empty() {
-                log::info!("{}: removing {} rows that the source no longer has", object(), extra.len());
-                Writer { client: &self.target, context }.delete(place, key, &collect(extra))?;
-            }
-            if count < limit || last <= low {
-                return Ok(());
-            }
-            low = last;
+    /// Rows keep their partition; where a key decides about it, the collection is read as a whole.
+    fn partitions(&self) -> Vec<String> {
+        let info = &self.job.info;
+        if info.unnamed_partitions || info.partitions.is_empty() {
+            vec![String::new()]
+        } else {
+            info.partitions.values().cloned().collect()
         }
     }
 
-    fn report(&self, id: CollectionId, rows: u64) -> Result<(), CopyError> {
-        self.reports.send(CopyEvent::Progress(id, rows)).map_err(|_| CopyError::Cancelled)
+    /// Tries one step until it succeeds, turns out to be hopeless or must wait for something else.
+    fn patiently<T>(&self, mut step: impl FnMut() -> Result<T, StepError>) -> Result<T, Interruption> {
+        let mut backoff = Backoff::default();
+        let mut failing_since: Option<Instant> = None;
+        loop {
+            let error = match step() {
+                Ok(value) => return Ok(value),
+                Err(_) if self.context.cancel.is_cancelled() => return Err(Interruption::Cancelled),
+                Err(error) => error,
+            };
+            let since = *failing_since.get_or_insert_with(Instant::now);
+            if let Some(interruption) = self.interruption(&error, since) {
+                return Err(interruption);
+            }
+            self.send(CopyEvent::Retrying(self.id(), error.to_string()))?;
+            if self.context.cancel.sleep(backoff.wait()) {
+                return Err(Interruption::Cancelled);
+            }
+        }
     }
-}
 
-/// Rows keep their partition; where a key decides about it, the collection is read as a whole.
-fn partitions(job: &CopyJob) -> Vec<String> {
-    if job.info.partition_key || job.info.partitions.is_empty() {
-        vec![String::new()]
-    } else {
-        job.info.partitions.values().cloned().collect()
+    fn interruption(&self, error: &StepError, since: Instant) -> Option<Interruption> {
+        let hopeless = || Some(Interruption::Hopeless(error.to_string()));
+        let Some(call) = error.call() else {
+            return if matches!(error, StepError::Log(_)) { None } else { hopeless() };
+        };
+        let at_source = call.address == self.worker.source.address();
+        let missing = call.is_collection_missing() || call.is_partition_missing() || call.is_database_missing();
+        if missing && at_source {
+            // The catalog says whether it is gone for good, renamed, or has lost a partition.
+            return Some(Interruption::Wait(format!("{} has changed at the source", self.name())));
+        }
+        if call.is_not_loaded() {
+            return Some(Interruption::Wait(format!(
+                "{} is not loaded: its rows can be copied once it is",
+                self.name()
+            )));
+        }
+        match verdict(call) {
+            Verdict::Retry => None,
+            Verdict::RetryForAWhile if since.elapsed() < PATIENCE => None,
+            Verdict::RetryForAWhile | Verdict::Stop => hopeless(),
+        }
     }
-}
 
-fn everything(key: &str, is_int: bool) -> String {
-    if is_int { format!("{key} <= {}", i64::MAX) } else { format!("{key} >= \"\"") }
-}
+    fn report(&self, rows: u64) -> Result<(), Interruption> {
+        self.send(CopyEvent::Progress(self.id(), rows))
+    }
 
-fn is_missing(error: &CopyError) -> bool {
-    let call = match error {
-        CopyError::Page(PageError::Call(error)) | CopyError::Write(WriteError::Call(error)) => error,
-        _ => return false,
-    };
-    call.is_collection_missing() || call.is_partition_missing() || call.is_database_missing()
-}
+    fn send(&self, event: CopyEvent) -> Result<(), Interruption> {
+        self.worker.reports.send(event).map_err(|_| Interruption::Cancelled)
+    }
 
-fn is_hopeless(error: &CopyError, since: Instant) -> bool {
-    let call = match error {
-        CopyError::Page(PageError::Call(error)) | CopyError::Write(WriteError::Call(error)) => error,
-        CopyError::Page(_) | CopyError::Write(_) => return true,
-        CopyError::Log(_) | CopyError::Wait(_) | CopyError::Cancelled => return false,
-    };
-    match verdict(call) {
-        Verdict::Retry => false,
-        // Released while it was read: the next attempt waits for it.
-        Verdict::RetryForAWhile => !call.is_not_loaded() && since.elapsed() > PATIENCE,
-        Verdict::Stop => true,
+    fn id(&self) -> CollectionId {
+        self.job.info.id
+    }
+
+    fn name(&self) -> String {
+        format!("{}.{}", self.job.source.0, self.job.source.1)
     }
 }
