@@ -12,6 +12,7 @@ mod error;
 mod guard;
 pub mod http;
 mod maintenance;
+mod metrics;
 mod service;
 
 pub use self::service::Api;

@@ -4,6 +4,8 @@ From a request to its answer.
 For `/cdc` the HTTP status is always 200 and the result is the JSON's `code`: clients of the Go server know it no other way.
 */
 
+use std::time::Instant;
+
 use serde_json::{Map, Value, json};
 
 use super::answer;
@@ -13,12 +15,17 @@ use super::error::{ApiError, CLIENT, SERVER};
 use super::guard::Guard;
 use super::http::{Request, Response};
 use super::maintenance::MaintenanceParams;
+use super::metrics::scrape;
 use crate::config::Config;
+use crate::observe::metrics;
 use crate::task::manager::{ManagerError, TaskManager};
 use crate::task::spec::TaskId;
 
 /// The `request_type`s there are.
 const REQUEST_TYPES: [&str; 8] = ["create", "delete", "pause", "resume", "get", "position", "list", "maintenance"];
+
+/// Stands for a client's own invention where requests are counted, and for what cannot be read.
+const UNKNOWN: &str = "unknown";
 
 /// Answers requests.
 pub struct Api {
@@ -57,29 +64,42 @@ impl Api {
         }
         match (request.path.as_str(), request.method.as_str()) {
             ("/cdc", _) => Response::json(200, &self.cdc(request)),
+            ("/metrics" | "/cdc/metrics", "GET" | "HEAD") => scrape(&self.manager),
             ("/healthz", "GET" | "HEAD") => Response::json(200, &json!({"status": "ok"})),
-            ("/healthz", _) => Response::json(405, &envelope_error(405, "only support the GET method")),
+            ("/healthz" | "/metrics" | "/cdc/metrics", _) => {
+                Response::json(405, &envelope_error(405, "only support the GET method"))
+            }
             _ => Response::text(404, "404 page not found\n"),
         }
     }
 
     fn cdc(&self, request: Request) -> Value {
         if request.method != "POST" {
+            metrics::request(UNKNOWN, "invalid_method");
             return envelope_error(405, "only support the POST method");
         }
         let body = match request.body {
             Ok(body) => body,
             Err(error) => {
+                metrics::request(UNKNOWN, "read_error");
                 return envelope_error(SERVER, &format!("fail to read the request body, error: {error}"));
             }
         };
         let (request_type, data) = match unmarshal(&body) {
             Ok(parts) => parts,
             Err(error) => {
+                metrics::request(UNKNOWN, "unmarshal_error");
                 return envelope_error(SERVER, &format!("fail to unmarshal the request, error: {error}"));
             }
         };
-        match self.perform(&request_type, data.as_ref()) {
+        let known = REQUEST_TYPES.into_iter().find(|known| *known == request_type).unwrap_or(UNKNOWN);
+        metrics::request(known, "total");
+        let begin = Instant::now();
+        let performed = self.perform(&request_type, data.as_ref());
+        if matches!(performed, Some(Ok(_))) {
+            metrics::request_done(known, begin.elapsed());
+        }
+        match performed {
             None => {
                 let types = REQUEST_TYPES.join(" ");
                 envelope_error(CLIENT, &format!("invalid 'request_type' param, can be set [{types}]"))

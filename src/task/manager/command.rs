@@ -58,6 +58,11 @@ pub struct PositionSource {
 }
 
 impl PositionSource {
+    /// Whose positions.
+    pub fn id(&self) -> &TaskId {
+        &self.id
+    }
+
     /// How far the task has come.
     pub fn positions(&self) -> Vec<ChannelPosition> {
         match &self.running {
