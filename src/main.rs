@@ -25,14 +25,15 @@ fn main() -> ExitCode {
 }
 
 fn serve(path: Option<&Path>) -> ExitStatus {
-    let config = match Config::load(path, |name| env::var(name).ok()) {
+    let load = || Config::load(path, |name| env::var(name).ok());
+    let config = match load() {
         Ok(config) => config,
         Err(error) => return cli::tell(&error, ExitStatus::Usage),
     };
-    logging::init(config.log_level);
+    logging::init(config.log_level, config.log_format);
     let config = Arc::new(config);
     let engine = Arc::new(Runner::new(Arc::clone(&config)));
-    match server::run(&config, engine) {
+    match server::run(&config, engine, &load) {
         Ok(()) => ExitStatus::Done,
         Err(error) => cli::tell(&error, ExitStatus::CannotStart),
     }

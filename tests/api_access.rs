@@ -53,6 +53,9 @@ fn only_with_the_token() {
     // Neither does it say which paths there are.
     assert_eq!(exchange(server.address, b"GET /nowhere HTTP/1.1\r\n\r\n").status, 401);
     assert_eq!(exchange(server.address, b"GET /healthz HTTP/1.1\r\n\r\n").status, 200);
+    // Neither a probe nor a stranger learns more than numbers.
+    let ready = exchange(server.address, b"GET /readyz HTTP/1.1\r\n\r\n");
+    assert_eq!((ready.status, ready.body.trim()), (200, r#"{"phases":{},"status":"ready","task_num":0}"#));
     server.stop();
 }
 

@@ -192,6 +192,10 @@ fn a_scrape() {
     }
     assert!(!answer.body.contains("invented"));
     assert_eq!(exchange(server.address, &request("GET", "/cdc/metrics", "")).status, 200);
+    let ready: Value = serde_json::from_str(&exchange(server.address, &request("GET", "/readyz", "")).body).unwrap();
+    let task = serde_json::json!({"task_id": "scraped", "phase": "Following", "lag_ms": 120, "reason": null});
+    let expected = serde_json::json!({"status": "ready", "task_num": 1, "phases": {"Following": 1}, "tasks": [task]});
+    assert_eq!(ready, expected);
     assert_eq!(exchange(server.address, &request("POST", "/metrics", "")).status, 405);
     server.stop();
 }

@@ -13,6 +13,7 @@ mod guard;
 pub mod http;
 mod maintenance;
 mod metrics;
+mod ready;
 mod service;
 
 pub use self::service::Api;

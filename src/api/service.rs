@@ -4,6 +4,7 @@ From a request to its answer.
 For `/cdc` the HTTP status is always 200 and the result is the JSON's `code`: clients of the Go server know it no other way.
 */
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
@@ -16,6 +17,7 @@ use super::guard::Guard;
 use super::http::{Request, Response};
 use super::maintenance::MaintenanceParams;
 use super::metrics::scrape;
+use super::ready::ready;
 use crate::config::Config;
 use crate::observe::metrics;
 use crate::task::manager::{ManagerError, TaskManager};
@@ -32,6 +34,8 @@ pub struct Api {
     manager: TaskManager,
     rules: Rules,
     guard: Guard,
+    /// The longest name that `create` accepts; may change while the server runs.
+    max_name_length: AtomicUsize,
 }
 
 /// The `data` of an answer.
@@ -47,26 +51,32 @@ impl Api {
     /// An API in front of this manager.
     pub fn new(manager: TaskManager, config: &Config) -> Self {
         let rules = Rules {
-            max_name_length: config.max_name_length,
             replicate_channel: config.source.replicate_channel.clone(),
             source: config.source.endpoint.address.clone(),
         };
-        Api { manager, rules, guard: Guard::new(config) }
+        Api { manager, rules, guard: Guard::new(config), max_name_length: config.max_name_length.into() }
+    }
+
+    /// The longest name that `create` accepts from now on.
+    pub fn limit_names(&self, max_name_length: usize) {
+        self.max_name_length.store(max_name_length, Ordering::Relaxed);
     }
 
     /// Answers one request.
     pub fn handle(&self, request: Request) -> Response {
+        let allowed = self.guard.check(&request.headers);
         // Whether the process lives is nobody's secret, and who checks it has no token.
-        let is_open = request.path == "/healthz";
-        if !is_open && let Err(refused) = self.guard.check(&request.headers) {
-            log::warn!("{} {:?} refused: {refused}", request.method, request.path);
+        let is_open = matches!(request.path.as_str(), "/healthz" | "/readyz");
+        if !is_open && let Err(refused) = allowed {
+            log::warn!("a request was refused: {refused}");
             return Response::json(refused.status(), &envelope_error(refused.status(), &refused.to_string()));
         }
         match (request.path.as_str(), request.method.as_str()) {
             ("/cdc", _) => Response::json(200, &self.cdc(request)),
             ("/metrics" | "/cdc/metrics", "GET" | "HEAD") => scrape(&self.manager),
             ("/healthz", "GET" | "HEAD") => Response::json(200, &json!({"status": "ok"})),
-            ("/healthz" | "/metrics" | "/cdc/metrics", _) => {
+            ("/readyz", "GET" | "HEAD") => ready(&self.manager, allowed.is_ok()),
+            ("/healthz" | "/readyz" | "/metrics" | "/cdc/metrics", _) => {
                 Response::json(405, &envelope_error(405, "only support the GET method"))
             }
             _ => Response::text(404, "404 page not found\n"),
@@ -133,7 +143,7 @@ impl Api {
 
     fn create(&self, data: Option<&Data>) -> Result<Data, Refusal> {
         let params = CreateParams::decode(data).map_err(Refusal::Decode)?;
-        let (id, spec) = check(params, &self.rules)?;
+        let (id, spec) = check(params, &self.rules, self.max_name_length.load(Ordering::Relaxed))?;
         let id = self.manager.create(id, spec)?;
         Ok(object([("task_id", id.as_str().into())]))
     }

@@ -11,7 +11,7 @@ use log::LevelFilter;
 use super::error::nearest;
 use super::raw::{Leaf, RawConfig, RawDial, RawMilvus, RawSource};
 use super::{Config, ConfigError, DialFiles, Endpoint, LogKind, ParsedUri, Secret, SourceConfig, Tls, bearer_text};
-use crate::observe::logging;
+use crate::observe::logging::{self, LogFormat};
 
 mod access;
 
@@ -80,6 +80,7 @@ impl Reader<'_> {
                 MAX_NAME_LENGTH,
             )?,
             log_level: self.log_level(&raw.log_level)?,
+            log_format: self.log_format(&raw.log_format)?,
             api,
             source: self.source(raw.source_config.unwrap_or_default())?,
         };
@@ -168,6 +169,14 @@ impl Reader<'_> {
     fn log_level(&self, leaf: &Leaf) -> Result<LevelFilter, ConfigError> {
         let text = self.text("logLevel", leaf, "info")?;
         logging::parse_level(&text).ok_or_else(|| self.not_one_of("logLevel", leaf, &text, &logging::LEVELS))
+    }
+
+    fn log_format(&self, leaf: &Leaf) -> Result<LogFormat, ConfigError> {
+        match self.text("logFormat", leaf, "text")?.as_str() {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            other => Err(self.not_one_of("logFormat", leaf, other, &["text", "json"])),
+        }
     }
 
     fn log_kind(&self, leaf: &Leaf) -> Result<LogKind, ConfigError> {

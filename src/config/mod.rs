@@ -15,6 +15,8 @@ use std::path::PathBuf;
 
 use log::LevelFilter;
 
+use crate::observe::logging::LogFormat;
+
 pub use self::endpoint::{
     Address, AddressError, DEFAULT_CONNECT_TIMEOUT, DialFiles, Endpoint, HalfMutualTls, ParsedUri, Tls, bearer_text,
 };
@@ -36,6 +38,8 @@ pub struct Config {
     pub max_name_length: usize,
     /// What is logged until `maintenance` changes it.
     pub log_level: LevelFilter,
+    /// How a line of the log looks.
+    pub log_format: LogFormat,
     /// Who may use the API.
     pub api: ApiConfig,
     /// The Milvus that is followed.

@@ -19,6 +19,7 @@ pub(super) struct RawConfig {
     pub(super) max_task_num: Leaf,
     pub(super) max_name_length: Leaf,
     pub(super) log_level: Leaf,
+    pub(super) log_format: Leaf,
     pub(super) api: Option<RawApi>,
     pub(super) source_config: Option<RawSource>,
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::load::{API_TOKEN_VARIABLE, SOURCE_TOKEN_VARIABLE, parse, read_text};
 use super::raw::{Leaf, RawConfig, RawMilvus};
 use super::{Config, ConfigError, LogKind};
+use crate::observe::logging::LogFormat;
 
 /// One setting for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +82,11 @@ impl List<'_> {
         self.add("maxTaskNum", &raw.max_task_num, config.max_task_num);
         self.add("maxNameLength", &raw.max_name_length, config.max_name_length);
         self.add("logLevel", &raw.log_level, config.log_level.as_str().to_ascii_lowercase());
+        let format = match config.log_format {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        };
+        self.add("logFormat", &raw.log_format, format);
     }
 
     fn api(&mut self, raw: &RawConfig, config: &Config, in_environment: bool) {

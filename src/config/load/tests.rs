@@ -27,7 +27,7 @@ fn defaults_without_a_file_and_with_an_empty_one() {
     assert_eq!(defaults.address, "127.0.0.1:8444");
     assert_eq!(defaults.data_dir, Path::new("./milvus-cdc-data"));
     assert_eq!((defaults.max_task_num, defaults.max_name_length), (100, 256));
-    assert_eq!(defaults.log_level, LevelFilter::Info);
+    assert_eq!((defaults.log_level, defaults.log_format), (LevelFilter::Info, LogFormat::Text));
     assert_eq!(defaults.source.endpoint.address.to_string(), "127.0.0.1:19530");
     assert_eq!(defaults.source.log, LogKind::Auto);
     assert_eq!(defaults.source.channel_prefix, "by-dev");
@@ -41,7 +41,7 @@ fn defaults_without_a_file_and_with_an_empty_one() {
 #[test]
 fn every_key() {
     let config = load(
-        "address: 0.0.0.0:9000\napi: {token: t0ken, allowedHosts: [cdc.example]}\ndataDir: /var/lib/cdc\nmaxTaskNum: 7\nmaxNameLength: 30\nlogLevel: DEBUG\n\
+        "address: 0.0.0.0:9000\napi: {token: t0ken, allowedHosts: [cdc.example]}\ndataDir: /var/lib/cdc\nmaxTaskNum: 7\nmaxNameLength: 30\nlogLevel: DEBUG\nlogFormat: json\n\
          sourceConfig:\n  milvus:\n    uri: https://m:1\n    username: root\n    password: 007\n    connectTimeout: 9\n    \
          dialConfig:\n      serverName: n\n      caPemPath: a\n      clientPemPath: b\n      clientKeyPath: c\n  \
          log: rocksmq\n  rocksmq:\n    path: /m/rdb_data\n  channelPrefix: p\n  replicateChan: r\n",
@@ -52,6 +52,7 @@ fn every_key() {
         (config.api.token.expose(), config.api.allowed_hosts.as_slice()),
         ("t0ken", &["cdc.example".to_owned()][..])
     );
+    assert_eq!(config.log_format, LogFormat::Json);
     let source = config.source;
     assert_eq!(source.endpoint.token.expose(), "root:007");
     assert_eq!(source.endpoint.connect_timeout, Duration::from_secs(9));
@@ -78,6 +79,7 @@ fn wrong_values_name_the_key_and_what_is_allowed() {
         ("maxTaskNum: 0", "cdc.yaml:1: `maxTaskNum`: `0` is not allowed"),
         ("maxNameLength: -1", "cdc.yaml:1: `maxNameLength`: `-1` is not allowed"),
         ("\nlogLevel: inof", "cdc.yaml:2: `logLevel`: `inof` is not allowed, did you mean `info`?"),
+        ("logFormat: xml", "cdc.yaml:1: `logFormat`: `xml` is not allowed (allowed: text, json)"),
         ("address: 8444", "cdc.yaml:1: `address`: `8444` is no `host:port`"),
         ("dataDir: ''", "cdc.yaml:1: `dataDir`: the value is empty"),
         (

@@ -25,6 +25,8 @@ pub(super) enum Command {
     Positions(Option<TaskId>, Reply<Vec<PositionSource>>),
     /// Something that changes a task; in order per task.
     Change(TaskId, Operation),
+    /// How many tasks there may be from now on.
+    Limit(usize),
     /// Stop all tasks and end.
     Shutdown(Instant, Reply<()>),
 }
