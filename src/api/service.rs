@@ -75,8 +75,11 @@ impl Api {
             ("/cdc", _) => Response::json(200, &self.cdc(request)),
             ("/metrics" | "/cdc/metrics", "GET" | "HEAD") => scrape(&self.manager),
             ("/healthz", "GET" | "HEAD") => Response::json(200, &json!({"status": "ok"})),
+            ("/openapi.json", "GET" | "HEAD") => {
+                Response { status: 200, content_type: "application/json", body: description() }
+            }
             ("/readyz", "GET" | "HEAD") => ready(&self.manager, allowed.is_ok()),
-            ("/healthz" | "/readyz" | "/metrics" | "/cdc/metrics", _) => {
+            ("/healthz" | "/readyz" | "/metrics" | "/cdc/metrics" | "/openapi.json", _) => {
                 Response::json(405, &envelope_error(405, "only support the GET method"))
             }
             _ => Response::text(404, "404 page not found\n"),
@@ -257,6 +260,11 @@ fn unmarshal(body: &[u8]) -> Result<(String, Option<Data>), String> {
 
 fn object<const N: usize>(fields: [(&str, Value); N]) -> Data {
     fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// The OpenAPI description, with this version in it.
+fn description() -> Vec<u8> {
+    include_str!("openapi.json").replacen("VERSION", env!("CARGO_PKG_VERSION"), 1).into_bytes()
 }
 
 fn envelope_error(code: u16, message: &str) -> Value {
