@@ -3,12 +3,12 @@ The binary: command line, configuration, log, server, exit code.
 */
 
 use std::env;
-use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use milvus_cdc::cli::{Arguments, ExitStatus};
+use milvus_cdc::cli::{self, Arguments, ExitStatus};
 use milvus_cdc::config::Config;
 use milvus_cdc::observe::logging;
 use milvus_cdc::server;
@@ -17,26 +17,24 @@ use milvus_cdc::task::runner::Runner;
 fn main() -> ExitCode {
     // Prints help, version and mistakes itself, and ends with code 0 or 2.
     let arguments = Arguments::parse();
-    ExitCode::from(run(&arguments).code())
+    let status = match arguments.command {
+        Some(command) => cli::run(command),
+        None => serve(arguments.config.as_deref()),
+    };
+    ExitCode::from(status.code())
 }
 
-fn run(arguments: &Arguments) -> ExitStatus {
-    let config = match Config::load(arguments.config.as_deref(), |name| env::var(name).ok()) {
+fn serve(path: Option<&Path>) -> ExitStatus {
+    let load = || Config::load(path, |name| env::var(name).ok());
+    let config = match load() {
         Ok(config) => config,
-        Err(error) => return fail(&error, ExitStatus::Usage),
+        Err(error) => return cli::tell(&error, ExitStatus::Usage),
     };
-    logging::init(config.log_level);
+    logging::init(config.log_level, config.log_format);
     let config = Arc::new(config);
     let engine = Arc::new(Runner::new(Arc::clone(&config)));
-    match server::run(&config, engine) {
-        Ok(()) => ExitStatus::Stopped,
-        Err(error) => fail(&error, ExitStatus::CannotStart),
+    match server::run(&config, engine, &load) {
+        Ok(()) => ExitStatus::Done,
+        Err(error) => cli::tell(&error, ExitStatus::CannotStart),
     }
-}
-
-/// One line for the person who typed the command.
-fn fail(error: &dyn std::error::Error, status: ExitStatus) -> ExitStatus {
-    // Without a stderr there is nobody to tell; the exit code still does.
-    let _ = writeln!(std::io::stderr(), "milvus-cdc: {error}");
-    status
 }

@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 
 use crate::api::Api;
 use crate::api::http::{HttpServer, Limits};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::journal::{DataDir, DataDirError, FileJournal, JournalError};
-use crate::signals::{self, SignalError, StopSignal};
+use crate::observe::logging;
+use crate::signals::{self, Signal, SignalError};
 use crate::task::engine::Engine;
 use crate::task::manager::{StartError, TaskManager};
 
@@ -51,23 +52,39 @@ pub enum ServerError {
     Signals(#[from] SignalError),
 }
 
-/// Runs until a signal says stop.
+/// Reads the configuration again.
+pub type Reload<'a> = &'a dyn Fn() -> Result<Config, ConfigError>;
+
+/// Runs until a signal says stop. With SIGHUP it takes over the log level and the limits of what `reload` reads.
 ///
 /// # Errors
 /// [`ServerError`] when it cannot start. Once it runs, it ends by a signal only.
-pub fn run(config: &Config, engine: Arc<dyn Engine>) -> Result<(), ServerError> {
-    let stop = signals::listen()?;
+pub fn run(config: &Config, engine: Arc<dyn Engine>, reload: Reload<'_>) -> Result<(), ServerError> {
+    if config.is_open_to_all() {
+        log::warn!(
+            "everybody who reaches {} may use the API: there is no api.token, and api.allowUnauthenticated is set",
+            config.address
+        );
+    }
+    let signals = signals::listen()?;
     let data_dir = DataDir::open(&config.data_dir)?;
     let journal = FileJournal::open(data_dir.path())?;
     let listen = |source| ServerError::Listen { address: config.address.clone(), source };
     let listener = TcpListener::bind(&config.address).map_err(listen)?;
 
     let (manager, manager_thread) = TaskManager::start(engine, Box::new(journal), config.max_task_num)?;
-    let api = Api::new(manager.clone(), config);
-    let http = HttpServer::start(listener, Limits::default(), move |request| api.handle(request)).map_err(listen)?;
+    let api = Arc::new(Api::new(manager.clone(), config));
+    let serving = Arc::clone(&api);
+    let http =
+        HttpServer::start(listener, Limits::default(), move |request| serving.handle(request)).map_err(listen)?;
     log::info!("serving on http://{}, data in {}", http.address(), data_dir.path().display());
 
-    let StopSignal(name) = stop.wait();
+    let name = loop {
+        match signals.wait() {
+            Signal::Stop(name) => break name,
+            Signal::Reload => take_over(reload(), config, &manager, &api),
+        }
+    };
     log::info!("{name} received, stopping");
     let deadline = Instant::now() + STOP_TIMEOUT;
     http.stop_accepting();
@@ -76,4 +93,24 @@ pub fn run(config: &Config, engine: Arc<dyn Engine>) -> Result<(), ServerError> 
     http.finish(deadline.min(Instant::now() + ANSWER_TIMEOUT));
     log::info!("stopped");
     Ok(())
+}
+
+/// Takes over what can change while the server runs. A configuration that is wrong changes nothing.
+fn take_over(read: Result<Config, ConfigError>, at_start: &Config, manager: &TaskManager, api: &Api) {
+    let config = match read {
+        Ok(config) => config,
+        Err(error) => return log::error!("SIGHUP received, but nothing is taken over: {error}"),
+    };
+    logging::set_level(config.log_level);
+    manager.limit(config.max_task_num);
+    api.limit_names(config.max_name_length);
+    let level = config.log_level.as_str().to_ascii_lowercase();
+    log::info!(logLevel:% = level, maxTaskNum = config.max_task_num, maxNameLength = config.max_name_length;
+        "SIGHUP received, taken over");
+    let mut rest = config;
+    (rest.log_level, rest.max_task_num) = (at_start.log_level, at_start.max_task_num);
+    rest.max_name_length = at_start.max_name_length;
+    if rest != *at_start {
+        log::warn!("the configuration has other changes, which count after a restart only");
+    }
 }

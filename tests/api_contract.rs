@@ -77,6 +77,8 @@ fn the_recorded_requests() {
             if let Some(name) = &case.save {
                 ids.insert(name.clone(), body["data"]["task_id"].as_str().unwrap().to_owned());
             }
+        } else if case.status == 200 {
+            assert!(answer.body.contains("# TYPE milvus_cdc_task_num gauge"), "{case:?}");
         } else {
             assert_eq!(answer.body, "404 page not found\n", "{case:?}");
         }

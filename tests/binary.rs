@@ -103,8 +103,9 @@ fn signals_end_it_well() {
         let folder = tempfile::tempdir().unwrap();
         let mut server = Server::start(&config(folder.path(), "127.0.0.1:0"));
         assert_eq!(exchange(server.address, &request("GET", "/healthz", "")).status, 200);
+        // A terminal that closes does not end it.
         server.signal("HUP");
-        assert!(server.lines.next().unwrap().unwrap().contains("SIGHUP received and ignored"));
+        assert!(server.lines.next().unwrap().unwrap().contains("SIGHUP received, taken over"));
         // A client that says nothing does not hold it up.
         let _silent = connect(server.address);
         let begin = Instant::now();
@@ -158,4 +159,42 @@ fn the_log_level_changes_at_run_time() {
     assert_eq!(server.exit_code(), Some(0));
     let rest: Vec<String> = server.lines.by_ref().map(|line| line.unwrap()).collect();
     assert!(rest.iter().all(|line| line.contains("[DEBUG]")), "{rest:?}");
+}
+
+#[test]
+fn sighup_takes_over_level_and_limits() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = config(folder.path(), "127.0.0.1:0");
+    let before = fs::read_to_string(&path).unwrap();
+    let mut server = Server::start(&path);
+    let mut after = |text: &str| {
+        fs::write(&path, format!("{before}{text}")).unwrap();
+        server.signal("HUP");
+        server.lines.next().unwrap().unwrap()
+    };
+    let line = after("logLevel: debug\nmaxTaskNum: 5\nmaxNameLength: 3\n");
+    assert!(line.contains("taken over\"] [logLevel=debug] [maxTaskNum=5] [maxNameLength=3]"), "{line}");
+    let wrong = after("maxTaskNum: 0\n");
+    assert!(wrong.contains("[ERROR]") && wrong.contains("cdc.yaml:3: `maxTaskNum`"), "{wrong}");
+    let more = after("maxNameLength: 3\nlogFormat: json\n");
+    assert!(more.contains("taken over"), "{more}");
+    assert!(server.lines.next().unwrap().unwrap().contains("count after a restart only"));
+    let create = r#"{"request_type":"create","request_data":{"milvus_connect_param":{"uri":"http://127.0.0.1:1"},
+        "collection_infos":[{"name":"long"}]}}"#;
+    let answer = exchange(server.address, &post_request(create));
+    assert!(answer.body.contains("whose length exceeds 3 characters"), "{answer:?}");
+}
+
+#[test]
+fn the_log_as_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = config(folder.path(), "127.0.0.1:0");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{text}logFormat: json\n")).unwrap();
+    let mut server = Server::start(&path);
+    server.signal("TERM");
+    let line: serde_json::Value = serde_json::from_str(&server.lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!((line["level"].as_str(), line["module"].as_str()), (Some("INFO"), Some("server")));
+    assert_eq!(line["message"], "SIGTERM received, stopping");
+    assert!(line["time"].as_str().unwrap().ends_with('Z'));
 }

@@ -45,9 +45,10 @@ fn stalled(server: &TestServer, text: &str, count: usize) -> Vec<TcpStream> {
 #[test]
 fn two_hundred_half_requests_delay_nobody() {
     let (server, _folder) = server(Limits::default());
-    let heads = stalled(&server, "POST /cdc HTTP/1.1\r\nHost: h\r\nContent-Le", 100);
+    let heads = stalled(&server, "POST /cdc HTTP/1.1\r\nHost: localhost\r\nContent-Le", 100);
     assert_healthy(&server);
-    let bodies = stalled(&server, "POST /cdc HTTP/1.1\r\nHost: h\r\nContent-Length: 2000\r\n\r\n{\"request", 100);
+    let bodies =
+        stalled(&server, "POST /cdc HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000\r\n\r\n{\"request", 100);
     for _ in 0..20 {
         assert_healthy(&server);
     }
@@ -164,4 +165,37 @@ fn stopping_cuts_off_who_is_not_done() {
     server.stop();
     assert!(begin.elapsed() < Duration::from_secs(2), "took {:?}", begin.elapsed());
     assert!(TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn a_scrape() {
+    let (server, _folder) = server(Limits::default());
+    let create = r#"{"request_type":"create","request_data":{"task_id":"scraped",
+        "milvus_connect_param":{"uri":"http://t:1234"},"collection_infos":[{"name":"*"}]}}"#;
+    assert_eq!(code(&exchange(server.address, &post_request(create))), 200);
+    // What a client invents is not a label: it could invent for ever.
+    exchange(server.address, &post_request(r#"{"request_type":"invented"}"#));
+    let answer = exchange(server.address, &request("GET", "/metrics", ""));
+    assert!(answer.head.contains("Content-Type: text/plain; version=0.0.4"), "{}", answer.head);
+    for line in [
+        "# TYPE milvus_cdc_request_latency histogram",
+        "# TYPE milvus_cdc_request_total counter",
+        r#"milvus_cdc_request_total{request_status="success",request_type="create"} "#,
+        r#"milvus_cdc_request_total{request_status="total",request_type="unknown"} "#,
+        r#"milvus_cdc_request_latency_bucket{request_type="create",le="128"} "#,
+        r#"milvus_cdc_task_state{task_id="scraped"} 1"#,
+        r#"milvus_cdc_task_phase{phase="Following",task_id="scraped"} 1"#,
+        r#"milvus_cdc_task_lag_seconds{task_id="scraped"} 0.12"#,
+        r#"milvus_cdc_skipped_total{reason="bulk import",task_id="scraped"} 2"#,
+    ] {
+        assert!(answer.body.lines().any(|known| known.starts_with(line)), "{line} is not in {}", answer.body);
+    }
+    assert!(!answer.body.contains("invented"));
+    assert_eq!(exchange(server.address, &request("GET", "/cdc/metrics", "")).status, 200);
+    let ready: Value = serde_json::from_str(&exchange(server.address, &request("GET", "/readyz", "")).body).unwrap();
+    let task = serde_json::json!({"task_id": "scraped", "phase": "Following", "lag_ms": 120, "reason": null});
+    let expected = serde_json::json!({"status": "ready", "task_num": 1, "phases": {"Following": 1}, "tasks": [task]});
+    assert_eq!(ready, expected);
+    assert_eq!(exchange(server.address, &request("POST", "/metrics", "")).status, 405);
+    server.stop();
 }

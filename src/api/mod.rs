@@ -9,8 +9,11 @@ mod answer;
 mod create;
 mod decode;
 mod error;
+mod guard;
 pub mod http;
 mod maintenance;
+mod metrics;
+mod ready;
 mod service;
 
 pub use self::service::Api;

@@ -4,25 +4,38 @@ From a request to its answer.
 For `/cdc` the HTTP status is always 200 and the result is the JSON's `code`: clients of the Go server know it no other way.
 */
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
 use serde_json::{Map, Value, json};
 
 use super::answer;
 use super::create::{CreateParams, Rules, check};
 use super::decode::{Object, Problems};
 use super::error::{ApiError, CLIENT, SERVER};
+use super::guard::Guard;
 use super::http::{Request, Response};
 use super::maintenance::MaintenanceParams;
+use super::metrics::scrape;
+use super::ready::ready;
 use crate::config::Config;
+use crate::observe::metrics;
 use crate::task::manager::{ManagerError, TaskManager};
 use crate::task::spec::TaskId;
 
 /// The `request_type`s there are.
 const REQUEST_TYPES: [&str; 8] = ["create", "delete", "pause", "resume", "get", "position", "list", "maintenance"];
 
+/// Stands for a client's own invention where requests are counted, and for what cannot be read.
+const UNKNOWN: &str = "unknown";
+
 /// Answers requests.
 pub struct Api {
     manager: TaskManager,
     rules: Rules,
+    guard: Guard,
+    /// The longest name that `create` accepts; may change while the server runs.
+    max_name_length: AtomicUsize,
 }
 
 /// The `data` of an answer.
@@ -38,40 +51,68 @@ impl Api {
     /// An API in front of this manager.
     pub fn new(manager: TaskManager, config: &Config) -> Self {
         let rules = Rules {
-            max_name_length: config.max_name_length,
             replicate_channel: config.source.replicate_channel.clone(),
             source: config.source.endpoint.address.clone(),
         };
-        Api { manager, rules }
+        Api { manager, rules, guard: Guard::new(config), max_name_length: config.max_name_length.into() }
+    }
+
+    /// The longest name that `create` accepts from now on.
+    pub fn limit_names(&self, max_name_length: usize) {
+        self.max_name_length.store(max_name_length, Ordering::Relaxed);
     }
 
     /// Answers one request.
     pub fn handle(&self, request: Request) -> Response {
+        let allowed = self.guard.check(&request.headers);
+        // Whether the process lives is nobody's secret, and who checks it has no token.
+        let is_open = matches!(request.path.as_str(), "/healthz" | "/readyz");
+        if !is_open && let Err(refused) = allowed {
+            log::warn!("a request was refused: {refused}");
+            return Response::json(refused.status(), &envelope_error(refused.status(), &refused.to_string()));
+        }
         match (request.path.as_str(), request.method.as_str()) {
             ("/cdc", _) => Response::json(200, &self.cdc(request)),
+            ("/metrics" | "/cdc/metrics", "GET" | "HEAD") => scrape(&self.manager),
             ("/healthz", "GET" | "HEAD") => Response::json(200, &json!({"status": "ok"})),
-            ("/healthz", _) => Response::json(405, &envelope_error(405, "only support the GET method")),
+            ("/openapi.json", "GET" | "HEAD") => {
+                Response { status: 200, content_type: "application/json", body: description() }
+            }
+            ("/readyz", "GET" | "HEAD") => ready(&self.manager, allowed.is_ok()),
+            ("/healthz" | "/readyz" | "/metrics" | "/cdc/metrics" | "/openapi.json", _) => {
+                Response::json(405, &envelope_error(405, "only support the GET method"))
+            }
             _ => Response::text(404, "404 page not found\n"),
         }
     }
 
     fn cdc(&self, request: Request) -> Value {
         if request.method != "POST" {
+            metrics::request(UNKNOWN, "invalid_method");
             return envelope_error(405, "only support the POST method");
         }
         let body = match request.body {
             Ok(body) => body,
             Err(error) => {
+                metrics::request(UNKNOWN, "read_error");
                 return envelope_error(SERVER, &format!("fail to read the request body, error: {error}"));
             }
         };
         let (request_type, data) = match unmarshal(&body) {
             Ok(parts) => parts,
             Err(error) => {
+                metrics::request(UNKNOWN, "unmarshal_error");
                 return envelope_error(SERVER, &format!("fail to unmarshal the request, error: {error}"));
             }
         };
-        match self.perform(&request_type, data.as_ref()) {
+        let known = REQUEST_TYPES.into_iter().find(|known| *known == request_type).unwrap_or(UNKNOWN);
+        metrics::request(known, "total");
+        let begin = Instant::now();
+        let performed = self.perform(&request_type, data.as_ref());
+        if matches!(performed, Some(Ok(_))) {
+            metrics::request_done(known, begin.elapsed());
+        }
+        match performed {
             None => {
                 let types = REQUEST_TYPES.join(" ");
                 envelope_error(CLIENT, &format!("invalid 'request_type' param, can be set [{types}]"))
@@ -105,7 +146,7 @@ impl Api {
 
     fn create(&self, data: Option<&Data>) -> Result<Data, Refusal> {
         let params = CreateParams::decode(data).map_err(Refusal::Decode)?;
-        let (id, spec) = check(params, &self.rules)?;
+        let (id, spec) = check(params, &self.rules, self.max_name_length.load(Ordering::Relaxed))?;
         let id = self.manager.create(id, spec)?;
         Ok(object([("task_id", id.as_str().into())]))
     }
@@ -219,6 +260,11 @@ fn unmarshal(body: &[u8]) -> Result<(String, Option<Data>), String> {
 
 fn object<const N: usize>(fields: [(&str, Value); N]) -> Data {
     fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// The OpenAPI description, with this version in it.
+fn description() -> Vec<u8> {
+    include_str!("openapi.json").replacen("VERSION", env!("CARGO_PKG_VERSION"), 1).into_bytes()
 }
 
 fn envelope_error(code: u16, message: &str) -> Value {

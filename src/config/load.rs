@@ -11,10 +11,14 @@ use log::LevelFilter;
 use super::error::nearest;
 use super::raw::{Leaf, RawConfig, RawDial, RawMilvus, RawSource};
 use super::{Config, ConfigError, DialFiles, Endpoint, LogKind, ParsedUri, Secret, SourceConfig, Tls, bearer_text};
-use crate::observe::logging;
+use crate::observe::logging::{self, LogFormat};
+
+mod access;
 
 /// Takes the place of `sourceConfig.milvus.token`, in whichever way the file gives it.
 pub const SOURCE_TOKEN_VARIABLE: &str = "MILVUS_CDC_SOURCE_TOKEN";
+/// Takes the place of `api.token`, in whichever way the file gives it. The command line reads it, too.
+pub const API_TOKEN_VARIABLE: &str = "MILVUS_CDC_API_TOKEN";
 
 const DEFAULT_ADDRESS: &str = "127.0.0.1:8444";
 const DEFAULT_DATA_DIR: &str = "./milvus-cdc-data";
@@ -39,30 +43,33 @@ impl Config {
             None => (Path::new("defaults"), String::new()),
             Some(path) => (path, read_text(path)?),
         };
-        let env_token = environment(SOURCE_TOKEN_VARIABLE).filter(|token| !token.is_empty());
-        Reader { path, env_token }.config(parse(path, &text)?)
+        let variable = |name| environment(name).filter(|token| !token.is_empty());
+        let (source_token, api_token) = (variable(SOURCE_TOKEN_VARIABLE), variable(API_TOKEN_VARIABLE));
+        Reader { path, source_token, api_token }.config(parse(path, &text)?)
     }
 }
 
-fn parse(path: &Path, text: &str) -> Result<RawConfig, ConfigError> {
+pub(super) fn parse(path: &Path, text: &str) -> Result<RawConfig, ConfigError> {
     // A file with nothing but comments is a YAML null.
     let raw: Result<Option<RawConfig>, _> = serde_saphyr::from_str(text);
     raw.map(Option::unwrap_or_default).map_err(|error| ConfigError::from_yaml(path, text, &error))
 }
 
-fn read_text(path: &Path) -> Result<String, ConfigError> {
+pub(super) fn read_text(path: &Path) -> Result<String, ConfigError> {
     fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 
 /// Turns texts into values, with the file's name at hand for the messages.
 struct Reader<'a> {
     path: &'a Path,
-    env_token: Option<String>,
+    source_token: Option<String>,
+    api_token: Option<String>,
 }
 
 impl Reader<'_> {
     fn config(&self, raw: RawConfig) -> Result<Config, ConfigError> {
-        Ok(Config {
+        let api = self.api(&raw.api.unwrap_or_default())?;
+        let config = Config {
             address: self.listen_address(&raw.address)?,
             data_dir: PathBuf::from(self.text("dataDir", &raw.data_dir, DEFAULT_DATA_DIR)?),
             max_task_num: self.number("maxTaskNum", &raw.max_task_num, DEFAULT_MAX_TASKS, MAX_TASKS)?,
@@ -73,8 +80,12 @@ impl Reader<'_> {
                 MAX_NAME_LENGTH,
             )?,
             log_level: self.log_level(&raw.log_level)?,
+            log_format: self.log_format(&raw.log_format)?,
+            api,
             source: self.source(raw.source_config.unwrap_or_default())?,
-        })
+        };
+        self.check_exposure(&config, &raw.address)?;
+        Ok(config)
     }
 
     fn source(&self, raw: RawSource) -> Result<SourceConfig, ConfigError> {
@@ -119,12 +130,12 @@ impl Reader<'_> {
 
     /// The environment, then a file, then the token in the config itself, then username and password.
     fn token(&self, raw: &RawMilvus) -> Result<Secret, ConfigError> {
-        if let Some(token) = &self.env_token {
+        if let Some(token) = &self.source_token {
             return Ok(Secret::new(token.clone()));
         }
-        let token = self.secret("tokenFile", &raw.token_file, &raw.token)?;
+        let token = self.secret("sourceConfig.milvus.tokenFile", &raw.token_file, &raw.token)?;
         let username = plain(&raw.username);
-        let password = self.secret("passwordFile", &raw.password_file, &raw.password)?;
+        let password = self.secret("sourceConfig.milvus.passwordFile", &raw.password_file, &raw.password)?;
         if token.is_empty() && username.is_empty() != password.is_empty() {
             let (key, leaf) =
                 if username.is_empty() { ("password", &raw.password) } else { ("username", &raw.username) };
@@ -134,15 +145,14 @@ impl Reader<'_> {
         Ok(bearer_text(&token, &username, &password))
     }
 
-    fn secret(&self, file_key: &str, file: &Leaf, inline: &Leaf) -> Result<String, ConfigError> {
+    fn secret(&self, key: &str, file: &Leaf, inline: &Leaf) -> Result<String, ConfigError> {
         if file.is_none() {
             return Ok(plain(inline));
         }
-        let key = format!("sourceConfig.milvus.{file_key}");
-        let path = PathBuf::from(self.text(&key, file, "")?);
+        let path = PathBuf::from(self.text(key, file, "")?);
         let secret = read_text(&path)?.trim().to_owned();
         if secret.is_empty() {
-            return Err(self.wrong(&key, file, format!("the file {} is empty", path.display())));
+            return Err(self.wrong(key, file, format!("the file {} is empty", path.display())));
         }
         Ok(secret)
     }
@@ -159,6 +169,14 @@ impl Reader<'_> {
     fn log_level(&self, leaf: &Leaf) -> Result<LevelFilter, ConfigError> {
         let text = self.text("logLevel", leaf, "info")?;
         logging::parse_level(&text).ok_or_else(|| self.not_one_of("logLevel", leaf, &text, &logging::LEVELS))
+    }
+
+    fn log_format(&self, leaf: &Leaf) -> Result<LogFormat, ConfigError> {
+        match self.text("logFormat", leaf, "text")?.as_str() {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            other => Err(self.not_one_of("logFormat", leaf, other, &["text", "json"])),
+        }
     }
 
     fn log_kind(&self, leaf: &Leaf) -> Result<LogKind, ConfigError> {

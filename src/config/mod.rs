@@ -8,17 +8,22 @@ mod error;
 mod load;
 mod raw;
 mod secret;
+mod show;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use log::LevelFilter;
+
+use crate::observe::logging::LogFormat;
 
 pub use self::endpoint::{
     Address, AddressError, DEFAULT_CONNECT_TIMEOUT, DialFiles, Endpoint, HalfMutualTls, ParsedUri, Tls, bearer_text,
 };
 pub use self::error::ConfigError;
-pub use self::load::SOURCE_TOKEN_VARIABLE;
+pub use self::load::{API_TOKEN_VARIABLE, SOURCE_TOKEN_VARIABLE};
 pub use self::secret::Secret;
+pub use self::show::{Setting, settings};
 
 /// Everything that the server needs to know before it starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +38,37 @@ pub struct Config {
     pub max_name_length: usize,
     /// What is logged until `maintenance` changes it.
     pub log_level: LevelFilter,
+    /// How a line of the log looks.
+    pub log_format: LogFormat,
+    /// Who may use the API.
+    pub api: ApiConfig,
     /// The Milvus that is followed.
     pub source: SourceConfig,
+}
+
+/// Who may use the API.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ApiConfig {
+    /// What a request must bring; empty when everybody may who reaches the address.
+    pub token: Secret,
+    /// It may listen beyond the local host without a token.
+    pub allow_unauthenticated: bool,
+    /// Names of this server that a request's `Host` may hold, besides addresses, `localhost` and the name in `address`.
+    pub allowed_hosts: Vec<String>,
+}
+
+impl Config {
+    /// The API is open to everybody on the network.
+    pub fn is_open_to_all(&self) -> bool {
+        self.api.token.is_empty() && !is_local(&self.address)
+    }
+}
+
+/// Whether an address `host:port` is reached from this host only. Names are not looked up: what they mean can change.
+fn is_local(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let ip: Result<IpAddr, _> = host.trim_start_matches('[').trim_end_matches(']').parse();
+    ip.map_or(host.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback())
 }
 
 /// The Milvus that is followed, and its log.

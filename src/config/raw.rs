@@ -19,7 +19,25 @@ pub(super) struct RawConfig {
     pub(super) max_task_num: Leaf,
     pub(super) max_name_length: Leaf,
     pub(super) log_level: Leaf,
+    pub(super) log_format: Leaf,
+    pub(super) api: Option<RawApi>,
     pub(super) source_config: Option<RawSource>,
+}
+
+/// No `Debug` of its own: it holds a secret.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct RawApi {
+    pub(super) token: Leaf,
+    pub(super) token_file: Leaf,
+    pub(super) allow_unauthenticated: Leaf,
+    pub(super) allowed_hosts: Option<Vec<Spanned<String>>>,
+}
+
+impl std::fmt::Debug for RawApi {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RawApi").field("allowed_hosts", &self.allowed_hosts).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -13,8 +13,9 @@ use super::backoff::Backoff;
 use super::verdict::{Verdict, verdict};
 use super::writer::{WriteError, Writer};
 use crate::domain::CollectionId;
-use crate::milvus::rows::Write;
-use crate::milvus::{CallContext, Cancel, Client};
+use crate::milvus::rows::{Rows, Write};
+use crate::milvus::{CallContext, Cancel, Client, ErrorKind};
+use crate::observe::metrics::{self, Written};
 use crate::pipeline::{Call, CallId, Work};
 
 /// How a call ended.
@@ -69,6 +70,7 @@ impl Pool {
         let mut threads = Vec::new();
         for index in 0..WORKERS {
             let worker = Worker {
+                task: task.into(),
                 client: Arc::clone(client),
                 context: CallContext { timeout: CALL_TIMEOUT, cancel: cancel.clone() },
                 reports: reports.clone(),
@@ -106,6 +108,7 @@ impl Drop for Pool {
 }
 
 struct Worker {
+    task: Arc<str>,
     client: Arc<Client>,
     context: CallContext,
     reports: Sender<PoolEvent>,
@@ -123,11 +126,15 @@ impl Worker {
     }
 
     fn carry_out(&self, mut call: Call) -> Outcome {
+        let _in_flight = metrics::call_begins(&self.task);
         let mut backoff = Backoff::default();
         let mut first_failure: Option<Instant> = None;
         loop {
             let error = match self.attempt(&call) {
-                Ok(()) => return Outcome::Done,
+                Ok(()) => {
+                    self.count(&call);
+                    return Outcome::Done;
+                }
                 Err(error) => error,
             };
             if self.context.cancel.is_cancelled() {
@@ -145,6 +152,7 @@ impl Worker {
             if hopeless {
                 return Outcome::Hopeless(error.to_string());
             }
+            metrics::retried(&self.task, error_kind(&error));
             // Whatever the error, a part of the rows may be there now: from here on they take their own places.
             if let Work::Write { write, .. } = &mut call.work {
                 *write = Write::Upsert;
@@ -157,11 +165,47 @@ impl Worker {
         }
     }
 
+    fn count(&self, call: &Call) {
+        let (name, rows, bytes) = match &call.work {
+            Work::Write { write: Write::Insert, rows } => ("Insert", rows.count(), size(rows)),
+            Work::Write { write: Write::Upsert, rows } => ("Upsert", rows.count(), size(rows)),
+            Work::Delete(keys) => ("Delete", keys.len(), 0),
+        };
+        metrics::rows_written(Written {
+            task: &self.task,
+            channel: &call.channel.to_string(),
+            collection_id: call.collection.id.0,
+            collection: &format!("{}.{}", call.place.db, call.place.collection),
+            call: name,
+            rows,
+            bytes,
+        });
+    }
+
     fn attempt(&self, call: &Call) -> Result<(), WriteError> {
         let writer = Writer { client: &self.client, context: &self.context };
         match &call.work {
             Work::Write { write, rows } => writer.write(*write, rows),
             Work::Delete(keys) => writer.delete(&call.place, &call.collection.key.name, keys),
         }
+    }
+}
+
+fn size(rows: &Rows) -> usize {
+    rows.columns().iter().map(Vec::len).sum()
+}
+
+/// A word for what failed, of which there are few.
+fn error_kind(error: &WriteError) -> &'static str {
+    match error {
+        WriteError::Columns { .. } => "columns",
+        WriteError::Call(error) => match error.kind {
+            ErrorKind::Transport => "transport",
+            ErrorKind::Cancelled => "cancelled",
+            ErrorKind::TooLarge => "too_large",
+            ErrorKind::Unimplemented => "unimplemented",
+            ErrorKind::Denied => "denied",
+            ErrorKind::Server { .. } => "server",
+        },
     }
 }

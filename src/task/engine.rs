@@ -32,6 +32,17 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Every phase there is.
+    pub const ALL: [Phase; 7] = [
+        Phase::Connecting,
+        Phase::Copying,
+        Phase::CatchingUp,
+        Phase::Following,
+        Phase::Retrying,
+        Phase::Paused,
+        Phase::Stopped,
+    ];
+
     /// The name that the API answers.
     pub fn name(self) -> &'static str {
         match self {

@@ -138,12 +138,15 @@ pub struct TestServer {
 
 impl TestServer {
     pub fn start(folder: &Path, limits: Limits) -> Self {
+        TestServer::with(folder, limits, &Config::load(None, |_| None).unwrap())
+    }
+
+    pub fn with(folder: &Path, limits: Limits, config: &Config) -> Self {
         let engine = Arc::new(FakeEngine::default());
-        let config = Config::load(None, |_| None).unwrap();
         let journal = FileJournal::open(folder).unwrap();
         let as_engine: Arc<dyn Engine> = engine.clone();
         let (manager, thread) = TaskManager::start(as_engine, Box::new(journal), config.max_task_num).unwrap();
-        let api = Api::new(manager.clone(), &config);
+        let api = Api::new(manager.clone(), config);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let http = HttpServer::start(listener, limits, move |request| api.handle(request)).unwrap();
         let address = http.address();
@@ -177,7 +180,7 @@ pub fn post_request(body: &str) -> Vec<u8> {
 }
 
 pub fn request(method: &str, path: &str, body: &str) -> Vec<u8> {
-    format!("{method} {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
 pub fn connect(address: SocketAddr) -> TcpStream {

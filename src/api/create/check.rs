@@ -17,22 +17,24 @@ const ANY: &str = "*";
 /// What a request is measured by.
 #[derive(Debug, Clone)]
 pub(in crate::api) struct Rules {
-    /// The longest name of a database or collection, in bytes.
-    pub(in crate::api) max_name_length: usize,
     /// The only name that `rpc_channel_info` may give.
     pub(in crate::api) replicate_channel: String,
     /// Where the source is, which cannot be a target.
     pub(in crate::api) source: Address,
 }
 
-/// The task that is asked for, and the id it shall have.
+/// The task that is asked for, and the id it shall have. Names may have so many bytes.
 ///
 /// # Errors
 /// The first rule that is broken.
-pub(in crate::api) fn check(params: CreateParams, rules: &Rules) -> Result<(Option<TaskId>, TaskSpec), ApiError> {
+pub(in crate::api) fn check(
+    params: CreateParams,
+    rules: &Rules,
+    max_name_length: usize,
+) -> Result<(Option<TaskId>, TaskSpec), ApiError> {
     check_addresses(&params)?;
     check_buffer(&params)?;
-    check_selection(&params.selection, rules.max_name_length)?;
+    check_selection(&params.selection, max_name_length)?;
     let rpc_name = &params.rpc_channel.name;
     if !rpc_name.is_empty() && *rpc_name != rules.replicate_channel {
         let text = "the rpc channel is invalid, the channel name should be the same as the source config";

@@ -4,6 +4,8 @@ What comes in and what goes out.
 
 use std::io::{self, Write};
 
+use super::headers::Headers;
+
 /// A request whose head could be read.
 #[derive(Debug)]
 pub struct Request {
@@ -11,6 +13,8 @@ pub struct Request {
     pub method: String,
     /// The path without the query.
     pub path: String,
+    /// What came with it.
+    pub headers: Headers,
     /// The body; empty when there is none.
     pub body: Result<Vec<u8>, BodyError>,
 }
@@ -56,8 +60,10 @@ impl Response {
 
     /// Sends it; the connection ends after it.
     pub(super) fn write(&self, out: &mut impl Write, with_body: bool) -> io::Result<()> {
+        // HTTP wants every 401 to say how to log in.
+        let login = if self.status == 401 { "WWW-Authenticate: Bearer\r\n" } else { "" };
         let mut bytes = format!(
-            "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n{login}Connection: close\r\n\r\n",
             self.status,
             reason_phrase(self.status),
             self.content_type,
@@ -76,6 +82,8 @@ fn reason_phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
         400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",

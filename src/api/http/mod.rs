@@ -7,9 +7,11 @@ It is written here because no blocking HTTP crate at hand can cut off a client t
 up for ever.
 */
 
+mod headers;
 mod message;
 mod reader;
 mod server;
 
+pub use self::headers::Headers;
 pub use self::message::{BodyError, Request, Response};
 pub use self::server::{HttpServer, Limits};

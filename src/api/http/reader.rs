@@ -7,6 +7,7 @@ Nothing here waits longer than the source lets it: the source is a socket with a
 
 use std::io::{self, Read, Write};
 
+use super::headers::Headers;
 use super::message::{BodyError, Request};
 
 /// The longest request line and headers together.
@@ -51,7 +52,7 @@ pub(super) fn read_request(stream: &mut (impl Read + Write), max_body: usize) ->
         Framing::Unclear(what) => Err(BodyError::Malformed(what)),
     };
     let complete = body.is_ok();
-    Ok(Incoming { request: Request { method: head.method, path: head.path, body }, complete })
+    Ok(Incoming { request: Request { method: head.method, path: head.path, headers: head.headers, body }, complete })
 }
 
 struct Source<'a, S> {
@@ -169,6 +170,7 @@ fn is_timeout(error: &io::Error) -> bool {
 struct Head {
     method: String,
     path: String,
+    headers: Headers,
     body: Framing,
     expects_continue: bool,
 }
@@ -195,21 +197,21 @@ impl Head {
         let mut headers = Vec::new();
         for line in lines {
             let (name, value) = line.split_once(':').ok_or(HeadError::Malformed("a header has no colon"))?;
-            headers.push((name.to_ascii_lowercase(), value.trim()));
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
         let expects_continue =
             headers.iter().any(|(name, value)| name == "expect" && value.eq_ignore_ascii_case("100-continue"));
         let path = target.split('?').next().unwrap_or_default();
-        Ok(Head { method: method.to_owned(), path: path.to_owned(), body: Framing::of(&headers), expects_continue })
+        let headers = Headers::new(headers);
+        let body = Framing::of(&headers);
+        Ok(Head { method: method.to_owned(), path: path.to_owned(), headers, body, expects_continue })
     }
 }
 
 impl Framing {
-    fn of(headers: &[(String, &str)]) -> Self {
-        let values =
-            |wanted: &'static str| headers.iter().filter(move |(name, _)| name == wanted).map(|(_, value)| *value);
-        let lengths: Vec<&str> = values("content-length").collect();
-        let encodings: Vec<&str> = values("transfer-encoding").collect();
+    fn of(headers: &Headers) -> Self {
+        let lengths: Vec<&str> = headers.all("content-length").collect();
+        let encodings: Vec<&str> = headers.all("transfer-encoding").collect();
         match (lengths.as_slice(), encodings.as_slice()) {
             ([], []) => Framing::Length(0),
             ([], [encoding]) if encoding.eq_ignore_ascii_case("chunked") => Framing::Chunked,

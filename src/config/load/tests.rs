@@ -5,8 +5,8 @@ fn load_with(text: &str, token: Option<&str>) -> Result<Config, String> {
     let path = folder.path().join("cdc.yaml");
     fs::write(&path, text).unwrap();
     let loaded = Config::load(Some(&path), |name| {
-        assert_eq!(name, SOURCE_TOKEN_VARIABLE);
-        token.map(str::to_owned)
+        assert!([SOURCE_TOKEN_VARIABLE, API_TOKEN_VARIABLE].contains(&name));
+        token.filter(|_| name == SOURCE_TOKEN_VARIABLE).map(str::to_owned)
     });
     loaded.map_err(|error| error.to_string().replace(&format!("{}/", folder.path().display()), ""))
 }
@@ -27,7 +27,7 @@ fn defaults_without_a_file_and_with_an_empty_one() {
     assert_eq!(defaults.address, "127.0.0.1:8444");
     assert_eq!(defaults.data_dir, Path::new("./milvus-cdc-data"));
     assert_eq!((defaults.max_task_num, defaults.max_name_length), (100, 256));
-    assert_eq!(defaults.log_level, LevelFilter::Info);
+    assert_eq!((defaults.log_level, defaults.log_format), (LevelFilter::Info, LogFormat::Text));
     assert_eq!(defaults.source.endpoint.address.to_string(), "127.0.0.1:19530");
     assert_eq!(defaults.source.log, LogKind::Auto);
     assert_eq!(defaults.source.channel_prefix, "by-dev");
@@ -41,13 +41,18 @@ fn defaults_without_a_file_and_with_an_empty_one() {
 #[test]
 fn every_key() {
     let config = load(
-        "address: 0.0.0.0:9000\ndataDir: /var/lib/cdc\nmaxTaskNum: 7\nmaxNameLength: 30\nlogLevel: DEBUG\n\
+        "address: 0.0.0.0:9000\napi: {token: t0ken, allowedHosts: [cdc.example]}\ndataDir: /var/lib/cdc\nmaxTaskNum: 7\nmaxNameLength: 30\nlogLevel: DEBUG\nlogFormat: json\n\
          sourceConfig:\n  milvus:\n    uri: https://m:1\n    username: root\n    password: 007\n    connectTimeout: 9\n    \
          dialConfig:\n      serverName: n\n      caPemPath: a\n      clientPemPath: b\n      clientKeyPath: c\n  \
          log: rocksmq\n  rocksmq:\n    path: /m/rdb_data\n  channelPrefix: p\n  replicateChan: r\n",
     )
     .unwrap();
     assert_eq!((config.max_task_num, config.max_name_length, config.log_level), (7, 30, LevelFilter::Debug));
+    assert_eq!(
+        (config.api.token.expose(), config.api.allowed_hosts.as_slice()),
+        ("t0ken", &["cdc.example".to_owned()][..])
+    );
+    assert_eq!(config.log_format, LogFormat::Json);
     let source = config.source;
     assert_eq!(source.endpoint.token.expose(), "root:007");
     assert_eq!(source.endpoint.connect_timeout, Duration::from_secs(9));
@@ -74,6 +79,7 @@ fn wrong_values_name_the_key_and_what_is_allowed() {
         ("maxTaskNum: 0", "cdc.yaml:1: `maxTaskNum`: `0` is not allowed"),
         ("maxNameLength: -1", "cdc.yaml:1: `maxNameLength`: `-1` is not allowed"),
         ("\nlogLevel: inof", "cdc.yaml:2: `logLevel`: `inof` is not allowed, did you mean `info`?"),
+        ("logFormat: xml", "cdc.yaml:1: `logFormat`: `xml` is not allowed (allowed: text, json)"),
         ("address: 8444", "cdc.yaml:1: `address`: `8444` is no `host:port`"),
         ("dataDir: ''", "cdc.yaml:1: `dataDir`: the value is empty"),
         (
@@ -115,6 +121,41 @@ fn where_the_token_comes_from() {
     fs::write(&file, "\n").unwrap();
     assert!(load(&text).unwrap_err().contains("is empty"));
     assert_eq!(load("sourceConfig: {milvus: {token: inline}}").unwrap().source.endpoint.token.expose(), "inline");
+}
+
+#[test]
+fn the_apis_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    fs::write(&file, "from-file\n").unwrap();
+    let path = folder.path().join("cdc.yaml");
+    fs::write(&path, format!("api:\n  token: inline\n  tokenFile: {}\n", file.display())).unwrap();
+    let token = |env: Option<&str>| {
+        let variable = |name: &str| env.filter(|_| name == API_TOKEN_VARIABLE).map(str::to_owned);
+        Config::load(Some(&path), variable).unwrap().api.token
+    };
+    assert_eq!(token(Some("from-env")).expose(), "from-env");
+    assert_eq!(token(None).expose(), "from-file");
+    assert_eq!(load("api: {token: inline}").unwrap().api.token.expose(), "inline");
+    let refused = error("api:\n  token: \"s3 cret\"");
+    assert!(refused.starts_with("cdc.yaml:2: `api.token`: only visible ASCII characters"), "{refused}");
+    assert!(!refused.contains("cret"));
+}
+
+#[test]
+fn beyond_the_local_host_a_token_is_needed() {
+    for local in ["127.0.0.1:1", "localhost:1", "'[::1]:1'", "127.9.9.9:1"] {
+        assert!(!load(&format!("address: {local}")).unwrap().is_open_to_all());
+    }
+    for open in ["0.0.0.0:1", "10.0.0.1:1", "'[::]:1'", "cdc.example:1"] {
+        let refused = error(&format!("address: {open}"));
+        assert!(refused.starts_with("cdc.yaml:1: `address`: it is reached from other hosts"), "{refused}");
+        assert!(!load(&format!("address: {open}\napi: {{token: t}}")).unwrap().is_open_to_all());
+        assert!(load(&format!("address: {open}\napi: {{allowUnauthenticated: true}}")).unwrap().is_open_to_all());
+        error(&format!("address: {open}\napi: {{allowUnauthenticated: false}}"));
+    }
+    assert!(error("api:\n  allowUnauthenticated: yes").contains("allowed: true, false"));
+    assert!(error("api:\n  allowedHosts: [a, 'b:1']").starts_with("cdc.yaml:2: `api.allowedHosts`: `b:1` is no name"));
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub(super) enum Command {
     Positions(Option<TaskId>, Reply<Vec<PositionSource>>),
     /// Something that changes a task; in order per task.
     Change(TaskId, Operation),
+    /// How many tasks there may be from now on.
+    Limit(usize),
     /// Stop all tasks and end.
     Shutdown(Instant, Reply<()>),
 }
@@ -58,6 +60,11 @@ pub struct PositionSource {
 }
 
 impl PositionSource {
+    /// Whose positions.
+    pub fn id(&self) -> &TaskId {
+        &self.id
+    }
+
     /// How far the task has come.
     pub fn positions(&self) -> Vec<ChannelPosition> {
         match &self.running {

@@ -128,6 +128,12 @@ impl TaskManager {
         self.ask(|reply| Command::Positions(id, reply))
     }
 
+    /// How many tasks there may be from now on. Those that are there stay.
+    pub fn limit(&self, max_tasks: usize) {
+        // An error means that it has ended, and makes no tasks any more.
+        let _ = self.commands.send(Command::Limit(max_tasks));
+    }
+
     /// Stops all tasks side by side, at the latest at the deadline; they run again after the next start.
     pub fn shutdown(&self, deadline: Instant) {
         // An error means that it has ended already.

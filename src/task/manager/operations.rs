@@ -67,7 +67,7 @@ impl Owner {
         self.tasks.insert(id.clone(), Entry::new(spec, TaskState::Running));
         self.start_run(id).map_err(|source| {
             if let Err(error) = self.journal.remove(id) {
-                log::error!("task {id}: did not start and could not be removed again: {error}");
+                log::error!(task:% = id; "did not start and could not be removed again: {error}");
             }
             self.tasks.remove(id);
             ManagerError::Start { id: id.clone(), source }
@@ -136,7 +136,7 @@ impl Owner {
                 }
             }
             Err(error) => {
-                log::error!("task {id}: no thread to stop it, so all tasks wait for it: {error}");
+                log::error!(task:% = id; "no thread to stop it, so all tasks wait for it: {error}");
                 let outcome = work();
                 self.conclude(id, then, outcome);
             }
@@ -164,7 +164,7 @@ impl Owner {
             return;
         };
         if thread.join().is_err() {
-            log::error!("task {id}: the thread that stopped it panicked");
+            log::error!(task:% = id; "the thread that stopped it panicked");
         }
         self.conclude(&id, then, outcome);
     }
@@ -174,7 +174,7 @@ impl Owner {
         match then {
             Then::Nothing => {}
             Then::Paused(reply) => {
-                log::info!("task {id}: paused");
+                log::info!(task:% = id; "paused");
                 answer(&reply, Ok(()));
             }
             Then::Deleted(reply) => {
@@ -195,11 +195,11 @@ impl Owner {
 
     fn finish_delete(&mut self, id: &TaskId, outcome: Result<(), EngineError>) -> Result<(), ManagerError> {
         outcome.map_err(|source| {
-            log::error!("task {id}: its files cannot be removed: {source}");
+            log::error!(task:% = id; "its files cannot be removed: {source}");
             ManagerError::Forget { id: id.clone(), source }
         })?;
         self.journal.remove(id).map_err(|source| ManagerError::DeleteTask { id: id.clone(), source })?;
-        log::info!("task {id}: deleted");
+        log::info!(task:% = id; "deleted");
         Ok(())
     }
 
@@ -209,7 +209,7 @@ impl Owner {
             Some(TaskEvent::Stopped { reason, .. }) => reason,
             None => "the task's threads ended without a reason, which is a bug; see the log, then resume it".to_owned(),
         };
-        log::error!("task {id}: stopped: {reason}");
+        log::error!(task:% = id; "stopped: {reason}");
         self.set_state_or_log(&id, TaskState::stopped(reason));
         self.stop_run(&id, Instant::now() + STOP_TIMEOUT, Then::Nothing);
     }

@@ -101,7 +101,7 @@ impl Owner {
             if was_running && !auto_start {
                 self.set_state_or_log(&id, TaskState::paused("the task is disabled auto start"));
             } else if was_running && let Err(error) = self.start_run(&id) {
-                log::error!("task {id}: fail to start task, err: {error}");
+                log::error!(task:% = id; "fail to start task, err: {error}");
                 self.set_state_or_log(&id, TaskState::stopped(format!("fail to start task, err: {error}")));
             }
         }
@@ -122,6 +122,7 @@ impl Owner {
                 Wake::Command(Command::Positions(id, reply)) => {
                     let _ = reply.send(self.position_sources(id.as_ref()));
                 }
+                Wake::Command(Command::Limit(max_tasks)) => self.max_tasks = max_tasks,
                 Wake::Command(Command::Change(id, operation)) => self.change(id, operation),
                 Wake::Command(Command::Shutdown(deadline, reply)) => {
                     self.stop_all(deadline);
@@ -165,14 +166,14 @@ impl Owner {
         let started = catch_unwind(AssertUnwindSafe(|| self.engine.start(id, &entry.spec, sender)));
         let handle = started.unwrap_or_else(|_| Err(EngineError::State("starting it panicked, see the log".into())))?;
         entry.run = Some(Run { handle: Arc::from(handle), events });
-        log::info!("task {id}: started, target {}", entry.spec.target.address());
+        log::info!(task:% = id; "started, target {}", entry.spec.target.address());
         Ok(())
     }
 
     /// For a change that has happened already: it counts even if it cannot be stored.
     pub(super) fn set_state_or_log(&mut self, id: &TaskId, state: TaskState) {
         if let Err(error) = self.store_state(id, &state) {
-            log::error!("task {id}: {error}");
+            log::error!(task:% = id; "{error}");
         }
         if let Some(entry) = self.tasks.get_mut(id) {
             entry.state = state;

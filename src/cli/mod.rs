@@ -1,0 +1,151 @@
+/*!
+The command line: what may be typed ([`Arguments`]), what it does (`task`, `config`), and how it ends ([`ExitStatus`]).
+*/
+
+mod client;
+mod config;
+mod table;
+mod task;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// Keeps one or more Milvus in step with another.
+///
+/// Without a command it serves. Tasks are made, listed, paused, resumed and deleted with `milvus-cdc task`, or with POST requests to
+/// /cdc.
+#[derive(Debug, Parser)]
+#[command(name = "milvus-cdc", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+pub struct Arguments {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// YAML file to read; without it every setting has its default
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Everything but serving.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Ask a running server about its tasks, or change them
+    Task(task::TaskArguments),
+    /// Look at the configuration without serving
+    Config(config::ConfigArguments),
+    /// Print a completion script for a shell, such as `milvus-cdc completions bash`
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+const AFTER_HELP: &str = "\
+Environment:
+  MILVUS_CDC_SOURCE_TOKEN  the source's token; wins over the one in the config file
+  MILVUS_CDC_API_TOKEN     the token of the API, for the server and for `task`; wins over the one in the config file
+  MILVUS_CDC_URL           where `task` finds the server
+  MILVUS_CDC_TARGET_TOKEN  the target's token for `task create`
+
+Exit codes:
+  0    stopped by SIGTERM or SIGINT; a command that went well
+  1    a command could not be done: the server refused it, or did not answer
+  2    the command line or the config file is wrong
+  3    could not start: dataDir is in use, unreadable or damaged, or the address is taken
+  101  an internal error, which is a bug";
+
+/// How the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// Stopped by a signal, or a command that went well.
+    Done,
+    /// A command could not be done.
+    Failed,
+    /// Wrong command line or config.
+    Usage,
+    /// Could not start.
+    CannotStart,
+}
+
+impl ExitStatus {
+    /// The exit code, as `--help` documents it.
+    pub fn code(self) -> u8 {
+        match self {
+            ExitStatus::Done => 0,
+            ExitStatus::Failed => 1,
+            ExitStatus::Usage => 2,
+            ExitStatus::CannotStart => 3,
+        }
+    }
+}
+
+/// Does what was typed.
+pub fn run(command: Command) -> ExitStatus {
+    let done = match command {
+        Command::Task(arguments) => task::run(&arguments),
+        Command::Config(arguments) => config::run(&arguments),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "milvus-cdc", &mut script);
+            io::stdout().write_all(&script).map_err(Failure::from)
+        }
+    };
+    match done {
+        Ok(()) => ExitStatus::Done,
+        // `milvus-cdc task list | head` has what it wants.
+        Err(Failure { message: None, .. }) => ExitStatus::Done,
+        Err(Failure { status, message: Some(message) }) => tell(&message, status),
+    }
+}
+
+/// One line for the person who typed the command.
+pub fn tell(message: &dyn std::fmt::Display, status: ExitStatus) -> ExitStatus {
+    // Without a stderr there is nobody to tell; the exit code still does.
+    let _ = writeln!(io::stderr(), "milvus-cdc: {message}");
+    status
+}
+
+/// Why a command ends early; without a message when nobody reads on.
+#[derive(Debug)]
+struct Failure {
+    status: ExitStatus,
+    message: Option<String>,
+}
+
+impl Failure {
+    fn new(status: ExitStatus, message: impl ToString) -> Self {
+        Failure { status, message: Some(message.to_string()) }
+    }
+}
+
+/// Of writing to stdout.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        let message = (error.kind() != io::ErrorKind::BrokenPipe).then(|| format!("cannot write the output: {error}"));
+        Failure { status: ExitStatus::Failed, message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+        assert_eq!(Arguments::parse_from(["milvus-cdc"]).config, None);
+        assert_eq!(Arguments::parse_from(["milvus-cdc", "--config", "a"]).config, Some("a".into()));
+        let wrong = ["milvus-cdc", "--config", "a", "task", "list"];
+        assert!(Arguments::try_parse_from(wrong).is_err());
+    }
+
+    #[test]
+    fn help_tells_every_exit_code() {
+        let help = Arguments::command().render_long_help().to_string();
+        for status in [ExitStatus::Done, ExitStatus::Failed, ExitStatus::Usage, ExitStatus::CannotStart] {
+            assert!(help.contains(&format!("\n  {}    ", status.code())), "{help}");
+        }
+    }
+}

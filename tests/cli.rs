@@ -1,0 +1,151 @@
+/*!
+The commands beside curl, run as a user would, against a server with an engine that only pretends.
+*/
+
+#![allow(clippy::unwrap_used, reason = "a test that meets an error should end there")]
+
+mod common;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::{Command, Output, Stdio};
+
+use common::TestServer;
+use milvus_cdc::api::http::Limits;
+use milvus_cdc::config::{Config, Secret};
+use serde_json::Value;
+
+const TOKEN: &str = "t0ken-of-the-test";
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_milvus-cdc"));
+    for variable in ["MILVUS_CDC_URL", "MILVUS_CDC_API_TOKEN", "MILVUS_CDC_TARGET_TOKEN", "MILVUS_CDC_SOURCE_TOKEN"] {
+        command.env_remove(variable);
+    }
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// Exit code, stdout, stderr.
+fn result(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    result(&command(arguments).output().unwrap())
+}
+
+fn task(address: SocketAddr, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = command(&["task"]);
+    command.args(arguments).env("MILVUS_CDC_URL", format!("http://{address}")).env("MILVUS_CDC_API_TOKEN", TOKEN);
+    result(&command.output().unwrap())
+}
+
+fn server() -> (TestServer, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::load(None, |_| None).unwrap();
+    config.api.token = Secret::new(TOKEN);
+    (TestServer::with(folder.path(), Limits::default(), &config), folder)
+}
+
+#[test]
+fn a_tasks_life() {
+    let (server, _folder) = server();
+    let task = |arguments: &[&str]| task(server.address, arguments);
+    assert_eq!(task(&["list"]), (Some(0), "no tasks\n".into(), String::new()));
+    let create = ["create", "--target", "http://standby:19530", "--task-id", "one", "--collection", "db.a"];
+    assert_eq!(task(&create), (Some(0), "one\n".into(), String::new()));
+    let expected = "TASK  PHASE      LAG    TARGET                REASON\n\
+                    one   Following  120ms  http://standby:19530\n";
+    assert_eq!(task(&["list"]).1, expected);
+    let shown = task(&["get", "one"]).1;
+    assert!(shown.contains("follows  db.a\n") && shown.contains("skipped  2 bulk import\n"), "{shown}");
+    assert_eq!(task(&["pause", "one"]).1, "paused one\n");
+    assert_eq!(task(&["watch", "--count", "1"]).1.lines().nth(1).unwrap().split_whitespace().nth(1), Some("Paused"));
+    let (code, out, error) = task(&["pause", "one"]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert_eq!(error, "milvus-cdc: fail to handle the pause request, error: the task has paused, task_id: one\n");
+    assert_eq!(task(&["resume", "one"]).1, "resumed one\n");
+    assert_eq!(task(&["delete", "one"]).1, "deleted one; the target keeps its data\n");
+    assert_eq!(task(&["delete", "one"]).0, Some(1));
+    assert_eq!(task(&["delete", "one", "--ignore-not-found"]).0, Some(0));
+    server.stop();
+}
+
+#[test]
+fn json_for_programs() {
+    let (server, folder) = server();
+    let task = |arguments: &[&str]| {
+        let (code, out, error) = task(server.address, arguments);
+        assert_eq!(code, Some(0), "{error}");
+        let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        lines
+    };
+    let file = folder.path().join("task.json");
+    fs::write(
+        &file,
+        r#"{"task_id":"x","milvus_connect_param":{"uri":"http://t:1234"},"collection_infos":[{"name":"*"}]}"#,
+    )
+    .unwrap();
+    assert_eq!(task(&["create", "--json", "--file", file.to_str().unwrap()])[0]["task_id"], "x");
+    assert_eq!(task(&["--json", "list"])[0]["tasks"][0]["task_id"], "x");
+    let looks = task(&["watch", "x", "--json", "--count", "2", "--interval", "1"]);
+    assert_eq!((looks.len(), &looks[1]["phase"]), (2, &Value::from("Following")));
+    server.stop();
+}
+
+#[test]
+fn who_may_not_and_what_is_not_there() {
+    let (server, _folder) = server();
+    let url = format!("http://{}", server.address);
+    let (code, _, error) = run(&["task", "list", "--server", &url]);
+    assert_eq!((code, error.contains("a token is needed")), (Some(1), true), "{error}");
+    let (code, _, error) = run(&["task", "list", "--server", &url, "--token", "s3cret"]);
+    assert_eq!((code, error.as_str()), (Some(1), "milvus-cdc: the token is wrong\n"));
+    server.stop();
+    let (code, _, error) = run(&["task", "list", "--server", &url]);
+    assert_eq!((code, error.starts_with(&format!("milvus-cdc: cannot reach the server at {url}: "))), (Some(1), true));
+    let (code, _, error) = run(&["task", "list", "--server", "https://x"]);
+    assert_eq!((code, error.contains("TLS is not spoken here")), (Some(2), true), "{error}");
+}
+
+#[test]
+fn help_shows_no_token() {
+    let output = command(&["task", "create", "--help"])
+        .env("MILVUS_CDC_API_TOKEN", "s3cret")
+        .env("MILVUS_CDC_TARGET_TOKEN", "s3cret")
+        .output()
+        .unwrap();
+    let (code, out, _) = result(&output);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("MILVUS_CDC_TARGET_TOKEN") && !out.contains("s3cret"), "{out}");
+}
+
+#[test]
+fn the_configuration_is_shown_and_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cdc.yaml");
+    let path_text = path.to_str().unwrap();
+    fs::write(&path, "maxTaskNum: 7\napi:\n  token: s3cret\n").unwrap();
+    let (code, out, _) = run(&["config", "show", "--config", path_text]);
+    assert_eq!(code, Some(0));
+    let line = |key: &str| out.lines().find(|line| line.starts_with(key)).unwrap().to_owned();
+    assert_eq!(line("maxTaskNum").split_whitespace().collect::<Vec<_>>()[1..], ["7", &format!("{path_text}:1")]);
+    assert!(line("api.token ").contains("(hidden)") && !out.contains("s3cret"), "{out}");
+    let (_, json, _) = run(&["config", "--config", path_text, "show", "--json"]);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json[0]["key"], "address");
+    assert_eq!(run(&["config", "validate", "--config", path_text]).1, "the configuration is right\n");
+    fs::write(&path, "maxTaskNum: 0\n").unwrap();
+    let (code, _, error) = run(&["config", "validate", "--config", path_text]);
+    assert_eq!((code, error.contains("`maxTaskNum`: `0` is not allowed")), (Some(2), true), "{error}");
+}
+
+#[test]
+fn completions() {
+    for (shell, word) in [("bash", "complete -F"), ("zsh", "#compdef milvus-cdc"), ("fish", "complete -c milvus-cdc")] {
+        let (code, out, _) = run(&["completions", shell]);
+        assert_eq!((code, out.contains(word)), (Some(0), true), "{shell}");
+    }
+}

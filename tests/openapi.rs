@@ -1,0 +1,162 @@
+/*!
+The OpenAPI description says what the server does: every path and request type in it answers, and answers as it is described.
+*/
+
+#![allow(clippy::unwrap_used, reason = "a test that meets an error should end there")]
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::{Answer, TestServer, exchange, request};
+use milvus_cdc::api::http::Limits;
+use milvus_cdc::task::engine::ChannelPosition;
+use serde_json::{Value, json};
+
+fn description(server: &TestServer) -> Value {
+    let answer = exchange(server.address, &request("GET", "/openapi.json", ""));
+    assert_eq!(answer.status, 200);
+    serde_json::from_str(&answer.body).unwrap()
+}
+
+fn follow<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
+    match schema["$ref"].as_str() {
+        Some(reference) => root.pointer(reference.trim_start_matches('#')).unwrap_or_else(|| panic!("{reference}")),
+        None => schema,
+    }
+}
+
+/// The little of JSON Schema that the description uses for answers. Stricter than it: an object may have no properties that
+/// its schema does not name.
+fn fits(root: &Value, schema: &Value, value: &Value, place: &str) -> Result<(), String> {
+    let schema = follow(root, schema);
+    if let Some(choices) = schema["oneOf"].as_array() {
+        let errors: Vec<String> = choices.iter().filter_map(|one| fits(root, one, value, place).err()).collect();
+        return if errors.len() + 1 == choices.len() { Ok(()) } else { Err(errors.join(" / ")) };
+    }
+    if !schema["const"].is_null() && schema["const"] != *value {
+        return Err(format!("{place}: {value} is not {}", schema["const"]));
+    }
+    if let Some(choices) = schema["enum"].as_array()
+        && !choices.contains(value)
+    {
+        return Err(format!("{place}: {value} is none of {choices:?}"));
+    }
+    let of_type = |name: &str| match name {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "integer" => value.is_u64() || value.is_i64(),
+        "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
+        other => panic!("{place}: the test does not know the type {other}"),
+    };
+    let matches = match &schema["type"] {
+        Value::Null => true,
+        Value::String(name) => of_type(name),
+        names => names.as_array().unwrap().iter().any(|name| of_type(name.as_str().unwrap())),
+    };
+    if !matches {
+        return Err(format!("{place}: {value} is no {}", schema["type"]));
+    }
+    for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+        fits(root, &schema["items"], item, &format!("{place}[{index}]"))?;
+    }
+    object_fits(root, schema, value, place)
+}
+
+fn object_fits(root: &Value, schema: &Value, value: &Value, place: &str) -> Result<(), String> {
+    let Some(fields) = value.as_object() else { return Ok(()) };
+    for required in schema["required"].as_array().into_iter().flatten() {
+        if !fields.contains_key(required.as_str().unwrap()) {
+            return Err(format!("{place}: {required} is missing in {value}"));
+        }
+    }
+    for (key, field) in fields {
+        let place = format!("{place}.{key}");
+        match (schema["properties"].get(key), schema.get("additionalProperties")) {
+            (Some(schema), _) | (None, Some(schema)) => fits(root, schema, field, &place)?,
+            (None, None) if schema.get("properties").is_some() => return Err(format!("{place} is not described")),
+            (None, None) => {}
+        }
+    }
+    Ok(())
+}
+
+fn check(root: &Value, path: &str, method: &str, answer: &Answer) {
+    let responses = &root["paths"][path][method]["responses"];
+    let response = responses.get(answer.status.to_string()).unwrap_or_else(|| panic!("{path}: {answer:?}"));
+    let content = follow(root, response)["content"].as_object().unwrap();
+    let (kind, content) = content.iter().next().unwrap();
+    assert!(answer.head.contains(&format!("Content-Type: {kind}")), "{path}: {answer:?}");
+    if kind == "application/json" {
+        let body: Value = serde_json::from_str(&answer.body).unwrap();
+        // The description itself is described by its first key only.
+        if path != "/openapi.json" {
+            fits(root, &content["schema"], &body, path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn every_path_answers_as_described() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start(folder.path(), Limits::default());
+    let root = description(&server);
+    assert_eq!(root["info"]["version"], env!("CARGO_PKG_VERSION"));
+    let mut count = 0;
+    for (path, methods) in root["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            let body = if method == "post" { r#"{"request_type":"list"}"# } else { "" };
+            let answer = exchange(server.address, &request(&method.to_uppercase(), path, body));
+            assert_eq!(answer.status, 200, "{path}");
+            check(&root, path, method, &answer);
+            let foreign = format!("{} {path} HTTP/1.1\r\nHost: evil.example\r\n\r\n", method.to_uppercase());
+            check(&root, path, method, &exchange(server.address, foreign.as_bytes()));
+            count += 1;
+        }
+    }
+    assert_eq!(count, 6);
+    server.stop();
+}
+
+#[test]
+fn every_request_is_answered_as_described() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start(folder.path(), Limits::default());
+    let position = ChannelPosition { channel: "by-dev-dml_0".into(), message_id: vec![1; 8], time_tick: 1 << 40 };
+    server.engine.positions.lock().unwrap().push(position);
+    let root = description(&server);
+    let target = json!({"uri": "http://t:1234"});
+    let everything = json!([{"name": "*"}]);
+    let one = json!({"task_id": "one"});
+    let requests = [
+        ("create", json!({"task_id": "one", "milvus_connect_param": target, "collection_infos": everything}), 200),
+        ("create", json!({"milvus_connect_param": target, "collection_infos": everything}), 400),
+        ("create", json!({}), 400),
+        ("create", json!({"milvus_connect_param": 5}), 500),
+        ("get", one.clone(), 200),
+        ("list", json!({}), 200),
+        ("position", one.clone(), 200),
+        ("pause", one.clone(), 200),
+        ("pause", one.clone(), 400),
+        ("get", one.clone(), 200),
+        ("resume", one.clone(), 200),
+        ("maintenance", json!({"operation": "set_log_level", "params": {"log_level": "info"}}), 200),
+        ("delete", one, 200),
+        ("get", json!({"task_id": "none"}), 400),
+        ("position", json!({}), 200),
+    ];
+    let mut types = BTreeSet::new();
+    for (request_type, data, code) in requests {
+        let body = json!({"request_type": request_type, "request_data": data}).to_string();
+        let answer = exchange(server.address, &request("POST", "/cdc", &body));
+        assert!(answer.body.starts_with(&format!("{{\"code\":{code},")), "{body}: {answer:?}");
+        check(&root, "/cdc", "post", &answer);
+        types.insert(request_type);
+    }
+    let described = root.pointer("/components/schemas/Request/properties/request_type/enum").unwrap();
+    let described: BTreeSet<&str> = described.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    assert_eq!(described, types);
+    server.stop();
+}
