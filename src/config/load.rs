@@ -26,7 +26,6 @@ const DEFAULT_MAX_TASKS: usize = 100;
 const DEFAULT_MAX_NAME_LENGTH: usize = 256;
 const DEFAULT_SOURCE_URI: &str = "http://127.0.0.1:19530";
 const DEFAULT_CHANNEL_PREFIX: &str = "by-dev";
-const DEFAULT_REPLICATE_CHANNEL: &str = "by-dev-replicate-msg";
 
 /// Bounds of the numbers that may be configured.
 const MAX_TASKS: usize = 10_000;
@@ -94,16 +93,15 @@ impl Reader<'_> {
             None => None,
             given => Some(PathBuf::from(self.text("sourceConfig.rocksmq.path", given, "")?)),
         };
+        let channel_prefix = self.text("sourceConfig.channelPrefix", &raw.channel_prefix, DEFAULT_CHANNEL_PREFIX)?;
+        // As Milvus itself makes it from `msgChannel.chanNamePrefix`.
+        let replicate_channel = format!("{channel_prefix}-replicate-msg");
         Ok(SourceConfig {
             endpoint: self.endpoint(&raw.milvus.unwrap_or_default())?,
             log: self.log_kind(&raw.log)?,
             rocksmq_path,
-            channel_prefix: self.text("sourceConfig.channelPrefix", &raw.channel_prefix, DEFAULT_CHANNEL_PREFIX)?,
-            replicate_channel: self.text(
-                "sourceConfig.replicateChan",
-                &raw.replicate_chan,
-                DEFAULT_REPLICATE_CHANNEL,
-            )?,
+            replicate_channel: self.text("sourceConfig.replicateChan", &raw.replicate_chan, &replicate_channel)?,
+            channel_prefix,
         })
     }
 

@@ -5,6 +5,7 @@ one collection at a time; a collection that cannot be read (not loaded at the so
 
 mod pages;
 mod prune;
+mod step;
 mod worker;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::pages::{Key, PageError, between, collect, each};
-use super::worker::StepError;
+use super::step::StepError;
 use crate::milvus::rows::{Place, Query};
 use crate::pipeline::{KeyField, columns};
 use crate::target::Writer;

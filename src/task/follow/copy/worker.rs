@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::pages::{Key, Page, PageError, Pages, each};
+use super::pages::{Key, Page, Pages, each};
 use super::prune::prune;
+use super::step::StepError;
 use super::{CopyDone, CopyEnd, CopyEvent, CopyJob, Span};
 use crate::domain::{Channel, CollectionId};
 use crate::milvus::catalog::LoadState;
 use crate::milvus::rows::{Place, Rows, Write};
-use crate::milvus::{CallContext, Cancel, Client, Error};
-use crate::source::{Log, LogError, Start};
-use crate::target::{Backoff, Verdict, WriteError, Writer, verdict};
+use crate::milvus::{CallContext, Cancel, Client};
+use crate::source::{Log, Start};
+use crate::target::{Backoff, Verdict, Writer, verdict};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often collections that cannot be read yet are looked at.
@@ -27,32 +28,6 @@ pub(super) struct Worker {
     pub(super) target: Arc<Client>,
     pub(super) log: Arc<dyn Log>,
     pub(super) reports: Sender<CopyEvent>,
-}
-
-/// What one step of a copy failed with.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StepError {
-    #[error(transparent)]
-    Page(#[from] PageError),
-    #[error(transparent)]
-    Write(#[from] WriteError),
-    #[error(transparent)]
-    Log(#[from] LogError),
-}
-
-impl From<Error> for StepError {
-    fn from(error: Error) -> Self {
-        StepError::Page(PageError::Call(error))
-    }
-}
-
-impl StepError {
-    fn call(&self) -> Option<&Error> {
-        match self {
-            StepError::Page(PageError::Call(error)) | StepError::Write(WriteError::Call(error)) => Some(error),
-            StepError::Page(_) | StepError::Write(_) | StepError::Log(_) => None,
-        }
-    }
 }
 
 /// Why an attempt came to no end.
