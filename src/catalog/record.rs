@@ -2,9 +2,10 @@
 What this task has carried to its target: the starting point of every comparison, and the proof of what may be removed
 there. One file per task, `catalog.json`.
 
-The crash argument: an object is recorded *before* it is made and removed from the record *after* it is gone. A crash in
-between leaves a record of something that is not there (made, or dropped again, by the next comparison: every call is
-repeatable), never something of ours without a record.
+The crash argument: a collection, partition or database is recorded *before* it is made and removed from the record *after* it is
+gone. A crash in between leaves a record of something that is not there (made, or dropped again, by the next comparison, which
+looks before it makes), never something of ours without a record. An index is recorded *after* it is made: one that is found on a
+collection of ours is ours.
 */
 
 use std::collections::{BTreeMap, BTreeSet};
