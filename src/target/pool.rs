@@ -13,7 +13,7 @@ use super::backoff::Backoff;
 use super::verdict::{Verdict, verdict};
 use super::writer::{WriteError, Writer};
 use crate::domain::CollectionId;
-use crate::milvus::rows::{Rows, Write};
+use crate::milvus::rows::{Column, Rows, Write};
 use crate::milvus::{CallContext, Cancel, Client, ErrorKind};
 use crate::observe::metrics::{self, Written};
 use crate::pipeline::{Call, CallId, Work};
@@ -173,7 +173,7 @@ impl Worker {
         };
         metrics::rows_written(Written {
             task: &self.task,
-            channel: &call.channel.to_string(),
+            channel: call.channel.as_str(),
             collection_id: call.collection.id.0,
             collection: &format!("{}.{}", call.place.db, call.place.collection),
             call: name,
@@ -192,7 +192,7 @@ impl Worker {
 }
 
 fn size(rows: &Rows) -> usize {
-    rows.columns().iter().map(Vec::len).sum()
+    rows.columns().iter().map(Column::len).sum()
 }
 
 /// A word for what failed, of which there are few.
