@@ -46,6 +46,8 @@ impl RocksMq {
         let mut options = Options::default();
         // A secondary must keep every file open: the primary may delete one at any time.
         options.set_max_open_files(-1);
+        // With every catch-up RocksDB starts so many threads to open files: the default of 16 was most of our idle CPU.
+        options.set_max_file_opening_threads(1);
         options.set_keep_log_file_num(1);
         options.set_max_log_file_size(1 << 20);
         let families = DB::list_cf(&options, path).map_err(|error| fail(error.to_string()))?;
