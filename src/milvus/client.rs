@@ -76,7 +76,8 @@ impl Client {
             ..Default::default()
         };
         let context = CallContext { timeout: self.connect_timeout, cancel: cancel.clone() };
-        let answer = self.call_when_ready("Connect", &methods::CONNECT, &request, &context)?;
+        // Waits for the connection instead of failing at once while there is none.
+        let answer = self.call_with("Connect", "", &methods::CONNECT, &request, &context, true)?;
         Ok(answer.server_info.unwrap_or_default())
     }
 
@@ -116,17 +117,6 @@ impl Client {
         context: &CallContext,
     ) -> Result<A, Error> {
         self.call_with(name, object, method, request, context, false)
-    }
-
-    /// As [`Self::call`], but waits for the connection instead of failing at once while there is none.
-    fn call_when_ready<Q, A: HasStatus + Unpin>(
-        &self,
-        name: &'static str,
-        method: &Method<Q, A>,
-        request: &Q,
-        context: &CallContext,
-    ) -> Result<A, Error> {
-        self.call_with(name, "", method, request, context, true)
     }
 
     fn call_with<Q, A: HasStatus + Unpin>(

@@ -52,6 +52,17 @@ def test_source_killed_under_load(cdc, source, target, name):
     settle(task, source, target, name)
 
 
+def test_kill_9_right_after_a_collection_has_joined(cdc, source, target, name):
+    """The collection and the channels that it is read from reach the disk together."""
+    cdc.create(target, scope(name))
+    made = source.create(name, shards=2)
+    wait_until(lambda: target.has(name), 30, "the collection", every=0.005)
+    cdc.kill9()
+    cdc.start()
+    made.insert(simple_rows(range(50)))
+    wait_same_rows(source, target, name, expect=50)
+
+
 @pytest.mark.limit(240)
 def test_kill_9_at_random_moments_while_following(cdc, source, target, name):
     chance = random.Random()

@@ -7,6 +7,7 @@ import subprocess
 import time
 
 import pytest
+from pymilvus import utility
 
 from support.cdc import ApiError, scope
 from support.load import Load
@@ -79,6 +80,23 @@ def test_pause_with_a_dead_target(cdc, source, target, name, relay, way):
     wait_same_rows(source, target, name, expect=1000, timeout=60)
     task.wait_caught_up()
     assert_same_rows(source, target, name)
+
+
+def test_pause_while_a_drop_waits_for_a_stalled_target(cdc, source, target, name, relay):
+    """The catalog waits for the calls under way before it drops a collection; a pause must not wait for the catalog."""
+    made = source.create(name)
+    made.insert(simple_rows(range(10)))
+    task = cdc.create(target, scope(name), uri=relay.uri)
+    wait_same_rows(source, target, name, expect=10)
+    relay.stall()
+    made.insert(simple_rows(range(10, 1000)))
+    wait_until(lambda: task.get()["lag_ms"] > 1000, 30, "the insert to be under way")
+    utility.drop_collection(name, using=source.using())
+    time.sleep(2)
+    assert task.pause() <= 10
+    relay.flow()
+    task.resume()
+    wait_until(lambda: not target.has(name), 30, "the drop to follow")
 
 
 def test_paused_task_costs_nothing(cdc, source, target, name):
