@@ -144,7 +144,7 @@ impl Client {
                 let kind = match (status.code, status.error_code) {
                     // 1400: no privilege for this call. 3: the same before 2.3.
                     (1400, _) | (0, 3) => ErrorKind::Denied,
-                    (code, legacy) => ErrorKind::Server { code, legacy, retriable: status.retriable },
+                    (code, legacy) => ErrorKind::Server { code, legacy },
                 };
                 Err(self.error(name, object, kind, status.reason.clone()))
             }

@@ -36,8 +36,6 @@ pub enum ErrorKind {
         code: i32,
         /// `Status.error_code`, the numbering before 2.3.
         legacy: i32,
-        /// The server says that trying again may help.
-        retriable: bool,
     },
 }
 

@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     fn server(code: i32) -> Error {
-        let kind = ErrorKind::Server { code, legacy: 0, retriable: false };
+        let kind = ErrorKind::Server { code, legacy: 0 };
         Error { method: "Insert", address: "a:1".into(), object: "d.c".into(), kind, detail: "x".into() }
     }
 
