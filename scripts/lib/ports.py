@@ -1,5 +1,6 @@
 """Free ports for servers that keep them over restarts."""
 
+import os
 import pathlib
 import random
 import socket
@@ -30,11 +31,20 @@ def free_ports(count: int) -> list[int]:
     Below the range that the kernel hands to outgoing connections: a client that keeps trying to reach a dead server there
     would sooner or later be given that very port as its own, connect to itself and keep the server from starting again.
     """
-    highest = max(_first_ephemeral(), 20000)
+    candidates = _own_share(range(10000, max(_first_ephemeral(), 20000)))
     found: list[int] = []
-    for port in random.sample(range(10000, highest), highest - 10000):
+    for port in random.sample(candidates, len(candidates)):
         if _is_free(port):
             found.append(port)
             if len(found) == count:
                 return found
-    raise OSError(f"fewer than {count} free ports between 10000 and {highest}")
+    raise OSError(f"fewer than {count} free ports between {candidates[0]} and {candidates[-1]}")
+
+
+def _own_share(ports: range) -> range:
+    """Test processes side by side (pytest-xdist's workers) look in different places: a port that is free now may be another's
+    choice by the time that a server listens there."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    size = len(ports) // workers
+    return ports[number * size : (number + 1) * size]

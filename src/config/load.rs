@@ -10,7 +10,8 @@ use log::LevelFilter;
 
 use super::error::nearest;
 use super::raw::{Leaf, RawConfig, RawDial, RawMilvus, RawSource};
-use super::{Config, ConfigError, DialFiles, Endpoint, LogKind, ParsedUri, Secret, SourceConfig, Tls, bearer_text};
+use super::{AUTO, Config, ConfigError, DialFiles, Endpoint, ParsedUri, Secret, SourceConfig, Tls, bearer_text};
+use crate::domain::LogKind;
 use crate::observe::logging::{self, LogFormat};
 
 mod access;
@@ -177,12 +178,16 @@ impl Reader<'_> {
         }
     }
 
-    fn log_kind(&self, leaf: &Leaf) -> Result<LogKind, ConfigError> {
+    fn log_kind(&self, leaf: &Leaf) -> Result<Option<LogKind>, ConfigError> {
         const KEY: &str = "sourceConfig.log";
-        match self.text(KEY, leaf, "auto")?.as_str() {
-            "auto" => Ok(LogKind::Auto),
-            "rocksmq" => Ok(LogKind::RocksMq),
-            other => Err(self.not_one_of(KEY, leaf, other, &["auto", "rocksmq"])),
+        let given = self.text(KEY, leaf, AUTO)?;
+        match LogKind::named(&given) {
+            None if given == AUTO => Ok(None),
+            None => {
+                let allowed: Vec<&str> = std::iter::once(AUTO).chain(LogKind::ALL.map(LogKind::name)).collect();
+                Err(self.not_one_of(KEY, leaf, &given, &allowed))
+            }
+            kind => Ok(kind),
         }
     }
 

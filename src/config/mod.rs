@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 use log::LevelFilter;
 
+use crate::domain::LogKind;
 use crate::observe::logging::LogFormat;
 
 pub use self::endpoint::{
@@ -71,26 +72,20 @@ fn is_local(address: &str) -> bool {
     ip.map_or(host.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback())
 }
 
+/// The name of the choice that leaves the kind of log to the server.
+const AUTO: &str = "auto";
+
 /// The Milvus that is followed, and its log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceConfig {
     /// Where its gRPC API is.
     pub endpoint: Endpoint,
-    /// How its log is read.
-    pub log: LogKind,
+    /// How its log is read; `None` for `auto`: the best that works.
+    pub log: Option<LogKind>,
     /// The folder of its RocksMQ (`.../rdb_data`), when given.
     pub rocksmq_path: Option<PathBuf>,
     /// What its physical channels' names begin with.
     pub channel_prefix: String,
     /// Its channel of replicate messages.
     pub replicate_channel: String,
-}
-
-/// The kinds of logs that can be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogKind {
-    /// The best that works; the log says which and why.
-    Auto,
-    /// The files of a standalone server's built-in queue.
-    RocksMq,
 }

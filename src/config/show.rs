@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::load::{API_TOKEN_VARIABLE, SOURCE_TOKEN_VARIABLE, parse, read_text};
 use super::raw::{Leaf, RawConfig, RawMilvus};
-use super::{Config, ConfigError, LogKind};
+use super::{AUTO, Config, ConfigError};
+use crate::domain::LogKind;
 use crate::observe::logging::LogFormat;
 
 /// One setting for people.
@@ -109,10 +110,7 @@ impl List<'_> {
         let shown = uri.as_ref().map_or_else(|| format!("http://{}", endpoint.address), |uri| uri.value.clone());
         self.add("sourceConfig.milvus.uri", &uri, shown);
         self.add("sourceConfig.milvus.connectTimeout", &timeout, endpoint.connect_timeout.as_secs());
-        let log = match config.source.log {
-            LogKind::Auto => "auto",
-            LogKind::RocksMq => "rocksmq",
-        };
+        let log = config.source.log.map_or(AUTO, LogKind::name);
         self.add("sourceConfig.log", &source.log, log);
         let folder = source.rocksmq.as_ref().and_then(|rocksmq| rocksmq.path.clone());
         self.optional("sourceConfig.rocksmq.path", &folder);

@@ -22,25 +22,57 @@ impl PartitionId {
     pub const ALL: PartitionId = PartitionId(-1);
 }
 
-/// The place of one message in the log, increasing within a channel. RocksMQ: the message id.
+/// The place of one message in the log, increasing within a channel. What the numbers are is the business of each kind of
+/// log (`source`): an offset, a ledger and an entry, a time tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Position(pub i64);
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
+pub struct Position {
+    /// What orders it among the messages of its channel.
+    order: u128,
+    /// From where the log must be read to come by it, where that is another number.
+    resume: u128,
 }
 
 impl Position {
-    /// Milvus's own encoding of a message id for RocksMQ and Kafka: 8 bytes, little-endian.
-    pub fn to_message_id(self) -> Vec<u8> {
-        self.0.to_le_bytes().to_vec()
+    /// A message with one number: RocksMQ's message id, Kafka's offset.
+    pub fn at(number: u64) -> Position {
+        Position::pair(u128::from(number), u128::from(number))
     }
 
-    /// The reverse of [`Self::to_message_id`]; `None` when there are not 8 bytes.
-    pub fn from_message_id(bytes: &[u8]) -> Option<Position> {
-        Some(Position(i64::from_le_bytes(bytes.try_into().ok()?)))
+    /// A message whose place in the order and place to read from are different things.
+    pub fn pair(order: u128, resume: u128) -> Position {
+        Position { order, resume }
+    }
+
+    /// The number of a position made by [`Self::at`].
+    pub fn number(self) -> u64 {
+        self.order as u64
+    }
+
+    /// What orders it.
+    pub fn order(self) -> u128 {
+        self.order
+    }
+
+    /// Where to read from.
+    pub fn resume(self) -> u128 {
+        self.resume
+    }
+}
+
+/// One number, or two with `@` between them.
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.order == self.resume { self.order.fmt(f) } else { write!(f, "{}@{}", self.order, self.resume) }
+    }
+}
+
+/// Reads what [`Position`]'s `Display` writes.
+impl std::str::FromStr for Position {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (order, resume) = text.split_once('@').unwrap_or((text, text));
+        Ok(Position::pair(order.parse()?, resume.parse()?))
     }
 }
 
@@ -63,5 +95,24 @@ impl Channel {
 impl fmt::Display for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_as_text() {
+        for position in [Position::at(470634828216664064), Position::pair(u128::MAX, 0), Position::pair(3, 4)] {
+            assert_eq!(position.to_string().parse(), Ok(position));
+        }
+        assert_eq!(Position::at(7).to_string(), "7");
+        assert!("".parse::<Position>().is_err() && "1@".parse::<Position>().is_err());
+    }
+
+    #[test]
+    fn the_order_counts_first() {
+        assert!(Position::pair(1, 9) < Position::pair(2, 0));
     }
 }

@@ -4,6 +4,8 @@ The words of the domain as types: ids, positions, timestamps. No serde, no IO.
 
 mod clock;
 mod ids;
+mod log_kind;
 
 pub use clock::Timestamp;
 pub use ids::{Channel, CollectionId, PartitionId, Position};
+pub use log_kind::LogKind;

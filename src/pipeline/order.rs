@@ -148,13 +148,13 @@ mod tests {
     fn sorted_by_time_with_deletes_first() {
         let channel = Channel::new("c");
         let mut pending = Pending::default();
-        pending.insert(&channel, Position(1), Timestamp(30), insert());
-        pending.insert(&channel, Position(2), Timestamp(20), insert());
-        pending.delete(&channel, Position(3), Timestamp(20), delete(1));
-        pending.insert(&channel, Position(4), Timestamp(10), insert());
+        pending.insert(&channel, Position::at(1), Timestamp(30), insert());
+        pending.insert(&channel, Position::at(2), Timestamp(20), insert());
+        pending.delete(&channel, Position::at(3), Timestamp(20), delete(1));
+        pending.insert(&channel, Position::at(4), Timestamp(10), insert());
         let order: Vec<i64> = pending.release(Timestamp(20)).iter().map(|op| op.position.0).collect();
         assert_eq!(order, [4, 3, 2]);
-        assert_eq!(pending.first_position(), Some(Position(1)));
+        assert_eq!(pending.first_position(), Some(Position::at(1)));
         assert_eq!(pending.release(Timestamp(30)).len(), 1);
         assert!(pending.is_empty());
     }

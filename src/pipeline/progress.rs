@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     fn at(n: i64) -> Acknowledged {
-        Acknowledged { position: Position(n), time_tick: Timestamp(n as u64) }
+        Acknowledged { position: Position::at(n), time_tick: Timestamp(n as u64) }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What every kind of log can do.
 
+use super::message::Record;
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
 
 /// A failure to read a log. All of them are worth trying again: the files or the broker may come back.
@@ -39,7 +40,7 @@ pub trait Log: Send + Sync {
         channel: &Channel,
         from: Option<Position>,
         max_bytes: usize,
-        visit: &mut dyn FnMut(Position, &[u8]),
+        visit: &mut dyn FnMut(Record),
     ) -> Result<ReadEnd, LogError>;
 
     /// Where a collection made at `created` begins on this channel: its `CreateCollection` message. `None` when the log does

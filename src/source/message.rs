@@ -164,6 +164,16 @@ pub fn decode(position: Position, bytes: &Bytes) -> Result<Record, DecodeError> 
     Ok(Record { position, begin, end, body })
 }
 
+/// Decodes one message; one that cannot be read becomes a record that says so.
+pub fn record(position: Position, bytes: &Bytes) -> Record {
+    decode(position, bytes).unwrap_or_else(|error| Record {
+        position,
+        begin: Timestamp::ZERO,
+        end: Timestamp::ZERO,
+        body: Body::Undecodable(error),
+    })
+}
+
 /// Reads the first field alone: decoding a large insert only for its type would cost as much as the insert itself.
 fn read_base(bytes: &[u8]) -> Result<MsgBase, DecodeError> {
     const BASE_TAG: u32 = (1 << 3) | 2;
@@ -252,9 +262,9 @@ mod tests {
     fn a_real_time_tick() {
         let bytes =
             [0x0a, 0x0f, 0x08, 0xb0, 0x09, 0x18, 0x87, 0x80, 0x90, 0xd6, 0x9f, 0xfc, 0x81, 0xc4, 0x06, 0x20, 0x01];
-        let record = decode(Position(7), &Bytes::copy_from_slice(&bytes)).unwrap();
+        let record = decode(Position::at(7), &Bytes::copy_from_slice(&bytes)).unwrap();
         assert!(matches!(record.body, Body::Tick));
-        assert_eq!(record.position, Position(7));
+        assert_eq!(record.position, Position::at(7));
         assert!(record.begin.physical_ms() > 1_600_000_000_000, "{}", record.begin.physical_ms());
     }
 
@@ -270,7 +280,7 @@ mod tests {
         out.write_uint64(14, 3).unwrap();
         out.write_uint64(15, 1).unwrap();
         drop(out);
-        let record = decode(Position(1), &message.into()).unwrap();
+        let record = decode(Position::at(1), &message.into()).unwrap();
         assert_eq!((record.begin, record.end), (Timestamp(10), Timestamp(30)));
         let Body::Insert(insert) = record.body else { panic!("not an insert") };
         assert_eq!((insert.collection, insert.partition, insert.rows), (CollectionId(5), PartitionId(6), 3));
@@ -289,7 +299,7 @@ mod tests {
             primary_keys: protobuf::MessageField::some(ids),
             ..Default::default()
         };
-        let record = decode(Position(1), &message.write_to_bytes().unwrap().into()).unwrap();
+        let record = decode(Position::at(1), &message.write_to_bytes().unwrap().into()).unwrap();
         let Body::Delete(delete) = record.body else { panic!("not a delete") };
         assert_eq!(delete.partition, PartitionId::ALL);
         assert_eq!(delete.keys, Keys::Str(vec!["a\"b".into()]));
@@ -298,7 +308,7 @@ mod tests {
     #[test]
     fn damaged_bytes_are_an_error() {
         for bytes in [&b""[..], b"\x00", b"\x0a\xff", b"hello"] {
-            assert!(decode(Position(1), &Bytes::from_static(bytes)).is_err(), "{bytes:?}");
+            assert!(decode(Position::at(1), &Bytes::from_static(bytes)).is_err(), "{bytes:?}");
         }
     }
 }

@@ -5,9 +5,11 @@ channel, each with a position and a timestamp, and time ticks between them.
 
 mod log;
 mod message;
+mod open;
 mod reader;
-pub mod rocksmq;
+mod rocksmq;
 
 pub use log::{Log, LogError, ReadEnd, Start};
 pub use message::{Body, DecodeError, Delete, Insert, Keys, Record, decode};
+pub use open::{LogSettings, OpenError, OpenLog, open};
 pub use reader::{Reader, ReaderCommand, ReaderEvent, Seek, spawn as spawn_reader};

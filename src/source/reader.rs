@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bytes::Bytes;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::log::{Log, LogError, ReadEnd};
-use super::message::{Body, Record, decode};
-use crate::domain::{Channel, Position, Timestamp};
+use super::message::Record;
+use crate::domain::{Channel, Position};
 
 /// What the reader is told.
 #[derive(Debug)]
@@ -197,12 +196,10 @@ impl Turn {
         let Some(cursor) = self.cursors.get_mut(channel) else { return Ok(Ok(ReadEnd::AtTail)) };
         let (from, epoch) = (cursor.at, cursor.epoch);
         let mut records = Vec::new();
-        let outcome = self.log.read(channel, from, TURN_BYTES, &mut |position, bytes| {
+        let outcome = self.log.read(channel, from, TURN_BYTES, &mut |record: Record| {
+            let position = record.position;
             if !(cursor.passed && from == Some(position)) {
-                records.push(
-                    decode(position, &Bytes::copy_from_slice(bytes))
-                        .unwrap_or_else(|error| undecodable(position, error)),
-                );
+                records.push(record);
             }
             cursor.at = Some(position);
         });
@@ -229,8 +226,4 @@ impl Turn {
     fn send(&self, event: ReaderEvent) -> Result<(), Closed> {
         self.events.send(event).map_err(|_| Closed)
     }
-}
-
-fn undecodable(position: Position, error: super::DecodeError) -> Record {
-    Record { position, begin: Timestamp::ZERO, end: Timestamp::ZERO, body: Body::Undecodable(error) }
 }

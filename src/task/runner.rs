@@ -12,9 +12,10 @@ use crossbeam_channel::Sender;
 use super::engine::{ChannelPosition, Engine, EngineError, TaskEvent, TaskHandle, TaskStatus};
 use super::follow::{FollowSetup, Following, follow, load_checkpoint};
 use super::spec::{TargetSpec, TaskId, TaskSpec};
-use crate::config::{self, Config, LogKind};
-use crate::domain::Position;
+use crate::config::{self, Config};
+use crate::domain::LogKind;
 use crate::milvus::{CallContext, Cancel, Client, Endpoint, Tls};
+use crate::source::LogSettings;
 
 /// Runs tasks between the configured source and their targets.
 #[derive(Debug)]
@@ -25,19 +26,6 @@ pub struct Runner {
 impl Runner {
     /// An engine for this configuration's source.
     pub fn new(config: Arc<Config>) -> Self {
-        let kind = match config.source.log {
-            LogKind::Auto => "sourceConfig.log is `auto`",
-            LogKind::RocksMq => "sourceConfig.log is `rocksmq`",
-        };
-        match &config.source.rocksmq_path {
-            Some(path) if path.join("CURRENT").exists() => {
-                log::info!("source log: rocksmq, {kind} and {} can be read", path.display());
-            }
-            Some(path) => {
-                log::warn!("source log: rocksmq, {kind}, but there is no RocksDB in {} yet", path.display());
-            }
-            None => log::warn!("source log: none, {kind} and sourceConfig.rocksmq.path is not set: tasks cannot start"),
-        }
         Runner { config }
     }
 
@@ -79,19 +67,14 @@ impl Engine for Runner {
         spec: &TaskSpec,
         events: Sender<TaskEvent>,
     ) -> Result<Box<dyn TaskHandle>, EngineError> {
-        let Some(rocksmq) = self.config.source.rocksmq_path.clone() else {
-            return Err(EngineError::State(
-                "sourceConfig.rocksmq.path is not set: it names the folder of the source's log (rocksmq.path of its \
-                 milvus.yaml)"
-                    .into(),
-            ));
-        };
+        let log = LogSettings { wanted: self.config.source.log, rocksmq: self.config.source.rocksmq_path.clone() };
+        log.choose().map_err(|error| EngineError::State(error.to_string()))?;
         let setup = FollowSetup {
             task: id.as_str().into(),
             spec: spec.clone(),
             source: endpoint(&self.config.source.endpoint),
             target: endpoint(spec.target.endpoint()),
-            rocksmq,
+            log,
             replicate_channel: self.config.source.replicate_channel.clone(),
             folder: self.folder(id),
         };
@@ -116,10 +99,11 @@ impl Engine for Runner {
 
     fn stored_positions(&self, id: &TaskId) -> Vec<ChannelPosition> {
         let Ok(Some(checkpoint)) = load_checkpoint(&self.folder(id)) else { return Vec::new() };
+        let Some(kind) = LogKind::named(&checkpoint.log) else { return Vec::new() };
         let shown = |(channel, record): (&String, &super::follow::ChannelRecord)| {
             Some(ChannelPosition {
                 channel: channel.clone(),
-                message_id: Position(record.position?).to_message_id(),
+                message_id: kind.message_id(record.position?.into()),
                 time_tick: record.time_tick,
             })
         };

@@ -33,6 +33,7 @@ LIVE_LOGS: dict[str, pathlib.Path] = {}
 
 def pytest_configure(config):
     config.addinivalue_line("markers", f"limit(seconds): time limit of one test, {DEFAULT_LIMIT} s unless given")
+    config.addinivalue_line("markers", "alone: it measures time or CPU, so nothing else may run beside it")
 
 
 @pytest.hookimpl(hookwrapper=True)

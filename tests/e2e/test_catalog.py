@@ -194,6 +194,7 @@ def test_drop_and_create_ten_times(following, source, target, name):
     assert_same_rows(source, target, name)
 
 
+@pytest.mark.alone
 @pytest.mark.limit(180)
 def test_a_change_arrives_within_2_s_among_100_collections(following, source, target):
     names = [f"many_{number:03}" for number in range(100)]

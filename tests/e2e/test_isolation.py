@@ -11,6 +11,8 @@ from support.node import Node, simple_rows
 from support.oracle import count, wait_same_rows
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def second_target(more_servers) -> Node:

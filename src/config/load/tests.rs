@@ -29,7 +29,7 @@ fn defaults_without_a_file_and_with_an_empty_one() {
     assert_eq!((defaults.max_task_num, defaults.max_name_length), (100, 256));
     assert_eq!((defaults.log_level, defaults.log_format), (LevelFilter::Info, LogFormat::Text));
     assert_eq!(defaults.source.endpoint.address.to_string(), "127.0.0.1:19530");
-    assert_eq!(defaults.source.log, LogKind::Auto);
+    assert_eq!(defaults.source.log, None);
     assert_eq!(defaults.source.channel_prefix, "by-dev");
     assert_eq!(defaults.source.replicate_channel, "by-dev-replicate-msg");
     assert!(defaults.source.endpoint.token.is_empty());
@@ -57,7 +57,7 @@ fn every_key() {
     assert_eq!(source.endpoint.token.expose(), "root:007");
     assert_eq!(source.endpoint.connect_timeout, Duration::from_secs(9));
     assert!(matches!(source.endpoint.tls, Tls::Mutual { .. }));
-    assert_eq!((source.log, source.rocksmq_path), (LogKind::RocksMq, Some("/m/rdb_data".into())));
+    assert_eq!((source.log, source.rocksmq_path), (Some(LogKind::RocksMq), Some("/m/rdb_data".into())));
     assert_eq!((source.channel_prefix.as_str(), source.replicate_channel.as_str()), ("p", "r"));
 }
 

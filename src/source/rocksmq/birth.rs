@@ -10,29 +10,29 @@ use rocksdb::DBRawIterator;
 
 use super::keys;
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
-use crate::source::message::{Body, Record, decode};
+use crate::source::message::{self, Body, Record};
 
 /// Ticks name a moment a little past, and the first ones after a create may be older than the create itself.
 const MARGIN: Duration = Duration::from_secs(10);
 /// Bisecting ends when so few ids are left.
-const NEAR: i64 = 64;
+const NEAR: u64 = 64;
 
 /// A position surely before everything of a collection made at `created`: the search starts there. `None` for an empty channel.
 pub(super) fn search_from(iterator: &mut DBRawIterator<'_>, channel: &Channel, created: Timestamp) -> Option<Position> {
     iterator.seek(keys::before_first(channel));
-    let mut low = position(iterator, channel)?.0;
+    let mut low = position(iterator, channel)?.number();
     iterator.seek_for_prev(keys::after_last(channel));
-    let mut high = position(iterator, channel)?.0;
+    let mut high = position(iterator, channel)?.number();
     let early = created.minus(MARGIN);
     while high - low > NEAR {
         let middle = low + (high - low) / 2;
-        if tick_after(iterator, channel, Position(middle)).is_some_and(|tick| tick < early) {
+        if tick_after(iterator, channel, Position::at(middle)).is_some_and(|tick| tick < early) {
             low = middle;
         } else {
             high = middle;
         }
     }
-    Some(Position(low))
+    Some(Position::at(low))
 }
 
 /// The `CreateCollection` of `collection` at or behind `from`.
@@ -74,10 +74,5 @@ fn position(iterator: &DBRawIterator<'_>, channel: &Channel) -> Option<Position>
 fn record(iterator: &DBRawIterator<'_>, channel: &Channel) -> Option<Record> {
     let (key, value) = iterator.item()?;
     let position = keys::position(channel, key)?;
-    Some(decode(position, &Bytes::copy_from_slice(value)).unwrap_or_else(|error| Record {
-        position,
-        begin: Timestamp::ZERO,
-        end: Timestamp::ZERO,
-        body: Body::Undecodable(error),
-    }))
+    Some(message::record(position, &Bytes::copy_from_slice(value)))
 }

@@ -4,7 +4,7 @@ use crate::domain::{Channel, Position};
 
 /// The key of one message.
 pub(super) fn of(channel: &Channel, position: Position) -> Vec<u8> {
-    format!("{channel}/{position}").into_bytes()
+    format!("{channel}/{}", position.number()).into_bytes()
 }
 
 /// Before every message of the channel.
@@ -20,7 +20,7 @@ pub(super) fn after_last(channel: &Channel) -> Vec<u8> {
 /// The position in a key, when it is one of this channel.
 pub(super) fn position(channel: &Channel, key: &[u8]) -> Option<Position> {
     let id = key.strip_prefix(channel.as_str().as_bytes())?.strip_prefix(b"/")?;
-    std::str::from_utf8(id).ok()?.parse().ok().map(Position)
+    std::str::from_utf8(id).ok()?.parse().ok().map(Position::at)
 }
 
 #[cfg(test)]
@@ -31,8 +31,8 @@ mod tests {
     fn keys_of_one_channel_only() {
         let one = Channel::new("by-dev-rootcoord-dml_1");
         let ten = Channel::new("by-dev-rootcoord-dml_10");
-        let key = of(&ten, Position(470634828216664064));
-        assert_eq!(position(&ten, &key), Some(Position(470634828216664064)));
+        let key = of(&ten, Position::at(470634828216664064));
+        assert_eq!(position(&ten, &key), Some(Position::at(470634828216664064)));
         assert_eq!(position(&one, &key), None);
         assert!(after_last(&one) < key, "the tenth channel lies behind the first");
         assert!(before_first(&ten) < key && key < after_last(&ten));

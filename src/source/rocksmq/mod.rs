@@ -18,7 +18,7 @@ use rocksdb::{DB, DBRawIterator, Options, ReadOptions};
 
 use self::directory::Fingerprint;
 use super::log::{Log, LogError, ReadEnd, Start};
-use super::message::{Body, decode};
+use super::message::{Body, Record, decode, record};
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
 
 /// A RocksMQ log opened for reading.
@@ -97,7 +97,7 @@ impl Log for RocksMq {
         channel: &Channel,
         from: Option<Position>,
         max_bytes: usize,
-        visit: &mut dyn FnMut(Position, &[u8]),
+        visit: &mut dyn FnMut(Record),
     ) -> Result<ReadEnd, LogError> {
         let mut iterator = self.iterator();
         match from {
@@ -113,11 +113,11 @@ impl Log for RocksMq {
                     return Ok(ReadEnd::Gap);
                 }
                 // The reader has had it before, most of the time: a large one must not use up the turn again and again.
-                visit(position, value);
+                visit(record(position, &Bytes::copy_from_slice(value)));
                 iterator.next();
                 continue;
             }
-            visit(position, value);
+            visit(record(position, &Bytes::copy_from_slice(value)));
             passed += value.len();
             if passed >= max_bytes {
                 return Ok(ReadEnd::More);

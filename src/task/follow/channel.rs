@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::checkpoint::ChannelRecord;
+use super::checkpoint::{ChannelRecord, PositionRecord};
 use crate::domain::{CollectionId, Position, Timestamp};
 use crate::pipeline::{Acknowledged, Pending, Progress};
 use crate::source::Start;
@@ -75,7 +75,7 @@ impl ChannelState {
 
     /// A channel as an earlier run of the task left it.
     pub(super) fn restore(record: &ChannelRecord) -> ChannelState {
-        let start = Start { position: record.position.map(Position), after: Timestamp(record.time_tick) };
+        let start = Start { position: record.position.map(Position::from), after: Timestamp(record.time_tick) };
         ChannelState {
             bound: Timestamp(record.bound),
             replayed: Timestamp(record.bound),
@@ -92,7 +92,7 @@ impl ChannelState {
             None => self.place(),
         };
         ChannelRecord {
-            position: place.acked.position.map(|position| position.0),
+            position: place.acked.position.map(PositionRecord::from),
             time_tick: place.acked.after.0,
             bound: self.bound.0,
             ahead: place.ahead.0,
@@ -197,8 +197,8 @@ fn earliest(a: Start, b: Start) -> Start {
 mod tests {
     use super::*;
 
-    fn start(position: i64, after: u64) -> Start {
-        Start { position: Some(Position(position)), after: Timestamp(after) }
+    fn start(position: u64, after: u64) -> Start {
+        Start { position: Some(Position::at(position)), after: Timestamp(after) }
     }
 
     #[test]
@@ -219,7 +219,7 @@ mod tests {
         assert!(channel.wants(other, true, Timestamp(501)));
         assert!(channel.wants(new, false, Timestamp(300)), "nothing of it was ever applied");
         assert_eq!(channel.replayed, Timestamp(520), "what was sent beyond the checkpoint goes in as upserts");
-        assert!(channel.covers(Position(20)) && !channel.covers(Position(19)));
+        assert!(channel.covers(Position::at(20)) && !channel.covers(Position::at(19)));
     }
 
     #[test]

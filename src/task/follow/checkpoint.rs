@@ -22,15 +22,18 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::Position;
 use crate::journal::sealed::{self, SealedError};
 
 const FORMAT: &str = "milvus-cdc checkpoint";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const FILE: &str = "checkpoint.json";
 
 /// The file's content.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Checkpoint {
+    /// The kind of log whose positions these are.
+    pub(crate) log: String,
     /// By physical channel.
     pub(crate) channels: BTreeMap<String, ChannelRecord>,
     /// By collection id at the source: those whose rows follow, and how.
@@ -43,7 +46,7 @@ pub(crate) struct Checkpoint {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ChannelRecord {
     /// First message to read; none: the channel's first.
-    pub(crate) position: Option<i64>,
+    pub(crate) position: Option<PositionRecord>,
     /// Up to this everything is applied (see `ahead` for the exceptions).
     pub(crate) time_tick: u64,
     /// Inserts up to this may have been applied.
@@ -63,7 +66,7 @@ pub(crate) enum MemberRecord {
     /// Its rows come from the log.
     Joined {
         /// Its channels; up to these positions its rows may have been on the target before.
-        upsert_until: BTreeMap<String, Option<i64>>,
+        upsert_until: BTreeMap<String, Option<PositionRecord>>,
     },
     /// Its rows are being copied, or will be.
     Copying {
@@ -78,9 +81,40 @@ pub(crate) enum MemberRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StartRecord {
     /// First message to read; none: the channel's first.
-    pub(crate) position: Option<i64>,
+    pub(crate) position: Option<PositionRecord>,
     /// Every message later than this lies at or behind the position.
     pub(crate) after: u64,
+}
+
+/// A position in the file: text, because JSON's numbers are not made for 128 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct PositionRecord(Position);
+
+impl From<Position> for PositionRecord {
+    fn from(position: Position) -> Self {
+        PositionRecord(position)
+    }
+}
+
+impl From<PositionRecord> for Position {
+    fn from(record: PositionRecord) -> Self {
+        record.0
+    }
+}
+
+impl TryFrom<String> for PositionRecord {
+    type Error = std::num::ParseIntError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse().map(PositionRecord)
+    }
+}
+
+impl From<PositionRecord> for String {
+    fn from(record: PositionRecord) -> Self {
+        record.0.to_string()
+    }
 }
 
 /// Reads the file in a task's folder; a new task has none.

@@ -15,7 +15,7 @@ use super::copy::Copier;
 use super::members::{Members, Rows};
 use super::status::{Board, Troubles};
 use crate::catalog::{ReadyCollection, Watcher};
-use crate::domain::{Channel, CollectionId, Timestamp};
+use crate::domain::{Channel, CollectionId, LogKind, Timestamp};
 use crate::journal::sealed::SealedError;
 use crate::milvus::Cancel;
 use crate::pipeline::Scheduler;
@@ -54,6 +54,7 @@ pub(super) type Blocks = Vec<(CollectionId, Sender<()>)>;
 /// Everything of one running task.
 pub(super) struct Core {
     pub(super) folder: PathBuf,
+    pub(super) log_kind: LogKind,
     pub(super) log: Arc<dyn Log>,
     pub(super) reader: Reader,
     pub(super) watcher: Watcher,
@@ -191,6 +192,7 @@ impl Core {
 
     fn save(&self) -> Result<(), SealedError> {
         let checkpoint = Checkpoint {
+            log: self.log_kind.name().into(),
             channels: self.channels.iter().map(|(name, channel)| (name.to_string(), channel.record())).collect(),
             collections: self.members.records(),
             skipped: self.skipped.clone(),
@@ -238,7 +240,7 @@ impl Core {
             reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
         };
         self.board.show(status);
-        self.board.show_positions(positions(&self.channels));
+        self.board.show_positions(positions(self.log_kind, &self.channels));
     }
 
     fn phase(&self, troubled: bool, lag: Option<Duration>) -> Phase {
@@ -288,11 +290,11 @@ impl Core {
 }
 
 /// Positions as the API shows them.
-fn positions(channels: &BTreeMap<Channel, ChannelState>) -> Vec<ChannelPosition> {
+fn positions(kind: LogKind, channels: &BTreeMap<Channel, ChannelState>) -> Vec<ChannelPosition> {
     let shown = |(name, channel): (&Channel, &ChannelState)| {
         Some(ChannelPosition {
             channel: name.to_string(),
-            message_id: channel.acked.position?.to_message_id(),
+            message_id: kind.message_id(channel.acked.position?),
             time_tick: channel.acked.after.0,
         })
     };

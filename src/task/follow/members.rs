@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::checkpoint::{MemberRecord, StartRecord};
+use super::checkpoint::{MemberRecord, PositionRecord, StartRecord};
 use crate::catalog::ReadyCollection;
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
 use crate::pipeline::CollectionInfo;
@@ -148,12 +148,14 @@ impl From<&MemberRecord> for Rows {
     fn from(record: &MemberRecord) -> Self {
         match record {
             MemberRecord::Joined { upsert_until } => {
-                let until = |(channel, until): (&String, &Option<i64>)| (Channel::new(channel), until.map(Position));
+                let until = |(channel, until): (&String, &Option<PositionRecord>)| {
+                    (Channel::new(channel), until.map(Position::from))
+                };
                 Rows::Joined(upsert_until.iter().map(until).collect())
             }
             MemberRecord::Copying { prune, begun } => {
                 let start = |(channel, start): (&String, &StartRecord)| {
-                    let position = start.position.map(Position);
+                    let position = start.position.map(Position::from);
                     (Channel::new(channel), Start { position, after: Timestamp(start.after) })
                 };
                 Rows::Copying { prune: *prune, begun: begun.iter().map(start).collect() }
@@ -166,13 +168,14 @@ impl From<&Rows> for MemberRecord {
     fn from(rows: &Rows) -> Self {
         match rows {
             Rows::Joined(until) => {
-                let record =
-                    |(channel, until): (&Channel, &Option<Position>)| (channel.to_string(), until.map(|until| until.0));
+                let record = |(channel, until): (&Channel, &Option<Position>)| {
+                    (channel.to_string(), until.map(PositionRecord::from))
+                };
                 MemberRecord::Joined { upsert_until: until.iter().map(record).collect() }
             }
             Rows::Copying { prune, begun } => {
                 let record = |(channel, start): (&Channel, &Start)| {
-                    let position = start.position.map(|position| position.0);
+                    let position = start.position.map(PositionRecord::from);
                     (channel.to_string(), StartRecord { position, after: start.after.0 })
                 };
                 MemberRecord::Copying { prune: *prune, begun: begun.iter().map(record).collect() }

@@ -166,13 +166,13 @@ fn info() -> Arc<CollectionInfo> {
 impl Run {
     fn start(disk: &ChannelRecord) -> Run {
         let state = ChannelState::restore(disk);
-        let next = state.acked.position.map_or(0, |position| position.0 as usize);
+        let next = state.acked.position.map_or(0, |position| position.number() as usize);
         Run { state, scheduler: Scheduler::default(), under_way: Vec::new(), next }
     }
 
     fn read(&mut self, log: &[Message_]) {
         let Some(message) = log.get(self.next) else { return };
-        let (position, ts) = (Position(self.next as i64), Timestamp(message.ts()));
+        let (position, ts) = (Position::at(self.next as u64), Timestamp(message.ts()));
         self.next += 1;
         let wanted = self.state.wants(COLLECTION, true, ts);
         match message {

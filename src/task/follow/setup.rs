@@ -16,11 +16,10 @@ use super::core::{Core, End, Order};
 use super::members::Members;
 use super::status::{Board, Troubles};
 use crate::catalog;
-use crate::domain::{Channel, CollectionId, Position, Timestamp};
+use crate::domain::{Channel, CollectionId, LogKind, Timestamp};
 use crate::milvus::{Cancel, Client, Endpoint};
 use crate::pipeline::Scheduler;
-use crate::source::rocksmq::RocksMq;
-use crate::source::{Log, ReaderCommand, Seek, Start, spawn_reader};
+use crate::source::{self, LogSettings, OpenError, OpenLog, ReaderCommand, Seek, Start, spawn_reader};
 use crate::target::{Backoff, Pool};
 use crate::task::engine::{ChannelPosition, Phase, TaskStatus};
 use crate::task::spec::TaskSpec;
@@ -35,8 +34,8 @@ pub(crate) struct FollowSetup {
     pub(crate) source: Endpoint,
     /// Where the target is.
     pub(crate) target: Endpoint,
-    /// The source's RocksMQ.
-    pub(crate) rocksmq: PathBuf,
+    /// The source's log.
+    pub(crate) log: LogSettings,
     /// The source's channel of users' requests.
     pub(crate) replicate_channel: String,
     /// The task's own folder.
@@ -130,9 +129,21 @@ fn build(setup: &FollowSetup, cancel: &Cancel, board: &Arc<Board>) -> Result<Cor
     std::fs::create_dir_all(&setup.folder)
         .map_err(|error| Trouble::Passing(format!("{}: {error}", setup.folder.display())))?;
     let saved = checkpoint::load(&setup.folder).map_err(|error| hopeless(&error))?;
-    let saved = saved.unwrap_or_else(|| first_checkpoint(&setup.spec));
-    let log = RocksMq::open(&setup.rocksmq, &setup.folder.join("rocksmq")).map_err(|error| passing(&error))?;
-    let log: Arc<dyn Log> = Arc::new(log);
+    let opened = source::open(&setup.log, &setup.folder).map_err(|error| match &error {
+        OpenError::Unconfigured(_) => hopeless(&error),
+        OpenError::Unreachable(_) => passing(&error),
+    })?;
+    let OpenLog { log, kind, why } = opened;
+    log::info!("reads the source's log by `{}`: {why}", kind.name());
+    let saved = saved.unwrap_or_else(|| first_checkpoint(&setup.spec, kind));
+    if saved.log != kind.name() {
+        return Err(Trouble::Hopeless(format!(
+            "the task has read the source's log by `{}` so far, and its positions mean nothing to `{}`: set sourceConfig.log back, \
+             or delete the task and create it again (its rows are compared, none is doubled)",
+            saved.log,
+            kind.name()
+        )));
+    }
     let connect = |endpoint| Client::open(endpoint).map(Arc::new).map_err(|error| hopeless(&error));
     let (source, target) = (connect(&setup.source)?, connect(&setup.target)?);
     for client in [&source, &target] {
@@ -152,7 +163,7 @@ fn build(setup: &FollowSetup, cancel: &Cancel, board: &Arc<Board>) -> Result<Cor
         cancel: cancel.clone(),
     })
     .map_err(|error| hopeless(&error))?;
-    let Checkpoint { channels, collections, skipped } = saved;
+    let Checkpoint { log: _, channels, collections, skipped } = saved;
     let channels: BTreeMap<Channel, ChannelState> =
         channels.iter().map(|(name, record)| (Channel::new(name), ChannelState::restore(record))).collect();
     let seek = |(name, state): (&Channel, &ChannelState)| Seek {
@@ -163,6 +174,7 @@ fn build(setup: &FollowSetup, cancel: &Cancel, board: &Arc<Board>) -> Result<Cor
     reader.send(ReaderCommand::Seek(channels.iter().map(seek).collect()));
     Ok(Core {
         folder: setup.folder.clone(),
+        log_kind: kind,
         log,
         reader,
         watcher,
@@ -175,7 +187,7 @@ fn build(setup: &FollowSetup, cancel: &Cancel, board: &Arc<Board>) -> Result<Cor
         members: Members::restore(&collections),
         scheduler: Scheduler::default(),
         blocks: Vec::new(),
-        given: given_starts(&setup.spec),
+        given: given_starts(&setup.spec, kind),
         asked: Default::default(),
         ticket: 1,
         unjoined: Default::default(),
@@ -192,8 +204,8 @@ fn build(setup: &FollowSetup, cancel: &Cancel, board: &Arc<Board>) -> Result<Cor
 }
 
 /// What a new task starts with: what was asked for and cannot be done is counted from the beginning.
-fn first_checkpoint(spec: &TaskSpec) -> Checkpoint {
-    let mut checkpoint = Checkpoint::default();
+fn first_checkpoint(spec: &TaskSpec, kind: LogKind) -> Checkpoint {
+    let mut checkpoint = Checkpoint { log: kind.name().into(), ..Checkpoint::default() };
     if spec.enable_user_role {
         log::warn!(
             "extra_info.enable_user_role: users, roles and privileges are not carried over (Milvus 2.3 does not log them)"
@@ -209,10 +221,10 @@ fn first_checkpoint(spec: &TaskSpec) -> Checkpoint {
 }
 
 /// The positions of the request, by collection and physical channel. Positions of another kind of log are ignored.
-fn given_starts(spec: &TaskSpec) -> BTreeMap<CollectionId, BTreeMap<Channel, Start>> {
+fn given_starts(spec: &TaskSpec, kind: LogKind) -> BTreeMap<CollectionId, BTreeMap<Channel, Start>> {
     let mut given: BTreeMap<CollectionId, BTreeMap<Channel, Start>> = BTreeMap::new();
     for start in &spec.start_positions {
-        match Position::from_message_id(&start.message_id) {
+        match kind.position(&start.message_id) {
             Some(position) => {
                 let place = Start { position: Some(position), after: Timestamp(start.timestamp) };
                 let channels = given.entry(CollectionId(start.collection_id)).or_default();

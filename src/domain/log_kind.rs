@@ -1,0 +1,57 @@
+//! The kinds of logs, and how each writes its positions.
+
+use super::Position;
+
+/// The kinds of logs that a source can be read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogKind {
+    /// The files of a standalone server's built-in queue.
+    RocksMq,
+}
+
+impl LogKind {
+    /// Every kind there is.
+    pub const ALL: [LogKind; 1] = [LogKind::RocksMq];
+
+    /// Its name in the configuration, in files and in answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            LogKind::RocksMq => "rocksmq",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn named(name: &str) -> Option<LogKind> {
+        LogKind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// A position in the bytes that Milvus itself uses for a message id of this log.
+    pub fn message_id(self, position: Position) -> Vec<u8> {
+        match self {
+            LogKind::RocksMq => position.number().to_le_bytes().to_vec(),
+        }
+    }
+
+    /// The reverse of [`Self::message_id`]; `None` when the bytes are no message id of this log.
+    pub fn position(self, message_id: &[u8]) -> Option<Position> {
+        match self {
+            LogKind::RocksMq => Some(Position::at(u64::from_le_bytes(message_id.try_into().ok()?))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_message_ids() {
+        for kind in LogKind::ALL {
+            assert_eq!(LogKind::named(kind.name()), Some(kind));
+            assert_eq!(kind.position(&kind.message_id(Position::at(258))), Some(Position::at(258)));
+            assert_eq!(kind.position(&[1, 2, 3]), None);
+        }
+        assert_eq!(LogKind::named("nope"), None);
+        assert_eq!(LogKind::RocksMq.message_id(Position::at(1)), [1, 0, 0, 0, 0, 0, 0, 0]);
+    }
+}
