@@ -5,6 +5,7 @@ milvus-cdc keeps a second Milvus in step with the first. ARCHITECTURE.md has the
 
 pub mod api;
 pub mod catalog;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod domain;

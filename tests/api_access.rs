@@ -60,6 +60,19 @@ fn only_with_the_token() {
 }
 
 #[test]
+fn the_page_needs_no_token_but_our_name() {
+    let (server, _folder) = server(TOKEN, &[]);
+    let page = exchange(server.address, b"GET /webui HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(page.status, 200);
+    let policy = page.head.lines().find_map(|line| line.strip_prefix("Content-Security-Policy: ")).unwrap();
+    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    assert!(!page.body.contains(TOKEN));
+    assert_eq!(exchange(server.address, b"GET /webui HTTP/1.1\r\nHost: evil.example\r\n\r\n").status, 403);
+    assert_eq!(exchange(server.address, b"POST /webui HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 405);
+    server.stop();
+}
+
+#[test]
 fn only_under_our_names() {
     let (server, _folder) = server("", &["cdc.example.com"]);
     for host in ["localhost:8444", "LOCALHOST", "127.0.0.1:8444", "[::1]:8444", "10.1.2.3", "CDC.example.com:80"] {

@@ -116,7 +116,7 @@ fn every_path_answers_as_described() {
             count += 1;
         }
     }
-    assert_eq!(count, 6);
+    assert_eq!(count, 7);
     server.stop();
 }
 
@@ -136,7 +136,13 @@ fn every_request_is_answered_as_described() {
         ("create", json!({}), 400),
         ("create", json!({"milvus_connect_param": 5}), 500),
         ("get", one.clone(), 200),
+        ("get", json!({"task_id": "one", "details": true, "events": true}), 200),
         ("list", json!({}), 200),
+        ("list", json!({"details": true}), 200),
+        ("list", json!({"details": 1}), 500),
+        ("check", json!({"milvus_connect_param": target, "collection_infos": everything}), 200),
+        ("check", json!({"milvus_connect_param": target, "collection_infos": everything, "pause_hours": -1}), 400),
+        ("check", json!({}), 400),
         ("position", one.clone(), 200),
         ("pause", one.clone(), 200),
         ("pause", one.clone(), 400),

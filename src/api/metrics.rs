@@ -20,7 +20,7 @@ pub(super) fn scrape(manager: &TaskManager) -> Response {
         Err(error) => return Response::text(503, &format!("{error}\n")),
     };
     match metrics::render(&samples, &Phase::ALL.map(Phase::name)) {
-        Ok(text) => Response { status: 200, content_type: metrics::CONTENT_TYPE, body: text.into_bytes() },
+        Ok(text) => Response::new(200, metrics::CONTENT_TYPE, text.into_bytes()),
         Err(error) => Response::text(500, &format!("{error}\n")),
     }
 }
@@ -38,6 +38,7 @@ fn samples(manager: &TaskManager) -> Result<Vec<TaskSample>, ManagerError> {
         running: view.state == TaskState::Running,
         phase: view.status.phase.name(),
         lag: view.status.lag_ms.map(Duration::from_millis),
+        detail: view.detail(),
         skipped: view.status.skipped.into_iter().collect(),
         channels: channels.remove(&view.id).unwrap_or_default(),
         id: view.id.to_string(),

@@ -6,8 +6,10 @@ sent, `answer` decides what is shown.
 */
 
 mod answer;
+mod check;
 mod create;
 mod decode;
+mod details;
 mod error;
 mod guard;
 pub mod http;
@@ -15,5 +17,7 @@ mod maintenance;
 mod metrics;
 mod ready;
 mod service;
+mod webui;
 
+pub use self::check::{as_json, task_of};
 pub use self::service::Api;

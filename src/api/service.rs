@@ -10,21 +10,25 @@ use std::time::Instant;
 use serde_json::{Map, Value, json};
 
 use super::answer;
+use super::check::{self, pause_of};
 use super::create::{CreateParams, Rules, check};
 use super::decode::{Object, Problems};
+use super::details;
 use super::error::{ApiError, CLIENT, SERVER};
 use super::guard::Guard;
 use super::http::{Request, Response};
 use super::maintenance::MaintenanceParams;
 use super::metrics::scrape;
 use super::ready::ready;
+use super::webui;
 use crate::config::Config;
 use crate::observe::metrics;
-use crate::task::manager::{ManagerError, TaskManager};
+use crate::task::manager::{ManagerError, TaskManager, TaskView};
 use crate::task::spec::TaskId;
 
 /// The `request_type`s there are.
-const REQUEST_TYPES: [&str; 8] = ["create", "delete", "pause", "resume", "get", "position", "list", "maintenance"];
+const REQUEST_TYPES: [&str; 9] =
+    ["create", "delete", "pause", "resume", "get", "position", "list", "maintenance", "check"];
 
 /// Stands for a client's own invention where requests are counted, and for what cannot be read.
 const UNKNOWN: &str = "unknown";
@@ -50,11 +54,12 @@ enum Refusal {
 impl Api {
     /// An API in front of this manager.
     pub fn new(manager: TaskManager, config: &Config) -> Self {
-        let rules = Rules {
-            replicate_channel: config.source.replicate_channel.clone(),
-            source: config.source.endpoint.address.clone(),
-        };
-        Api { manager, rules, guard: Guard::new(config), max_name_length: config.max_name_length.into() }
+        Api {
+            manager,
+            rules: Rules::of(config),
+            guard: Guard::new(config),
+            max_name_length: config.max_name_length.into(),
+        }
     }
 
     /// The longest name that `create` accepts from now on.
@@ -64,7 +69,11 @@ impl Api {
 
     /// Answers one request.
     pub fn handle(&self, request: Request) -> Response {
-        let allowed = self.guard.check(&request.headers);
+        let allowed = match request.path.as_str() {
+            // The page holds no secret, and asks for the token itself.
+            "/webui" | "/webui/" => self.guard.check_site(&request.headers),
+            _ => self.guard.check(&request.headers),
+        };
         // Whether the process lives is nobody's secret, and who checks it has no token.
         let is_open = matches!(request.path.as_str(), "/healthz" | "/readyz");
         if !is_open && let Err(refused) = allowed {
@@ -75,11 +84,10 @@ impl Api {
             ("/cdc", _) => Response::json(200, &self.cdc(request)),
             ("/metrics" | "/cdc/metrics", "GET" | "HEAD") => scrape(&self.manager),
             ("/healthz", "GET" | "HEAD") => Response::json(200, &json!({"status": "ok"})),
-            ("/openapi.json", "GET" | "HEAD") => {
-                Response { status: 200, content_type: "application/json", body: description() }
-            }
+            ("/openapi.json", "GET" | "HEAD") => Response::new(200, "application/json", description()),
+            ("/webui" | "/webui/", "GET" | "HEAD") => webui::page(),
             ("/readyz", "GET" | "HEAD") => ready(&self.manager, allowed.is_ok()),
-            ("/healthz" | "/readyz" | "/metrics" | "/cdc/metrics" | "/openapi.json", _) => {
+            ("/healthz" | "/readyz" | "/metrics" | "/cdc/metrics" | "/openapi.json" | "/webui" | "/webui/", _) => {
                 Response::json(405, &envelope_error(405, "only support the GET method"))
             }
             _ => Response::text(404, "404 page not found\n"),
@@ -136,7 +144,8 @@ impl Api {
             "resume" => self.change(data, TaskManager::resume),
             "get" => self.get(data),
             "position" => self.position(data),
-            "list" => self.list(),
+            "list" => self.list(data),
+            "check" => self.check(data),
             "maintenance" => MaintenanceParams::decode(data)
                 .map(|request| object([("State", request.perform().into())]))
                 .map_err(Refusal::Decode),
@@ -149,6 +158,14 @@ impl Api {
         let (id, spec) = check(params, &self.rules, self.max_name_length.load(Ordering::Relaxed))?;
         let id = self.manager.create(id, spec)?;
         Ok(object([("task_id", id.as_str().into())]))
+    }
+
+    fn check(&self, data: Option<&Data>) -> Result<Data, Refusal> {
+        let params = CreateParams::decode(data).map_err(Refusal::Decode)?;
+        let pause = pause_of(data).map_err(Refusal::Decode)??;
+        let (id, spec) = check(params, &self.rules, self.max_name_length.load(Ordering::Relaxed))?;
+        let report = self.manager.check(id, spec, pause)?;
+        Ok(check::answer(&report))
     }
 
     fn change(
@@ -184,13 +201,30 @@ impl Api {
             Err(_) => None,
         };
         let view = view.ok_or_else(|| ApiError::client(format!("not found: [{task_id}]")))?;
-        let task = answer::task(&view);
+        let mut task = answer::task(&view);
+        let wanted = Wanted::of(data)?;
+        if wanted.details {
+            let sources = self.manager.positions(Some(view.id.clone()))?;
+            let stored: Vec<_> = sources.iter().flat_map(|source| source.positions()).collect();
+            task["details"] = details::full(&view, &stored);
+        }
+        if wanted.events {
+            task["events"] = details::events(&view);
+        }
         // The documentation says `Task`, the Go server answers `task`: clients of either find it.
         Ok(object([("task", task.clone()), ("Task", task)]))
     }
 
-    fn list(&self) -> Result<Data, Refusal> {
-        let tasks: Value = self.manager.list()?.iter().map(answer::task).collect();
+    fn list(&self, data: Option<&Data>) -> Result<Data, Refusal> {
+        let wanted = Wanted::of(data)?;
+        let one = |view: &TaskView| {
+            let mut task = answer::task(view);
+            if wanted.details {
+                task["details"] = details::summary(view);
+            }
+            task
+        };
+        let tasks: Value = self.manager.list()?.iter().map(one).collect();
         Ok(object([("tasks", tasks)]))
     }
 
@@ -219,6 +253,22 @@ impl From<ApiError> for Refusal {
 impl From<ManagerError> for Refusal {
     fn from(error: ManagerError) -> Self {
         Refusal::Handle(error.into())
+    }
+}
+
+/// What a task shall show beyond the usual.
+struct Wanted {
+    details: bool,
+    events: bool,
+}
+
+impl Wanted {
+    fn of(data: Option<&Data>) -> Result<Wanted, Refusal> {
+        let root = Object::root(data);
+        let mut problems = Problems::default();
+        let wanted =
+            Wanted { details: root.flag("details", &mut problems), events: root.flag("events", &mut problems) };
+        problems.or(wanted).map_err(Refusal::Decode)
     }
 }
 

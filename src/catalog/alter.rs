@@ -36,7 +36,7 @@ impl Carrier {
             self.record.change(source.id, |carried| carried.partitions.insert(partition.clone(), id));
             self.record.save()?;
             match self.target.create_partition(db, name, partition, &self.context) {
-                Ok(()) => log::info!("created the partition {partition} of {db}.{name}"),
+                Ok(()) => self.note(&format!("created the partition {partition} of {db}.{name}")),
                 Err(error) if error.is_already_there() => {}
                 Err(error) => return Err(error.into()),
             }
@@ -55,7 +55,7 @@ impl Carrier {
             }
             Err(error) => return Err(error.into()),
         }
-        log::info!("dropped the partition {partition} of {db}.{name}");
+        self.note(&format!("dropped the partition {partition} of {db}.{name}"));
         Ok(())
     }
 
@@ -68,7 +68,7 @@ impl Carrier {
         let object = format!("{}.{}", carried.db, carried.name);
         let outcome = self.target.alter_collection(&carried.db, &carried.name, wanted, &self.context);
         if self.or_skip("properties", &object, outcome)? {
-            log::info!("set the properties of {object}");
+            self.note(&format!("set the properties of {object}"));
         }
         self.record.change(source.id, |carried| carried.properties = wanted.clone());
         Ok(self.record.save()?)
@@ -106,7 +106,7 @@ impl Carrier {
             }
             let outcome = self.target.create_index(db, name, index, &self.context);
             if self.or_skip("index", &format!("{db}.{name}"), outcome)? {
-                log::info!("created the index {} of {db}.{name}", index.name);
+                self.note(&format!("created the index {} of {db}.{name}", index.name));
             }
             self.own_index(source.id, index)?;
         }
@@ -131,7 +131,7 @@ impl Carrier {
             }
             Err(error) => return Err(error.into()),
         }
-        log::info!("dropped the index {} of {db}.{name}", index.name);
+        self.note(&format!("dropped the index {} of {db}.{name}", index.name));
         Ok(())
     }
 
@@ -169,13 +169,13 @@ impl Carrier {
                 },
             }
         }
-        log::info!("the alias {db}.{alias} names {name} now");
+        self.note(&format!("the alias {db}.{alias} names {name} now"));
         Ok(true)
     }
 
     fn drop_alias(&self, db: &str, alias: &str) -> Result<(), CarryError> {
         match self.target.drop_alias(db, alias, &self.context) {
-            Ok(()) => log::info!("dropped the alias {db}.{alias}"),
+            Ok(()) => self.note(&format!("dropped the alias {db}.{alias}")),
             Err(error) if is_alias_missing(&error) => {}
             Err(error) => return Err(error.into()),
         }
@@ -225,7 +225,7 @@ impl Carrier {
             }
         };
         if self.or_skip("load state", &object, outcome)? {
-            log::info!("{object} is {} on the target now", source.load);
+            self.note(&format!("{object} is {} on the target now", source.load));
         }
         self.record.change(source.id, |carried| carried.load = source.load.clone());
         Ok(self.record.save()?)

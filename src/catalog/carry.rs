@@ -14,6 +14,7 @@ use crate::journal::sealed::SealedError;
 use crate::milvus::{CallContext, Client, Error};
 use crate::pipeline::CollectionInfo;
 use crate::target::{Verdict, verdict};
+use crate::task::history::{EventKind, History};
 
 /// Why a collection could not be carried over.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,7 @@ pub(super) struct Carrier {
     /// Databases that were seen or made on the target in this run.
     pub(super) databases: BTreeSet<String>,
     pub(super) events: Sender<CatalogEvent>,
+    pub(super) history: Arc<History>,
     /// The highest question asked before the current round of looks began.
     pub(super) generation: u64,
 }
@@ -65,7 +67,13 @@ impl Carrier {
     /// Something of an object cannot be carried over: counted, named, and not tried again before it changes.
     pub(super) fn skip(&self, what: &str, object: &str, why: &dyn std::fmt::Display) -> Result<(), CarryError> {
         log::warn!("{what} of {object} cannot be carried over: {why}");
-        self.tell(CatalogEvent::Skipped(what.to_owned()))
+        self.tell(CatalogEvent::Skipped { what: what.to_owned(), why: format!("{object}: {why}") })
+    }
+
+    /// A step is done on the target.
+    pub(super) fn note(&self, done: &str) {
+        log::info!("{done}");
+        self.history.add(EventKind::Catalog, done);
     }
 
     /// Does one secondary step. A refusal that will not change is counted and passed over; the rest is the caller's.

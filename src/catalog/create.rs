@@ -63,7 +63,9 @@ impl Carrier {
                  drop or rename one of them, or map the collection to another name (name_mapping), then resume the task"
             )));
         }
-        log::info!("adopting the collection {theirs} for {ours}: it was there before the task, with the same schema");
+        self.note(&format!(
+            "adopting the collection {theirs} for {ours}: it was there before the task, with the same schema"
+        ));
         let carried = Carried {
             db: db.into(),
             name: name.into(),
@@ -84,7 +86,7 @@ impl Carrier {
             details.schema = schema::for_target(&source.details.schema);
             details.name = name.into();
             self.target.create_collection(db, &details, partitions, &self.context)?;
-            log::info!("created the collection {db}.{name} on the target {}", self.target.address());
+            self.note(&format!("created the collection {db}.{name} on the target {}", self.target.address()));
         }
         self.record.change(source.id, |carried| {
             carried.made = true;
@@ -118,7 +120,7 @@ impl Carrier {
             Err(error) if error.is_collection_missing() && self.find(db, name)?.is_some() => {}
             Err(error) => return Err(error.into()),
         }
-        log::info!("renamed {}.{} to {db}.{name} on the target {}", from.0, from.1, self.target.address());
+        self.note(&format!("renamed {}.{} to {db}.{name} on the target {}", from.0, from.1, self.target.address()));
         self.record.change(id, |carried| {
             carried.db = db.into();
             carried.name = name.into();
@@ -132,10 +134,15 @@ impl Carrier {
         self.block(id)?;
         self.drop_aliases(id)?;
         if carried.adopted {
-            log::info!("{}.{} stays on the target: it was there before the task", carried.db, carried.name);
+            self.note(&format!("{}.{} stays on the target: it was there before the task", carried.db, carried.name));
         } else {
             match self.target.drop_collection(&carried.db, &carried.name, &self.context) {
-                Ok(()) => log::info!("dropped {}.{} on the target {}", carried.db, carried.name, self.target.address()),
+                Ok(()) => self.note(&format!(
+                    "dropped {}.{} on the target {}",
+                    carried.db,
+                    carried.name,
+                    self.target.address()
+                )),
                 Err(error) if error.is_collection_missing() || error.is_database_missing() => {}
                 Err(error) => return Err(error.into()),
             }
@@ -156,7 +163,7 @@ impl Carrier {
         self.record.add_database(db);
         self.record.save()?;
         match self.target.create_database(db, &self.context) {
-            Ok(()) => log::info!("created the database {db} on the target {}", self.target.address()),
+            Ok(()) => self.note(&format!("created the database {db} on the target {}", self.target.address())),
             Err(error) if error.is_already_there() => {}
             Err(error) => return Err(error.into()),
         }
@@ -181,7 +188,7 @@ impl Carrier {
                 continue;
             }
             match self.target.drop_database(&db, &self.context) {
-                Ok(()) => log::info!("dropped the database {db} on the target {}", self.target.address()),
+                Ok(()) => self.note(&format!("dropped the database {db} on the target {}", self.target.address())),
                 Err(error) if error.is_database_missing() => {}
                 Err(error) => return Err(error.into()),
             }

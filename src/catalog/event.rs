@@ -64,7 +64,12 @@ pub enum CatalogEvent {
     /// These things fail and are tried again; empty: nothing does.
     Trouble(Vec<String>),
     /// Something could not be carried over: once per object.
-    Skipped(String),
+    Skipped {
+        /// What it is counted under.
+        what: String,
+        /// Of which object, and why.
+        why: String,
+    },
     /// Only a human can help: the task must stop.
     Fatal(String),
 }

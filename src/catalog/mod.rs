@@ -12,7 +12,7 @@ mod create;
 mod event;
 mod look;
 pub mod record;
-mod schema;
+pub(crate) mod schema;
 mod watcher;
 
 pub use event::{CatalogEvent, Hint, ReadyCollection};

@@ -21,7 +21,7 @@ pub(super) fn for_target(source: &CollectionSchema) -> CollectionSchema {
 }
 
 /// Where two collections differ in a way that matters for rows; `None` when they do not.
-pub(super) fn difference(wanted: &CollectionDetails, found: &CollectionDetails, partition_key: bool) -> Option<String> {
+pub(crate) fn difference(wanted: &CollectionDetails, found: &CollectionDetails, partition_key: bool) -> Option<String> {
     let (wanted_schema, found_schema) = (for_target(&wanted.schema), for_target(&found.schema));
     if found.schema.autoID || found.schema.fields.iter().any(|field| field.autoID) {
         return Some("its keys are made by the target (autoID)".into());
@@ -59,7 +59,7 @@ pub(super) fn key_field(schema: &CollectionSchema) -> Option<KeyField> {
 }
 
 /// Whether rows find their partition by a key.
-pub(super) fn has_partition_key(schema: &CollectionSchema) -> bool {
+pub(crate) fn has_partition_key(schema: &CollectionSchema) -> bool {
     schema.fields.iter().any(|field| field.is_partition_key)
 }
 

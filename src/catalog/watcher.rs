@@ -19,6 +19,7 @@ use crate::domain::CollectionId;
 use crate::journal::sealed::SealedError;
 use crate::milvus::{CallContext, Cancel, Client, Error};
 use crate::target::Backoff;
+use crate::task::history::History;
 use crate::task::mapping::NameMapping;
 use crate::task::scope::Scope;
 use crate::task::spec::DEFAULT_DATABASE;
@@ -39,6 +40,8 @@ pub struct Setup {
     pub ignore_partitions: bool,
     /// Where the record is kept.
     pub folder: PathBuf,
+    /// Is told what was done.
+    pub history: Arc<History>,
     /// Ends calls under way.
     pub cancel: Cancel,
 }
@@ -102,6 +105,7 @@ pub fn spawn(setup: Setup) -> Result<Watcher, SealedError> {
         ignore_partitions: setup.ignore_partitions,
         databases: BTreeSet::new(),
         events,
+        history: setup.history,
         generation: 0,
     };
     let name = format!("catalog-{}", setup.task);

@@ -2,6 +2,7 @@
 The command line: what may be typed ([`Arguments`]), what it does (`task`, `config`), and how it ends ([`ExitStatus`]).
 */
 
+mod check;
 mod client;
 mod config;
 mod table;
@@ -33,6 +34,8 @@ pub struct Arguments {
 pub enum Command {
     /// Ask a running server about its tasks, or change them
     Task(task::TaskArguments),
+    /// Look whether a task would work, changing nothing: both servers, logins, the log, collections, room
+    Check(check::CheckArguments),
     /// Look at the configuration without serving
     Config(config::ConfigArguments),
     /// Print a completion script for a shell, such as `milvus-cdc completions bash`
@@ -47,11 +50,11 @@ Environment:
   MILVUS_CDC_SOURCE_TOKEN  the source's token; wins over the one in the config file
   MILVUS_CDC_API_TOKEN     the token of the API, for the server and for `task`; wins over the one in the config file
   MILVUS_CDC_URL           where `task` finds the server
-  MILVUS_CDC_TARGET_TOKEN  the target's token for `task create`
+  MILVUS_CDC_TARGET_TOKEN  the target's token for `task create` and `check`
 
 Exit codes:
   0    stopped by SIGTERM or SIGINT; a command that went well
-  1    a command could not be done: the server refused it, or did not answer
+  1    a command could not be done: the server refused it, or did not answer; `check` found a problem
   2    the command line or the config file is wrong
   3    could not start: dataDir is in use, unreadable or damaged, or the address is taken
   101  an internal error, which is a bug";
@@ -85,6 +88,7 @@ impl ExitStatus {
 pub fn run(command: Command) -> ExitStatus {
     let done = match command {
         Command::Task(arguments) => task::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -94,8 +98,7 @@ pub fn run(command: Command) -> ExitStatus {
     };
     match done {
         Ok(()) => ExitStatus::Done,
-        // `milvus-cdc task list | head` has what it wants.
-        Err(Failure { message: None, .. }) => ExitStatus::Done,
+        Err(Failure { message: None, status }) => status,
         Err(Failure { status, message: Some(message) }) => tell(&message, status),
     }
 }
@@ -107,7 +110,7 @@ pub fn tell(message: &dyn std::fmt::Display, status: ExitStatus) -> ExitStatus {
     status
 }
 
-/// Why a command ends early; without a message when nobody reads on.
+/// Why a command ends early; without a message when nobody reads on, or when the output has said it.
 #[derive(Debug)]
 struct Failure {
     status: ExitStatus,
@@ -118,13 +121,20 @@ impl Failure {
     fn new(status: ExitStatus, message: impl ToString) -> Self {
         Failure { status, message: Some(message.to_string()) }
     }
+
+    fn silent(status: ExitStatus) -> Self {
+        Failure { status, message: None }
+    }
 }
 
 /// Of writing to stdout.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        let message = (error.kind() != io::ErrorKind::BrokenPipe).then(|| format!("cannot write the output: {error}"));
-        Failure { status: ExitStatus::Failed, message }
+        match error.kind() {
+            // `milvus-cdc task list | head` has what it wants.
+            io::ErrorKind::BrokenPipe => Failure::silent(ExitStatus::Done),
+            _ => Failure::new(ExitStatus::Failed, format!("cannot write the output: {error}")),
+        }
     }
 }
 

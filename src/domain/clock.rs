@@ -31,6 +31,11 @@ impl Timestamp {
         Timestamp::at_ms(since.as_millis() as u64)
     }
 
+    /// How long ago that was, by this host's clock; zero for the future.
+    pub fn age(self) -> Duration {
+        Duration::from_millis(Timestamp::now().physical_ms().saturating_sub(self.physical_ms()))
+    }
+
     /// This timestamp, later by `by`.
     pub fn plus(self, by: Duration) -> Timestamp {
         Timestamp(self.0.saturating_add((by.as_millis() as u64) << LOGICAL_BITS))
@@ -58,6 +63,8 @@ mod tests {
         assert_eq!(t.physical_ms(), 1795329392306);
         assert_eq!(t.plus(Duration::from_secs(2)).physical_ms(), 1795329394306);
         assert_eq!(t.plus(Duration::from_secs(2)).minus(Duration::from_secs(2)), t);
+        assert!(Timestamp::now().minus(Duration::from_secs(9)).age() >= Duration::from_secs(9));
+        assert_eq!(Timestamp::now().plus(Duration::from_secs(9)).age(), Duration::ZERO);
         assert_eq!(Timestamp::ZERO.minus(Duration::from_secs(1)), Timestamp::ZERO);
     }
 }

@@ -47,6 +47,24 @@ pub struct CollectionDetails {
     pub channels: Vec<String>,
 }
 
+impl CollectionDetails {
+    /// A collection without a field, which no server makes: for asking whether one may be made at all.
+    pub fn nothing(name: &str) -> CollectionDetails {
+        CollectionDetails {
+            id: 0,
+            name: name.to_owned(),
+            schema: CollectionSchema::new(),
+            shards: 1,
+            consistency: 0,
+            properties: BTreeMap::new(),
+            aliases: BTreeSet::new(),
+            num_partitions: 0,
+            created: 0,
+            channels: Vec::new(),
+        }
+    }
+}
+
 /// An index as the user made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Index {

@@ -1,5 +1,6 @@
 //! One connection to a Milvus and the way every call goes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -22,12 +23,19 @@ pub struct CallContext {
     pub cancel: Cancel,
 }
 
+/// Is told how every call of a connection ends.
+pub trait Observer: Send + Sync {
+    /// A call of this method (its short name, such as `Insert`) was answered, or failed.
+    fn ended(&self, method: &'static str, error: Option<&Error>);
+}
+
 /// A connection to one Milvus. Calls block the calling thread; any number may be under way from several threads.
 pub struct Client {
     grpc: grpcio::Client,
     address: String,
     headers: Metadata,
     connect_timeout: Duration,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl Client {
@@ -54,7 +62,14 @@ impl Client {
             address: endpoint.address.clone(),
             headers: headers.build(),
             connect_timeout: endpoint.connect_timeout,
+            observer: None,
         })
+    }
+
+    /// The same connection with somebody who is told about its calls.
+    #[must_use]
+    pub fn observed(self, observer: Arc<dyn Observer>) -> Client {
+        Client { observer: Some(observer), ..self }
     }
 
     /// `host:port` of the server.
@@ -81,6 +96,15 @@ impl Client {
         Ok(answer.server_info.unwrap_or_default())
     }
 
+    /// What the server calls its version, for example `v2.3.5-lite`.
+    ///
+    /// # Errors
+    /// Any failed call.
+    pub fn version(&self, context: &CallContext) -> Result<String, Error> {
+        let request = GetVersionRequest::new();
+        self.call("GetVersion", "", &methods::GET_VERSION, &request, context).map(|answer| answer.version)
+    }
+
     /// Whether rows written with ordinary calls never become visible: an instance with `common.ttMsgEnabled: false`, which
     /// makes no time ticks of its own. Such a one refuses an empty `ReplicateMessage` for its missing channel name, a
     /// normal one refuses it as such (1900). Seen on 2.3.5; from 2.5 on the answers mean something else, so only servers
@@ -90,9 +114,8 @@ impl Client {
     /// Any call without an answer.
     pub fn lacks_time_ticks(&self, context: &CallContext) -> Result<bool, Error> {
         const NO_CHANNEL_NAME: i32 = 1100;
-        let version = self.call("GetVersion", "", &methods::GET_VERSION, &GetVersionRequest::new(), context);
-        let version = match version {
-            Ok(answer) => answer.version,
+        let version = match self.version(context) {
+            Ok(version) => version,
             Err(error) if error.kind == ErrorKind::Unimplemented => return Ok(false),
             Err(error) => return Err(error),
         };
@@ -120,6 +143,22 @@ impl Client {
     }
 
     fn call_with<Q, A: HasStatus + Unpin>(
+        &self,
+        name: &'static str,
+        object: &str,
+        method: &Method<Q, A>,
+        request: &Q,
+        context: &CallContext,
+        wait_for_ready: bool,
+    ) -> Result<A, Error> {
+        let outcome = self.attempt(name, object, method, request, context, wait_for_ready);
+        if let Some(observer) = &self.observer {
+            observer.ended(name, outcome.as_ref().err());
+        }
+        outcome
+    }
+
+    fn attempt<Q, A: HasStatus + Unpin>(
         &self,
         name: &'static str,
         object: &str,

@@ -39,7 +39,31 @@ pub enum ErrorKind {
     },
 }
 
+impl ErrorKind {
+    /// A word for it, for metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            ErrorKind::Transport => "transport",
+            ErrorKind::Cancelled => "cancelled",
+            ErrorKind::TooLarge => "too_large",
+            ErrorKind::Unimplemented => "unimplemented",
+            ErrorKind::Denied => "denied",
+            ErrorKind::Server { .. } => "server",
+        }
+    }
+}
+
 impl Error {
+    /// It only says that something is not there, is there already or is not loaded: an answer to a question, not a failure.
+    pub fn is_answer(&self) -> bool {
+        self.is_collection_missing()
+            || self.is_partition_missing()
+            || self.is_database_missing()
+            || self.is_index_missing()
+            || self.is_not_loaded()
+            || self.is_already_there()
+    }
+
     /// The collection does not exist.
     pub fn is_collection_missing(&self) -> bool {
         matches!(self.kind, ErrorKind::Server { code: 100, .. } | ErrorKind::Server { legacy: 4, .. })

@@ -15,7 +15,7 @@ pub(crate) mod wire;
 pub mod catalog;
 pub mod rows;
 
-pub use client::{CallContext, Client};
+pub use client::{CallContext, Client, Observer};
 pub use connect::{Endpoint, Tls};
 pub use error::{Error, ErrorKind};
 pub use wait::Cancel;

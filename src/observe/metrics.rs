@@ -32,6 +32,16 @@ const TASK_LAG: &str = "milvus_cdc_task_lag_seconds";
 const SKIPPED: &str = "milvus_cdc_skipped_total";
 const CALLS_IN_FLIGHT: &str = "milvus_cdc_calls_in_flight";
 const RETRIES: &str = "milvus_cdc_retries_total";
+const ERRORS: &str = "milvus_cdc_errors_total";
+const ROWS: &str = "milvus_cdc_task_rows_total";
+const QUEUE: &str = "milvus_cdc_queue_bytes";
+const QUEUE_LIMIT: &str = "milvus_cdc_queue_limit_bytes";
+const CHECKPOINT_AGE: &str = "milvus_cdc_checkpoint_age_seconds";
+const COPY_ROWS: &str = "milvus_cdc_copy_rows";
+const COPY_TOTAL_ROWS: &str = "milvus_cdc_copy_total_rows";
+const COPIES: &str = "milvus_cdc_copies_total";
+
+use crate::task::detail::TaskDetail;
 
 /// The only direction that is told: what the target has acknowledged.
 const WRITE: &str = "write";
@@ -53,6 +63,8 @@ pub struct TaskSample {
     pub skipped: Vec<(String, u64)>,
     /// Channels, and the source's time in milliseconds up to which the target has everything of them.
     pub channels: Vec<(String, u64)>,
+    /// Everything else.
+    pub detail: TaskDetail,
 }
 
 /// Rows that the target has acknowledged.
@@ -83,6 +95,9 @@ struct Metrics {
     api_execute: IntCounterVec,
     calls_in_flight: IntGaugeVec,
     retries: IntCounterVec,
+    errors: IntCounterVec,
+    rows: IntCounterVec,
+    copies: IntCounterVec,
 }
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
@@ -112,9 +127,20 @@ impl Metrics {
                 Opts::new(CALLS_IN_FLIGHT, "Calls to the target under way, waits between attempts included"),
                 &["task_id"],
             )),
-            retries: counter(RETRIES, "Calls to the target that failed and were tried again", &["task_id", "kind"]),
+            retries: counter(
+                RETRIES,
+                "Calls of rows to the target that failed and were tried again",
+                &["task_id", "kind"],
+            ),
+            errors: counter(ERRORS, "Failed calls to the source or the target", &["task_id", "side", "kind"]),
+            rows: counter(
+                ROWS,
+                "Rows that the target has acknowledged, all operations and copies together",
+                &["task_id"],
+            ),
+            copies: counter(COPIES, "Copies of a collection's rows that have ended", &["task_id", "result"]),
         };
-        let all: [Box<dyn Collector>; 7] = [
+        let all: [Box<dyn Collector>; 10] = [
             Box::new(metrics.request_latency.clone()),
             Box::new(metrics.request_total.clone()),
             Box::new(metrics.data_size.clone()),
@@ -122,6 +148,9 @@ impl Metrics {
             Box::new(metrics.api_execute.clone()),
             Box::new(metrics.calls_in_flight.clone()),
             Box::new(metrics.retries.clone()),
+            Box::new(metrics.errors.clone()),
+            Box::new(metrics.rows.clone()),
+            Box::new(metrics.copies.clone()),
         ];
         for collector in all {
             sound(metrics.registry.register(collector));
@@ -171,6 +200,21 @@ pub fn retried(task: &str, kind: &str) {
     METRICS.retries.with_label_values(&[task, kind]).inc();
 }
 
+/// A call to the source or the target has failed; side and kind are one of a few words.
+pub fn call_failed(task: &str, side: &str, kind: &str) {
+    METRICS.errors.with_label_values(&[task, side, kind]).inc();
+}
+
+/// A copy has ended, with one of a few results.
+pub fn copy_ended(task: &str, result: &str) {
+    METRICS.copies.with_label_values(&[task, result]).inc();
+}
+
+/// All rows of a task that the target has acknowledged since the process began.
+pub fn rows_of(task: &str) -> u64 {
+    METRICS.rows.with_label_values(&[task]).get()
+}
+
 /// The target has acknowledged a call: of rows, or of the catalog (`CreateCollection`, `DropPartition` …).
 pub fn call_done(task: &str, api_type: &str) {
     METRICS.api_execute.with_label_values(&[task, api_type]).inc();
@@ -179,7 +223,7 @@ pub fn call_done(task: &str, api_type: &str) {
 /// The target has acknowledged rows.
 pub fn rows_written(written: Written<'_>) {
     let Written { task, channel, collection_id, collection, call, rows, bytes } = written;
-    call_done(task, call);
+    METRICS.rows.with_label_values(&[task]).inc_by(rows as u64);
     let (id, api_type) = (collection_id.to_string(), call.to_ascii_lowercase());
     METRICS.data_count.with_label_values(&[task, &id, collection, WRITE, &api_type]).inc_by(rows as u64);
     METRICS.data_size.with_label_values(&[task, channel, WRITE, call]).inc_by(bytes as u64);
@@ -219,6 +263,13 @@ fn sample(tasks: &[TaskSample], phases: &[&'static str]) -> Result<Registry, pro
         "Unix time in milliseconds up to which the target has everything of a channel of the source's log",
         &["task_id", "vchannel_name", "op_type"],
     )?;
+    let detail = Details {
+        queue: gauge(QUEUE, "Bytes of rows in memory that wait for the target", &["task_id"])?,
+        queue_limit: gauge(QUEUE_LIMIT, "With so many bytes waiting no more is read", &["task_id"])?,
+        checkpoint_age: gauge(CHECKPOINT_AGE, "Time since the checkpoint was written last", &["task_id"])?,
+        copy_rows: gauge(COPY_ROWS, "Rows of a copy under way that are there", &["task_id", "collection_name"])?,
+        copy_total: gauge(COPY_TOTAL_ROWS, "Rows that a copy under way has to carry", &["task_id", "collection_name"])?,
+    };
     let skipped = CounterVec::new(Opts::new(SKIPPED, "What could not be carried over"), &["task_id", "reason"])?;
     registry.register(Box::new(skipped.clone()))?;
     for task in tasks {
@@ -230,6 +281,9 @@ fn sample(tasks: &[TaskSample], phases: &[&'static str]) -> Result<Registry, pro
         if let Some(behind) = task.lag {
             lag.with_label_values(&[id]).set(behind.as_secs_f64());
         }
+        if task.running {
+            detail.show(id, &task.detail);
+        }
         for (channel, time) in &task.channels {
             tick.with_label_values(&[id, channel, WRITE]).set(*time as f64);
         }
@@ -240,8 +294,36 @@ fn sample(tasks: &[TaskSample], phases: &[&'static str]) -> Result<Registry, pro
     Ok(registry)
 }
 
+/// What is told of running tasks only.
+struct Details {
+    queue: GaugeVec,
+    queue_limit: GaugeVec,
+    checkpoint_age: GaugeVec,
+    copy_rows: GaugeVec,
+    copy_total: GaugeVec,
+}
+
+impl Details {
+    fn show(&self, id: &str, detail: &TaskDetail) {
+        self.queue.with_label_values(&[id]).set(detail.queue_bytes as f64);
+        self.queue_limit.with_label_values(&[id]).set(detail.queue_limit as f64);
+        if let Some(age) = detail.checkpoint_age {
+            self.checkpoint_age.with_label_values(&[id]).set(age.as_secs_f64());
+        }
+        for copy in &detail.copies {
+            let labels = [id, copy.collection.as_str()];
+            self.copy_rows.with_label_values(&labels).set(copy.rows as f64);
+            if let Some(total) = copy.total {
+                self.copy_total.with_label_values(&labels).set(total as f64);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use crate::task::detail::CopyDetail;
+
     use super::*;
 
     fn scrape(tasks: &[TaskSample]) -> Vec<String> {
@@ -262,6 +344,13 @@ mod tests {
             lag: Some(Duration::from_millis(250)),
             skipped: vec![("bulk import".into(), 2)],
             channels: vec![("by-dev-rootcoord-dml_0".into(), 1_700_000_000_123)],
+            detail: TaskDetail {
+                queue_bytes: 5,
+                queue_limit: 10,
+                checkpoint_age: Some(Duration::from_secs(2)),
+                copies: vec![CopyDetail { collection: "d.a".into(), rows: 3, total: Some(4), waiting: None }],
+                ..TaskDetail::default()
+            },
         };
         let lines = scrape(&[sample]);
         for line in [
@@ -273,6 +362,11 @@ mod tests {
             r#"milvus_cdc_task_phase{phase="Paused",task_id="one"} 0"#,
             r#"milvus_cdc_task_lag_seconds{task_id="one"} 0.25"#,
             r#"milvus_cdc_skipped_total{reason="bulk import",task_id="one"} 2"#,
+            r#"milvus_cdc_queue_bytes{task_id="one"} 5"#,
+            r#"milvus_cdc_queue_limit_bytes{task_id="one"} 10"#,
+            r#"milvus_cdc_checkpoint_age_seconds{task_id="one"} 2"#,
+            r#"milvus_cdc_copy_rows{collection_name="d.a",task_id="one"} 3"#,
+            r#"milvus_cdc_copy_total_rows{collection_name="d.a",task_id="one"} 4"#,
             r#"milvus_cdc_replicate_tt{op_type="write",task_id="one",vchannel_name="by-dev-rootcoord-dml_0"} 1700000000123"#,
         ] {
             assert!(has(&lines, line), "{line} is not in {lines:#?}");
@@ -287,6 +381,9 @@ mod tests {
         assert!(has(&scrape(&[]), &format!("{in_flight} 1")));
         drop(call);
         retried("calls", "transport");
+        call_failed("calls", "source", "transport");
+        call_done("calls", "CreateCollection");
+        copy_ended("calls", "done");
         let written = Written {
             task: "calls",
             channel: "c",
@@ -302,7 +399,10 @@ mod tests {
         for line in [
             &format!("{in_flight} 0"),
             r#"milvus_cdc_retries_total{kind="transport",task_id="calls"} 1"#,
-            r#"milvus_cdc_api_execute_total{api_type="Upsert",task_id="calls"} 2"#,
+            r#"milvus_cdc_errors_total{kind="transport",side="source",task_id="calls"} 1"#,
+            r#"milvus_cdc_copies_total{result="done",task_id="calls"} 1"#,
+            r#"milvus_cdc_task_rows_total{task_id="calls"} 6"#,
+            r#"milvus_cdc_api_execute_total{api_type="CreateCollection",task_id="calls"} 1"#,
             r#"milvus_cdc_replicate_data_cnt{api_type="upsert",collection_id="7",collection_name="db.a",op_type="write",task_id="calls"} 6"#,
             r#"milvus_cdc_replicate_data_size{msg_type="Upsert",op_type="write",task_id="calls",vchannel_name="c"} 198"#,
         ] {

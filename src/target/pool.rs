@@ -14,7 +14,7 @@ use super::verdict::{Verdict, verdict};
 use super::writer::{WriteError, Writer};
 use crate::domain::CollectionId;
 use crate::milvus::rows::{Column, Rows, Write};
-use crate::milvus::{CallContext, Cancel, Client, ErrorKind};
+use crate::milvus::{CallContext, Cancel, Client};
 use crate::observe::metrics::{self, Written};
 use crate::pipeline::{Call, CallId, Work};
 
@@ -199,13 +199,6 @@ fn size(rows: &Rows) -> usize {
 fn error_kind(error: &WriteError) -> &'static str {
     match error {
         WriteError::Columns { .. } => "columns",
-        WriteError::Call(error) => match error.kind {
-            ErrorKind::Transport => "transport",
-            ErrorKind::Cancelled => "cancelled",
-            ErrorKind::TooLarge => "too_large",
-            ErrorKind::Unimplemented => "unimplemented",
-            ErrorKind::Denied => "denied",
-            ErrorKind::Server { .. } => "server",
-        },
+        WriteError::Call(error) => error.kind.name(),
     }
 }

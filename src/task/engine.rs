@@ -6,11 +6,15 @@ one. Tests of the manager and of the HTTP API use an engine of their own, so the
 */
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
+use super::detail::TaskDetail;
+use super::history::History;
 use super::spec::{TargetSpec, TaskId, TaskSpec};
+use crate::check::Report;
 
 /// What a task is doing right now, as `phase` of the API shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +119,11 @@ pub trait Engine: Send + Sync {
     /// [`EngineError::Connect`] when it cannot be reached, [`EngineError::Invalid`] when it must not be used.
     fn check_target(&self, target: &TargetSpec) -> Result<(), EngineError>;
 
-    /// Starts the threads of one task and returns at once; connecting and catching up happen in those threads.
+    /// Looks at everything that such a task would need, changing nothing; `pause` is how long one may last. May take a minute.
+    fn check(&self, spec: &TaskSpec, pause: Duration) -> Report;
+
+    /// Starts the threads of one task and returns at once; connecting and catching up happen in those threads, which tell
+    /// `history` what happens.
     ///
     /// # Errors
     /// [`EngineError::State`] when the task's state files cannot be read.
@@ -124,6 +132,7 @@ pub trait Engine: Send + Sync {
         id: &TaskId,
         spec: &TaskSpec,
         events: Sender<TaskEvent>,
+        history: Arc<History>,
     ) -> Result<Box<dyn TaskHandle>, EngineError>;
 
     /// Removes what the engine keeps in files about a task that was deleted. Not running any more when this is called.
@@ -140,6 +149,9 @@ pub trait Engine: Send + Sync {
 pub trait TaskHandle: Send + Sync {
     /// Its condition now. Never blocks on the source or the target.
     fn status(&self) -> TaskStatus;
+
+    /// Everything else that can be seen of it, at most a second old. Never blocks on the source or the target.
+    fn detail(&self) -> TaskDetail;
 
     /// How far it has come. Never blocks on the source or the target.
     fn positions(&self) -> Vec<ChannelPosition>;

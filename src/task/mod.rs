@@ -3,8 +3,10 @@ Tasks: what they are asked to do, who owns them, and the seam to what runs them.
 */
 
 pub mod definition;
+pub mod detail;
 pub mod engine;
 mod follow;
+pub mod history;
 pub mod manager;
 pub mod mapping;
 pub mod position;

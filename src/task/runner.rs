@@ -4,14 +4,16 @@ The engine that runs tasks against real servers.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
+use super::detail::TaskDetail;
 use super::engine::{ChannelPosition, Engine, EngineError, TaskEvent, TaskHandle, TaskStatus};
 use super::follow::{FollowSetup, Following, follow, load_checkpoint};
+use super::history::History;
 use super::spec::{TargetSpec, TaskId, TaskSpec};
+use crate::check::{self, Question, Report};
 use crate::config::{self, Config};
 use crate::domain::LogKind;
 use crate::milvus::{CallContext, Cancel, Client, Endpoint, Tls};
@@ -61,13 +63,19 @@ impl Engine for Runner {
         Ok(())
     }
 
+    fn check(&self, spec: &TaskSpec, pause: Duration) -> Report {
+        let question = Question { target: Some(&spec.target), scope: &spec.scope, mapping: &spec.mapping, pause };
+        check::check(&self.config, question)
+    }
+
     fn start(
         &self,
         id: &TaskId,
         spec: &TaskSpec,
         events: Sender<TaskEvent>,
+        history: Arc<History>,
     ) -> Result<Box<dyn TaskHandle>, EngineError> {
-        let log = LogSettings { wanted: self.config.source.log, rocksmq: self.config.source.rocksmq_path.clone() };
+        let log = log_settings(&self.config);
         log.choose().map_err(|error| EngineError::State(error.to_string()))?;
         let setup = FollowSetup {
             task: id.as_str().into(),
@@ -77,6 +85,7 @@ impl Engine for Runner {
             log,
             replicate_channel: self.config.source.replicate_channel.clone(),
             folder: self.folder(id),
+            history,
         };
         let stopped = id.clone();
         let on_failure = move |reason| {
@@ -116,6 +125,10 @@ impl TaskHandle for Following {
         Following::status(self)
     }
 
+    fn detail(&self) -> TaskDetail {
+        Following::detail(self)
+    }
+
     fn positions(&self) -> Vec<ChannelPosition> {
         Following::positions(self)
     }
@@ -125,9 +138,14 @@ impl TaskHandle for Following {
     }
 }
 
+/// What the configuration says about the source's log.
+pub(crate) fn log_settings(config: &Config) -> LogSettings {
+    LogSettings { wanted: config.source.log, rocksmq: config.source.rocksmq_path.clone() }
+}
+
 /// Two connections lead to one server when both show the same collections under the same ids. Servers without
 /// collections, or without ids, cannot be told apart so.
-fn is_same_server(a: &Client, b: &Client, context: &CallContext) -> bool {
+pub(crate) fn is_same_server(a: &Client, b: &Client, context: &CallContext) -> bool {
     let ids = |client: &Client| -> Option<Vec<(String, i64)>> {
         let mut found = Vec::new();
         for db in client.list_databases(context).ok()? {
@@ -144,7 +162,7 @@ fn is_same_server(a: &Client, b: &Client, context: &CallContext) -> bool {
     }
 }
 
-fn endpoint(endpoint: &config::Endpoint) -> Endpoint {
+pub(crate) fn endpoint(endpoint: &config::Endpoint) -> Endpoint {
     let tls = match &endpoint.tls {
         config::Tls::Off => None,
         config::Tls::System { server_name } => Some(Tls { server_name: server_name.clone(), ..Tls::default() }),

@@ -20,9 +20,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 use milvus_cdc::api::Api;
 use milvus_cdc::api::http::{HttpServer, Limits};
+use milvus_cdc::check::Report;
 use milvus_cdc::config::Config;
 use milvus_cdc::journal::FileJournal;
+use milvus_cdc::task::detail::{ChannelDetail, CollectionDetail, CopyDetail, RowsFrom, TaskDetail};
 use milvus_cdc::task::engine::{ChannelPosition, Engine, EngineError, Phase, TaskEvent, TaskHandle, TaskStatus};
+use milvus_cdc::task::history::{EventKind, History};
 use milvus_cdc::task::manager::{ManagerThread, TaskManager};
 use milvus_cdc::task::spec::{TargetSpec, TaskId, TaskSpec};
 use serde_json::Value;
@@ -67,13 +70,25 @@ impl Engine for FakeEngine {
         }
     }
 
+    fn check(&self, spec: &TaskSpec, pause: Duration) -> Report {
+        let mut report = Report::default();
+        report.good("source", format!("pretended, for a pause of {} h", pause.as_secs() / 3600));
+        if spec.target.address().port == UNREACHABLE_PORT {
+            report.problem("target", "nothing answers", "start it");
+        }
+        report
+    }
+
     fn start(
         &self,
         id: &TaskId,
         _spec: &TaskSpec,
         events: Sender<TaskEvent>,
+        history: Arc<History>,
     ) -> Result<Box<dyn TaskHandle>, EngineError> {
         self.note(format!("start {id}"));
+        history.add(EventKind::Phase, "Connecting → Following");
+        history.sample(Some(Duration::from_millis(120)), 0);
         if self.refuse_start.load(Ordering::SeqCst) {
             return Err(EngineError::State("checkpoint: cannot be read".into()));
         }
@@ -114,6 +129,33 @@ impl TaskHandle for FakeHandle {
     fn status(&self) -> TaskStatus {
         let skipped = BTreeMap::from([("bulk import".to_owned(), 2)]);
         TaskStatus { phase: Phase::Following, lag_ms: Some(120), skipped, reason: None }
+    }
+
+    fn detail(&self) -> TaskDetail {
+        let channels = self.positions.iter().map(|position| ChannelDetail {
+            name: position.channel.clone(),
+            acknowledged_ms: position.time_tick >> 18,
+            at_end: true,
+            collections: 1,
+        });
+        let collection = CollectionDetail {
+            id: 7,
+            source: Some("default.books".into()),
+            target: Some("default.books".into()),
+            rows_from: RowsFrom::Copy,
+            channels: vec!["by-dev-dml_0".into()],
+        };
+        let copy = CopyDetail { collection: "default.books".into(), rows: 25, total: Some(100), waiting: None };
+        TaskDetail {
+            log: "rocksmq",
+            log_why: "pretended".into(),
+            channels: channels.collect(),
+            collections: vec![collection],
+            copies: vec![copy],
+            queue_bytes: 5,
+            queue_limit: 10,
+            checkpoint_age: Some(Duration::from_secs(3)),
+        }
     }
 
     fn positions(&self) -> Vec<ChannelPosition> {

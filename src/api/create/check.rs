@@ -4,7 +4,7 @@ Judges a `create` request, in the order and with the texts of the Go server, and
 
 use super::params::{CreateParams, MilvusParams};
 use crate::api::error::ApiError;
-use crate::config::{Address, bearer_text};
+use crate::config::{Address, Config, bearer_text};
 use crate::task::mapping::NameMapping;
 use crate::task::position::{PositionError, StartPosition, looks_virtual, start_positions};
 use crate::task::scope::Scope;
@@ -21,6 +21,15 @@ pub(in crate::api) struct Rules {
     pub(in crate::api) replicate_channel: String,
     /// Where the source is, which cannot be a target.
     pub(in crate::api) source: Address,
+}
+
+impl Rules {
+    pub(in crate::api) fn of(config: &Config) -> Rules {
+        Rules {
+            replicate_channel: config.source.replicate_channel.clone(),
+            source: config.source.endpoint.address.clone(),
+        }
+    }
 }
 
 /// The task that is asked for, and the id it shall have. Names may have so many bytes.

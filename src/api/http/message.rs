@@ -45,25 +45,40 @@ pub struct Response {
     pub content_type: &'static str,
     /// The content.
     pub body: Vec<u8>,
+    /// Further headers.
+    headers: Vec<(&'static str, String)>,
 }
 
 impl Response {
+    /// An answer of this type.
+    pub fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> Self {
+        Response { status, content_type, body, headers: Vec::new() }
+    }
+
+    /// The same with one more header, which we have made up: neither part may hold a line's end.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
     /// A JSON answer.
     pub fn json(status: u16, body: &serde_json::Value) -> Self {
-        Response { status, content_type: "application/json", body: format!("{body}\n").into_bytes() }
+        Response::new(status, "application/json", format!("{body}\n").into_bytes())
     }
 
     /// A plain answer.
     pub fn text(status: u16, body: &str) -> Self {
-        Response { status, content_type: "text/plain; charset=utf-8", body: body.as_bytes().to_vec() }
+        Response::new(status, "text/plain; charset=utf-8", body.as_bytes().to_vec())
     }
 
     /// Sends it; the connection ends after it.
     pub(super) fn write(&self, out: &mut impl Write, with_body: bool) -> io::Result<()> {
         // HTTP wants every 401 to say how to log in.
         let login = if self.status == 401 { "WWW-Authenticate: Bearer\r\n" } else { "" };
+        let more: String = self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let mut bytes = format!(
-            "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n{login}Connection: close\r\n\r\n",
+            "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n{login}{more}Connection: close\r\n\r\n",
             self.status,
             reason_phrase(self.status),
             self.content_type,

@@ -44,36 +44,47 @@ impl CreateArguments {
     /// What `create` is sent.
     pub(super) fn request_data(&self) -> Result<Value, Failure> {
         if let Some(path) = &self.file {
-            return read(path)
-                .map_err(|message| Failure::new(ExitStatus::Usage, format!("{}: {message}", path.display())));
+            return read_json(path);
         }
-        let mut data = json!({
-            "milvus_connect_param": {
-                "uri": self.target,
-                "token": self.target_token.expose(),
-                "connect_timeout": self.connect_timeout,
-            },
-            "disable_auto_start": self.disable_auto_start,
-        });
+        let target = self.target.as_deref().unwrap_or_default();
+        let mut data = request_data(target, &self.target_token, self.connect_timeout, &self.collections);
+        data["disable_auto_start"] = self.disable_auto_start.into();
         if let Some(id) = &self.task_id {
             data["task_id"] = id.as_str().into();
-        }
-        match self.collections.as_slice() {
-            [] => data["collection_infos"] = json!([{"name": "*"}]),
-            names => data["db_collections"] = databases(names),
         }
         Ok(data)
     }
 }
 
-/// Names of collections have no dots, so the first one ends the database.
-fn databases(names: &[String]) -> Value {
-    let mut databases: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+/// What `create` and `check` are sent about a target and collections; everything when no collection is named.
+pub(in crate::cli) fn request_data(target: &str, token: &Secret, timeout_s: u32, collections: &[String]) -> Value {
+    let mut data = json!({
+        "milvus_connect_param": {"uri": target, "token": token.expose(), "connect_timeout": timeout_s},
+    });
+    match collections {
+        [] => data["collection_infos"] = json!([{"name": "*"}]),
+        names => {
+            let infos = |names: Vec<&str>| names.into_iter().map(|name| json!({"name": name})).collect::<Value>();
+            let databases = databases(names).into_iter().map(|(database, names)| (database, infos(names)));
+            data["db_collections"] = json!(databases.collect::<BTreeMap<_, _>>());
+        }
+    }
+    data
+}
+
+/// Names by database. Names of collections have no dots, so the first one ends the database.
+pub(in crate::cli) fn databases(names: &[String]) -> BTreeMap<&str, Vec<&str>> {
+    let mut databases: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for name in names {
         let (database, name) = name.split_once('.').unwrap_or(("default", name));
-        databases.entry(database).or_default().push(json!({"name": name}));
+        databases.entry(database).or_default().push(name);
     }
-    json!(databases)
+    databases
+}
+
+/// A whole `request_data` from a file, or from standard input for `-`.
+pub(in crate::cli) fn read_json(path: &Path) -> Result<Value, Failure> {
+    read(path).map_err(|message| Failure::new(ExitStatus::Usage, format!("{}: {message}", path.display())))
 }
 
 fn read(path: &Path) -> Result<Value, String> {

@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use self::create::CreateArguments;
+pub(super) use self::create::{databases, read_json, request_data};
 use super::client::{Client, ClientError, ServerUrl};
 use super::{ExitStatus, Failure};
 use crate::config::{API_TOKEN_VARIABLE, Secret};

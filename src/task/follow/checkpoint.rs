@@ -22,7 +22,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::Position;
+use crate::domain::{Position, Timestamp};
 use crate::journal::sealed::{self, SealedError};
 
 const FORMAT: &str = "milvus-cdc checkpoint";
@@ -40,6 +40,17 @@ pub(crate) struct Checkpoint {
     pub(crate) collections: BTreeMap<i64, MemberRecord>,
     /// What could not be carried over, counted per reason.
     pub(crate) skipped: BTreeMap<String, u64>,
+}
+
+impl Checkpoint {
+    /// The moment of the source up to which everything has been acknowledged, over the channels that collections live on.
+    pub(crate) fn oldest(&self) -> Option<Timestamp> {
+        let live = self.collections.values().flat_map(|member| match member {
+            MemberRecord::Joined { upsert_until } => upsert_until.keys().collect::<Vec<_>>(),
+            MemberRecord::Copying { .. } => Vec::new(),
+        });
+        live.filter_map(|channel| self.channels.get(channel)).map(|record| Timestamp(record.time_tick)).min()
+    }
 }
 
 /// One channel.
@@ -125,4 +136,21 @@ pub(crate) fn load(folder: &Path) -> Result<Option<Checkpoint>, SealedError> {
 /// Writes the file.
 pub(crate) fn save(folder: &Path, checkpoint: &Checkpoint) -> Result<(), SealedError> {
     sealed::save(&folder.join(FILE), FORMAT, VERSION, checkpoint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_channel_that_is_lived_on() {
+        let channel = |time_tick| ChannelRecord { time_tick, ..ChannelRecord::default() };
+        let joined = |channel: &str| MemberRecord::Joined { upsert_until: [(channel.to_owned(), None)].into() };
+        let mut checkpoint = Checkpoint::default();
+        assert_eq!(checkpoint.oldest(), None);
+        checkpoint.channels =
+            [("a", 30), ("b", 20), ("dead", 1)].map(|(name, tick)| (name.to_owned(), channel(tick))).into();
+        checkpoint.collections = [(1, joined("a")), (2, joined("b"))].into();
+        assert_eq!(checkpoint.oldest(), Some(Timestamp(20)));
+    }
 }

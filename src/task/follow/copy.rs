@@ -18,6 +18,7 @@ use crate::domain::{Channel, CollectionId, Position};
 use crate::milvus::{Cancel, Client};
 use crate::pipeline::CollectionInfo;
 use crate::source::{Log, Start};
+use crate::task::detail::CopyDetail;
 
 /// One collection to copy.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub(super) enum CopyEvent {
     Waiting(CollectionId, String),
     /// A call failed and is tried again.
     Retrying(CollectionId, String),
+    /// So many rows are to be copied, as far as the source can tell.
+    Counted(CollectionId, u64),
     /// So many rows are there.
     Progress(CollectionId, u64),
     /// It is over.
@@ -50,6 +53,7 @@ impl CopyEvent {
             CopyEvent::Began(id, _)
             | CopyEvent::Waiting(id, _)
             | CopyEvent::Retrying(id, _)
+            | CopyEvent::Counted(id, _)
             | CopyEvent::Progress(id, _)
             | CopyEvent::Ended(id, _) => *id,
         }
@@ -65,6 +69,17 @@ pub(super) enum CopyEnd {
     Cancelled,
     /// It cannot be done: why.
     Hopeless(String),
+}
+
+impl CopyEnd {
+    /// A word for metrics.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            CopyEnd::Done(_) => "done",
+            CopyEnd::Cancelled => "cancelled",
+            CopyEnd::Hopeless(_) => "failed",
+        }
+    }
 }
 
 /// A complete copy.
@@ -90,6 +105,7 @@ struct Active {
     source: (String, String),
     waiting: Option<String>,
     rows: u64,
+    total: Option<u64>,
 }
 
 /// The copying thread and what it is at.
@@ -110,9 +126,15 @@ impl Copier {
         log: &Arc<dyn Log>,
     ) -> std::io::Result<Copier> {
         let (jobs, queue) = bounded(1);
+        let task = Arc::from(task);
         let (reports, events) = bounded(16);
-        let worker =
-            worker::Worker { source: Arc::clone(source), target: Arc::clone(target), log: Arc::clone(log), reports };
+        let worker = worker::Worker {
+            task: Arc::clone(&task),
+            source: Arc::clone(source),
+            target: Arc::clone(target),
+            log: Arc::clone(log),
+            reports,
+        };
         let thread = std::thread::Builder::new().name(format!("copy-{task}")).spawn(move || worker.run(&queue))?;
         Ok(Copier { jobs, queued: VecDeque::new(), events, active: BTreeMap::new(), thread: Some(thread) })
     }
@@ -123,7 +145,7 @@ impl Copier {
 
     pub(super) fn start(&mut self, job: CopyJob) {
         let cancel = Cancel::default();
-        let active = Active { cancel: cancel.clone(), source: job.source.clone(), waiting: None, rows: 0 };
+        let active = Active { cancel: cancel.clone(), source: job.source.clone(), waiting: None, rows: 0, total: None };
         self.active.insert(job.info.id, active);
         self.queued.push_back((job, cancel));
     }
@@ -167,6 +189,23 @@ impl Copier {
         }
     }
 
+    pub(super) fn set_total(&mut self, id: CollectionId, total: u64) {
+        if let Some(active) = self.active.get_mut(&id) {
+            active.total = Some(total);
+        }
+    }
+
+    /// What the copies are at, for people and metrics.
+    pub(super) fn progress(&self) -> Vec<CopyDetail> {
+        let one = |active: &Active| CopyDetail {
+            collection: format!("{}.{}", active.source.0, active.source.1),
+            rows: active.rows,
+            total: active.total,
+            waiting: active.waiting.clone(),
+        };
+        self.active.values().map(one).collect()
+    }
+
     /// Whether rows are being copied now.
     pub(super) fn is_copying(&self) -> bool {
         self.active.values().any(|active| active.waiting.is_none())
@@ -176,7 +215,12 @@ impl Copier {
     pub(super) fn waiting(&self) -> Vec<String> {
         let line = |active: &Active| match &active.waiting {
             Some(why) => why.clone(),
-            None => format!("copying {}.{}: {} rows so far", active.source.0, active.source.1, active.rows),
+            None => match active.total {
+                Some(total) => {
+                    format!("copying {}.{}: {} of {total} rows", active.source.0, active.source.1, active.rows)
+                }
+                None => format!("copying {}.{}: {} rows so far", active.source.0, active.source.1, active.rows),
+            },
         };
         self.active.values().map(line).collect()
     }

@@ -13,6 +13,7 @@ use super::channel::ChannelState;
 use super::checkpoint::{self, Checkpoint};
 use super::copy::Copier;
 use super::members::{Members, Rows};
+use super::show::Shown;
 use super::status::{Board, Troubles};
 use crate::catalog::{ReadyCollection, Watcher};
 use crate::domain::{Channel, CollectionId, LogKind, Timestamp};
@@ -22,6 +23,7 @@ use crate::pipeline::Scheduler;
 use crate::source::{Log, Reader, Start};
 use crate::target::Pool;
 use crate::task::engine::{ChannelPosition, Phase, TaskStatus};
+use crate::task::history::History;
 
 /// An order to the task's thread.
 #[derive(Debug)]
@@ -53,8 +55,11 @@ pub(super) type Blocks = Vec<(CollectionId, Sender<()>)>;
 
 /// Everything of one running task.
 pub(super) struct Core {
+    pub(super) task: String,
     pub(super) folder: PathBuf,
     pub(super) log_kind: LogKind,
+    /// Why this log is read.
+    pub(super) log_why: String,
     pub(super) log: Arc<dyn Log>,
     pub(super) reader: Reader,
     pub(super) watcher: Watcher,
@@ -62,6 +67,9 @@ pub(super) struct Core {
     pub(super) pool: Pool,
     pub(super) cancel: Cancel,
     pub(super) board: Arc<Board>,
+    pub(super) history: Arc<History>,
+    /// What has been told of late.
+    pub(super) shown: Shown,
     pub(super) replicate_channel: Channel,
     pub(super) channels: BTreeMap<Channel, ChannelState>,
     pub(super) members: Members,
@@ -90,7 +98,7 @@ pub(super) struct Core {
 }
 
 /// Released and not acknowledged rows in memory; more are not read.
-const MEMORY: usize = 20 << 20;
+pub(super) const MEMORY: usize = 20 << 20;
 /// How often the checkpoint is written while rows are applied, and while only time passes.
 const WRITE_BUSY: Duration = Duration::from_secs(1);
 const WRITE_IDLE: Duration = Duration::from_secs(10);
@@ -186,6 +194,7 @@ impl Core {
         if self.troubles.disk.is_none() {
             self.dirty = false;
             self.rows_acked = false;
+            self.board.saved();
         }
         self.troubles.disk.is_none()
     }
@@ -228,13 +237,15 @@ impl Core {
         self.show();
     }
 
-    fn show(&self) {
+    fn show(&mut self) {
         let troubles = self.troubles.retried();
         let waiting = self.copier.waiting();
         let reasons: Vec<String> = troubles.iter().cloned().chain(waiting).collect();
         let lag = self.lag(!troubles.is_empty());
+        let phase = self.phase(!troubles.is_empty(), lag);
+        self.tell(phase, lag, &troubles);
         let status = TaskStatus {
-            phase: self.phase(!troubles.is_empty(), lag),
+            phase,
             lag_ms: lag.map(|lag| lag.as_millis() as u64),
             skipped: self.skipped.clone(),
             reason: (!reasons.is_empty()).then(|| reasons.join("; ")),

@@ -10,7 +10,9 @@ use super::core::Core;
 use super::members::{Member, Rows};
 use crate::catalog::{CatalogEvent, ReadyCollection};
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
+use crate::observe::metrics;
 use crate::source::{LogError, ReaderCommand, Seek, Start};
+use crate::task::history::EventKind;
 
 impl Core {
     pub(super) fn on_catalog(&mut self, event: CatalogEvent) {
@@ -33,7 +35,7 @@ impl Core {
                 }
                 self.troubles.catalog = troubles;
             }
-            CatalogEvent::Skipped(reason) => self.count_skipped(&reason),
+            CatalogEvent::Skipped { what, why } => self.count_skipped(&what, &why),
             CatalogEvent::Fatal(reason) => self.fail(&reason),
         }
     }
@@ -211,6 +213,7 @@ impl Core {
                 self.to_copy.push(id);
                 continue;
             }
+            self.history.add(EventKind::Copy, format!("copying {}.{}", ready.source.0, ready.source.1));
             let job = CopyJob { info: ready.info.clone(), source: ready.source.clone(), prune: *prune };
             self.copier.start(job);
         }
@@ -232,8 +235,10 @@ impl Core {
             }
             CopyEvent::Waiting(_, why) => {
                 self.troubles.copies.remove(&id.0);
+                self.history.add(EventKind::Copy, format!("waiting: {why}"));
                 self.copier.set_waiting(id, Some(why));
             }
+            CopyEvent::Counted(_, total) => self.copier.set_total(id, total),
             CopyEvent::Progress(_, rows) => {
                 self.troubles.copies.remove(&id.0);
                 self.copier.set_progress(id, rows);
@@ -241,6 +246,7 @@ impl Core {
             CopyEvent::Ended(_, end) => {
                 self.troubles.copies.remove(&id.0);
                 self.copier.forget(id);
+                metrics::copy_ended(&self.task, end.name());
                 match end {
                     CopyEnd::Done(done) => self.on_copied(id, done),
                     CopyEnd::Cancelled => {}
@@ -277,7 +283,9 @@ impl Core {
         let Some(member) = self.members.get_mut(id) else { return };
         let until: BTreeMap<Channel, Option<Position>> =
             done.spans.iter().map(|(channel, span)| (channel.clone(), span.until)).collect();
-        log::info!("copied {} rows of {}.{}", done.rows, done.source.0, done.source.1);
+        let told = format!("copied {} rows of {}.{}", done.rows, done.source.0, done.source.1);
+        log::info!("{told}");
+        self.history.add(EventKind::Copy, told);
         member.set_rows(Rows::Joined(until));
         for (channel, span) in done.spans {
             self.read_from(&channel, id, span.start, true);

@@ -7,6 +7,7 @@ mod channel;
 mod checkpoint;
 mod copy;
 mod core;
+mod counted;
 mod dispatch;
 mod joining;
 mod members;
@@ -14,6 +15,7 @@ mod members;
 mod model;
 mod records;
 mod setup;
+mod show;
 mod status;
 
 pub(crate) use checkpoint::{ChannelRecord, load as load_checkpoint};

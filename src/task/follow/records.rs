@@ -9,6 +9,7 @@ use crate::catalog::Hint;
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
 use crate::pipeline::Acknowledged;
 use crate::source::{Body, ReaderCommand, ReaderEvent, Record, Seek};
+use crate::task::history::EventKind;
 
 impl Core {
     /// Follows the channel on which users' requests about the catalog show: hints only, so from its end on.
@@ -78,8 +79,9 @@ impl Core {
             Body::CatalogHint(_) => drop(self.watcher.hint(Hint::Anything)),
             Body::Ignored(kind) => log::debug!("{channel}: a message of type {kind} at {position} needs nothing"),
             Body::Undecodable(error) => {
-                log::warn!("{channel}: the message at {position} is passed over: {error}");
-                self.count_skipped("undecodable message");
+                let why = format!("{channel}: the message at {position} is passed over: {error}");
+                log::warn!("{why}");
+                self.count_skipped("undecodable message", &why);
             }
         }
     }
@@ -132,10 +134,13 @@ impl Core {
         if affected.is_empty() {
             log::info!("{channel}: old messages are gone (retention); no collection lives on it");
         } else {
-            log::error!("{channel}: the log no longer has what comes next (retention): copying its collections again");
+            let told =
+                format!("{channel}: the log no longer has what comes next (retention): copying its collections again");
+            log::error!("{told}");
+            self.history.add(EventKind::Gap, told);
         }
         for id in affected {
-            self.count_skipped("gap in the log, copied again");
+            self.count_skipped("gap in the log, copied again", &self.name_of(id));
             self.copy_again(id);
         }
         if let Some(state) = self.channels.get_mut(channel) {
@@ -143,7 +148,14 @@ impl Core {
         }
     }
 
-    pub(super) fn count_skipped(&mut self, reason: &str) {
+    /// The collection's name at the source, or its id where the catalog has not been looked at yet.
+    fn name_of(&self, id: CollectionId) -> String {
+        let ready = self.members.get(id).and_then(|member| member.ready.as_ref());
+        ready.map_or_else(|| format!("collection {id}"), |ready| format!("{}.{}", ready.source.0, ready.source.1))
+    }
+
+    pub(super) fn count_skipped(&mut self, reason: &str, detail: &str) {
+        self.history.add(EventKind::Skip, format!("{reason}: {detail}"));
         *self.skipped.entry(reason.to_owned()).or_default() += 1;
         self.dirty = true;
     }

@@ -13,15 +13,20 @@ use super::channel::ChannelState;
 use super::checkpoint::{self, Checkpoint};
 use super::copy::Copier;
 use super::core::{Core, End, Order};
+use super::counted::{Counted, Side};
 use super::members::Members;
+use super::show::Shown;
 use super::status::{Board, Troubles};
 use crate::catalog;
 use crate::domain::{Channel, CollectionId, LogKind, Timestamp};
 use crate::milvus::{Cancel, Client, Endpoint};
+use crate::observe::metrics;
 use crate::pipeline::Scheduler;
 use crate::source::{self, LogSettings, OpenError, OpenLog, ReaderCommand, Seek, Start, spawn_reader};
 use crate::target::{Backoff, Pool};
+use crate::task::detail::TaskDetail;
 use crate::task::engine::{ChannelPosition, Phase, TaskStatus};
+use crate::task::history::{EventKind, History};
 use crate::task::spec::TaskSpec;
 
 /// What following needs.
@@ -40,6 +45,8 @@ pub(crate) struct FollowSetup {
     pub(crate) replicate_channel: String,
     /// The task's own folder.
     pub(crate) folder: PathBuf,
+    /// Is told what happens.
+    pub(crate) history: Arc<History>,
 }
 
 /// A running task.
@@ -80,6 +87,10 @@ impl Following {
         self.board.status()
     }
 
+    pub(crate) fn detail(&self) -> TaskDetail {
+        self.board.detail()
+    }
+
     pub(crate) fn positions(&self) -> Vec<ChannelPosition> {
         self.board.positions()
     }
@@ -102,6 +113,8 @@ impl Following {
 /// Connects, trying for as long as it takes, then runs.
 fn run(setup: &FollowSetup, orders: &Receiver<Order>, cancel: &Cancel, board: &Arc<Board>) -> End {
     let mut backoff = Backoff::default();
+    // As long as there is no connection, the lag is counted from where an earlier run has stopped.
+    let stopped_at = checkpoint::load(&setup.folder).ok().flatten().and_then(|checkpoint| checkpoint.oldest());
     loop {
         let why = match build(setup, cancel, board) {
             Ok(core) => return core.run(orders),
@@ -109,8 +122,11 @@ fn run(setup: &FollowSetup, orders: &Receiver<Order>, cancel: &Cancel, board: &A
             Err(Trouble::Passing(why)) => why,
         };
         log::warn!("task {}: {why}", setup.task);
-        let status = board.status();
-        board.show(TaskStatus { phase: Phase::Retrying, reason: Some(why), ..status });
+        setup.history.add(EventKind::Retry, why.as_str());
+        let lag = stopped_at.map(Timestamp::age);
+        let lag_ms = lag.map(|lag| lag.as_millis() as u64);
+        setup.history.sample(lag, metrics::rows_of(&setup.task));
+        board.show(TaskStatus { phase: Phase::Retrying, reason: Some(why), lag_ms, ..board.status() });
         match orders.recv_timeout(backoff.wait()) {
             Err(crossbeam_channel::RecvTimeoutError::Timeout) => {}
             Ok(Order::Stop(_)) | Err(_) => return End::Ordered,
@@ -144,8 +160,11 @@ fn build(setup: &FollowSetup, cancel: &Cancel, board: &Arc<Board>) -> Result<Cor
             kind.name()
         )));
     }
-    let connect = |endpoint| Client::open(endpoint).map(Arc::new).map_err(|error| hopeless(&error));
-    let (source, target) = (connect(&setup.source)?, connect(&setup.target)?);
+    let connect = |endpoint, side| {
+        let client = Client::open(endpoint).map_err(|error| hopeless(&error))?;
+        Ok::<_, Trouble>(Arc::new(client.observed(Counted::new(&setup.task, side))))
+    };
+    let (source, target) = (connect(&setup.source, Side::Source)?, connect(&setup.target, Side::Target)?);
     for client in [&source, &target] {
         client.connect(cancel).map_err(|error| passing(&error))?;
     }
@@ -160,6 +179,7 @@ fn build(setup: &FollowSetup, cancel: &Cancel, board: &Arc<Board>) -> Result<Cor
         mapping: setup.spec.mapping.clone(),
         ignore_partitions: setup.spec.target.given().ignore_partition,
         folder: setup.folder.clone(),
+        history: Arc::clone(&setup.history),
         cancel: cancel.clone(),
     })
     .map_err(|error| hopeless(&error))?;
@@ -173,8 +193,10 @@ fn build(setup: &FollowSetup, cancel: &Cancel, board: &Arc<Board>) -> Result<Cor
     };
     reader.send(ReaderCommand::Seek(channels.iter().map(seek).collect()));
     Ok(Core {
+        task: setup.task.clone(),
         folder: setup.folder.clone(),
         log_kind: kind,
+        log_why: why,
         log,
         reader,
         watcher,
@@ -182,6 +204,8 @@ fn build(setup: &FollowSetup, cancel: &Cancel, board: &Arc<Board>) -> Result<Cor
         pool,
         cancel: cancel.clone(),
         board: Arc::clone(board),
+        history: Arc::clone(&setup.history),
+        shown: Shown::new(),
         replicate_channel: Channel::new(&setup.replicate_channel),
         channels,
         members: Members::restore(&collections),

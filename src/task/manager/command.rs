@@ -9,7 +9,9 @@ use crossbeam_channel::Sender;
 
 use crate::journal::JournalError;
 use crate::task::definition::TaskState;
+use crate::task::detail::TaskDetail;
 use crate::task::engine::{ChannelPosition, Engine, EngineError, TaskHandle, TaskStatus};
+use crate::task::history::History;
 use crate::task::spec::{TaskId, TaskSpec};
 
 /// Where the answer to one command goes; holds one message, so answering never blocks.
@@ -23,12 +25,23 @@ pub(super) enum Command {
     Get(TaskId, Reply<Option<TaskView>>),
     /// Where to ask for the positions of one task, or of all.
     Positions(Option<TaskId>, Reply<Vec<PositionSource>>),
+    /// Whether a task could be created now.
+    Admit(Option<TaskId>, Arc<TaskSpec>, Reply<Result<Admission, ManagerError>>),
     /// Something that changes a task; in order per task.
     Change(TaskId, Operation),
     /// How many tasks there may be from now on.
     Limit(usize),
     /// Stop all tasks and end.
     Shutdown(Instant, Reply<()>),
+}
+
+/// What would become of a `create`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// A new task.
+    New,
+    /// A task of this id is there; it would be answered as it is.
+    Known,
 }
 
 /// A change of one task.
@@ -40,7 +53,7 @@ pub(super) enum Operation {
 }
 
 /// A task as the API shows it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct TaskView {
     /// Its id.
     pub id: TaskId,
@@ -50,6 +63,16 @@ pub struct TaskView {
     pub state: TaskState,
     /// What it is doing.
     pub status: TaskStatus,
+    /// What has happened to it.
+    pub history: Arc<History>,
+    pub(super) running: Option<Arc<dyn TaskHandle>>,
+}
+
+impl TaskView {
+    /// Everything else; nothing but defaults while it does not run.
+    pub fn detail(&self) -> TaskDetail {
+        self.running.as_ref().map(|running| running.detail()).unwrap_or_default()
+    }
 }
 
 /// Knows a task's positions. Asked outside the manager's thread, because files may have to be read.

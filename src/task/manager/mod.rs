@@ -16,19 +16,23 @@ mod owner;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
 
-use self::command::{Command, Operation, Reply};
+use self::command::{Admission, Command, Operation, Reply};
 pub use self::command::{ManagerError, PositionSource, TaskView};
 use self::owner::Owner;
 use super::engine::Engine;
 use super::spec::{TaskId, TaskSpec};
+use crate::check::Report;
 use crate::journal::{Journal, JournalError};
 
 /// Commands that may wait; more senders wait with them.
 const COMMAND_QUEUE: usize = 64;
+
+/// What a check's findings about tasks are filed under.
+const TASK: &str = "task";
 
 /// Asks the manager's thread. Cheap to clone, one for each thread that serves requests.
 #[derive(Clone)]
@@ -78,6 +82,30 @@ impl TaskManager {
         let id = id.unwrap_or_else(TaskId::random);
         self.change(&id, |reply| Operation::Create(Arc::new(spec), reply))?;
         Ok(id)
+    }
+
+    /// Looks at everything that a task would need, and changes nothing. `pause` is how long one may last.
+    ///
+    /// # Errors
+    /// [`ManagerError::ShuttingDown`]
+    pub fn check(&self, id: Option<TaskId>, spec: TaskSpec, pause: Duration) -> Result<Report, ManagerError> {
+        let spec = Arc::new(spec);
+        let mut report = self.engine.check(&spec, pause);
+        let named = id.as_ref().map(ToString::to_string).unwrap_or_default();
+        match self.ask(|reply| Command::Admit(id, spec, reply))? {
+            Ok(Admission::New) => {
+                report.good(TASK, "no other task of this server carries these collections to the target")
+            }
+            Ok(Admission::Known) => {
+                let text = format!("a task {named} exists: create would answer it and change nothing");
+                report.warning(TASK, text, "give another task_id, or delete that task first");
+            }
+            Err(ManagerError::ShuttingDown) => return Err(ManagerError::ShuttingDown),
+            Err(error) => {
+                report.problem(TASK, error.to_string(), "change the request, or delete the task that is in the way")
+            }
+        }
+        Ok(report)
     }
 
     /// Pauses a task; returns when nothing of it is in flight.

@@ -13,6 +13,7 @@ use super::overlap::left_to_others;
 use super::owner::{Busy, Done, Entry, Owner, Then};
 use crate::task::definition::{TaskDefinition, TaskState};
 use crate::task::engine::{EngineError, TaskEvent, TaskHandle};
+use crate::task::history::EventKind;
 use crate::task::spec::{TaskId, TaskSpec};
 
 /// How long a task may take to stop.
@@ -49,10 +50,8 @@ impl Owner {
         }
     }
 
-    fn create(&mut self, id: &TaskId, spec: &Arc<TaskSpec>) -> Result<(), ManagerError> {
-        if self.tasks.contains_key(id) {
-            return Ok(());
-        }
+    /// The task as it would be beside the others: without what they carry already.
+    pub(super) fn admit(&self, spec: &TaskSpec) -> Result<TaskSpec, ManagerError> {
         let excluded = left_to_others(spec, self.tasks.values().map(|entry| entry.spec.as_ref()))?;
         if !spec.mapping.within(&spec.scope) {
             return Err(ManagerError::MappingOutside);
@@ -61,10 +60,19 @@ impl Owner {
             return Err(ManagerError::TooManyTasks(self.max_tasks));
         }
         let scope = spec.scope.clone().without(excluded);
-        let spec = Arc::new(TaskSpec { scope, ..spec.as_ref().clone() });
+        Ok(TaskSpec { scope, ..spec.clone() })
+    }
+
+    fn create(&mut self, id: &TaskId, spec: &Arc<TaskSpec>) -> Result<(), ManagerError> {
+        if self.tasks.contains_key(id) {
+            return Ok(());
+        }
+        let spec = Arc::new(self.admit(spec)?);
         let task = TaskDefinition { id: id.clone(), spec: Arc::clone(&spec), state: TaskState::Running };
         self.journal.put(&task).map_err(ManagerError::PutTask)?;
-        self.tasks.insert(id.clone(), Entry::new(spec, TaskState::Running));
+        let entry = Entry::new(spec, TaskState::Running);
+        entry.history.add(EventKind::State, "created");
+        self.tasks.insert(id.clone(), entry);
         self.start_run(id).map_err(|source| {
             if let Err(error) = self.journal.remove(id) {
                 log::error!(task:% = id; "did not start and could not be removed again: {error}");
@@ -86,7 +94,7 @@ impl Owner {
             return Err(ManagerError::Start { id: id.clone(), source });
         }
         if let Some(entry) = self.tasks.get_mut(id) {
-            entry.state = TaskState::Running;
+            entry.enter(TaskState::Running);
         }
         Ok(())
     }
@@ -108,7 +116,7 @@ impl Owner {
     fn move_to(&mut self, id: &TaskId, state: TaskState) -> Result<(), ManagerError> {
         self.store_state(id, &state)?;
         if let Some(entry) = self.tasks.get_mut(id) {
-            entry.state = state;
+            entry.enter(state);
         }
         Ok(())
     }

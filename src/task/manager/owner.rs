@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, bounded};
 
-use super::command::{Command, ManagerError, Operation, PositionSource, Reply, TaskView};
+use super::command::{Admission, Command, ManagerError, Operation, PositionSource, Reply, TaskView};
 use crate::journal::{Journal, JournalError};
 use crate::task::definition::{TaskDefinition, TaskState};
 use crate::task::engine::{Engine, EngineError, Phase, TaskEvent, TaskHandle, TaskStatus};
+use crate::task::history::{EventKind, History};
 use crate::task::spec::{TaskId, TaskSpec};
 
 /// Messages of threads that stop tasks; they wait when it is full.
@@ -38,6 +39,8 @@ pub(super) struct Owner {
 pub(super) struct Entry {
     pub(super) spec: Arc<TaskSpec>,
     pub(super) state: TaskState,
+    /// What has happened, over all runs.
+    pub(super) history: Arc<History>,
     /// What could not be carried over in the last run.
     pub(super) skipped: BTreeMap<String, u64>,
     pub(super) run: Option<Run>,
@@ -97,7 +100,9 @@ impl Owner {
     pub(super) fn recover(&mut self) -> Result<(), JournalError> {
         for TaskDefinition { id, spec, state } in self.journal.tasks()? {
             let (was_running, auto_start) = (state == TaskState::Running, !spec.disable_auto_start);
-            self.tasks.insert(id.clone(), Entry::new(spec, state));
+            let entry = Entry::new(spec, state);
+            entry.history.add(EventKind::State, "the server has started");
+            self.tasks.insert(id.clone(), entry);
             if was_running && !auto_start {
                 self.set_state_or_log(&id, TaskState::paused("the task is disabled auto start"));
             } else if was_running && let Err(error) = self.start_run(&id) {
@@ -121,6 +126,11 @@ impl Owner {
                 }
                 Wake::Command(Command::Positions(id, reply)) => {
                     let _ = reply.send(self.position_sources(id.as_ref()));
+                }
+                Wake::Command(Command::Admit(id, spec, reply)) => {
+                    let known = id.is_some_and(|id| self.tasks.contains_key(&id));
+                    let admitted = if known { Ok(Admission::Known) } else { self.admit(&spec).map(|_| Admission::New) };
+                    let _ = reply.send(admitted);
                 }
                 Wake::Command(Command::Limit(max_tasks)) => self.max_tasks = max_tasks,
                 Wake::Command(Command::Change(id, operation)) => self.change(id, operation),
@@ -163,7 +173,8 @@ impl Owner {
         };
         let (sender, events) = bounded(EVENT_QUEUE);
         // A task that panics while it starts must not take the others with it.
-        let started = catch_unwind(AssertUnwindSafe(|| self.engine.start(id, &entry.spec, sender)));
+        let started =
+            catch_unwind(AssertUnwindSafe(|| self.engine.start(id, &entry.spec, sender, Arc::clone(&entry.history))));
         let handle = started.unwrap_or_else(|_| Err(EngineError::State("starting it panicked, see the log".into())))?;
         entry.run = Some(Run { handle: Arc::from(handle), events });
         log::info!(task:% = id; "started, target {}", entry.spec.target.address());
@@ -176,7 +187,7 @@ impl Owner {
             log::error!(task:% = id; "{error}");
         }
         if let Some(entry) = self.tasks.get_mut(id) {
-            entry.state = state;
+            entry.enter(state);
         }
     }
 
@@ -224,7 +235,26 @@ impl Owner {
 
 impl Entry {
     pub(super) fn new(spec: Arc<TaskSpec>, state: TaskState) -> Self {
-        Entry { spec, state, skipped: BTreeMap::new(), run: None, busy: None, waiting: VecDeque::new() }
+        Entry {
+            spec,
+            state,
+            history: Arc::default(),
+            skipped: BTreeMap::new(),
+            run: None,
+            busy: None,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Changes the state, and tells so.
+    pub(super) fn enter(&mut self, state: TaskState) {
+        let told = match &state {
+            TaskState::Running => "running".to_owned(),
+            TaskState::Paused { reason, stopped: false } => format!("paused: {reason}"),
+            TaskState::Paused { reason, stopped: true } => format!("stopped: {reason}"),
+        };
+        self.history.add(EventKind::State, told);
+        self.state = state;
     }
 
     fn view(&self, id: &TaskId) -> TaskView {
@@ -234,7 +264,14 @@ impl Entry {
             (TaskState::Paused { reason, stopped: false }, _) => self.resting(Phase::Paused, Some(reason)),
             (TaskState::Paused { reason, stopped: true }, _) => self.resting(Phase::Stopped, Some(reason)),
         };
-        TaskView { id: id.clone(), spec: Arc::clone(&self.spec), state: self.state.clone(), status }
+        TaskView {
+            id: id.clone(),
+            spec: Arc::clone(&self.spec),
+            state: self.state.clone(),
+            status,
+            history: Arc::clone(&self.history),
+            running: self.run.as_ref().map(|run| Arc::clone(&run.handle)),
+        }
     }
 
     fn resting(&self, phase: Phase, reason: Option<&String>) -> TaskStatus {

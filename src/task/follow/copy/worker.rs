@@ -12,18 +12,24 @@ use super::step::StepError;
 use super::{CopyDone, CopyEnd, CopyEvent, CopyJob, Span};
 use crate::domain::{Channel, CollectionId};
 use crate::milvus::catalog::LoadState;
-use crate::milvus::rows::{Place, Rows, Write};
+use crate::milvus::rows::{Column, Place, Query, Rows, Write};
 use crate::milvus::{CallContext, Cancel, Client};
-use crate::source::{Log, Start};
+use crate::observe::metrics::{self, Written};
+use crate::pipeline::columns;
+use crate::source::{Keys, Log, Start};
 use crate::target::{Backoff, Verdict, Writer, verdict};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often collections that cannot be read yet are looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Stands in metrics for the channel of rows that come from no channel.
+const COPY: &str = "copy";
 /// How long errors that nobody knows are tried again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) struct Worker {
+    /// For metrics.
+    pub(super) task: Arc<str>,
     pub(super) source: Arc<Client>,
     pub(super) target: Arc<Client>,
     pub(super) log: Arc<dyn Log>,
@@ -99,6 +105,9 @@ impl Attempt<'_> {
         let starts = self.begin()?;
         let mut rows = 0;
         self.report(rows)?;
+        if let Some(total) = self.count() {
+            self.send(CopyEvent::Counted(self.id(), total))?;
+        }
         for partition in self.partitions() {
             rows = self.copy_partition(&partition, rows)?;
         }
@@ -151,6 +160,7 @@ impl Attempt<'_> {
                 self.patiently(|| prune(&writer, &to, &job.info.key, (last.as_ref(), high.as_ref()), &kept))?;
             }
             last = high;
+            self.written(kept.len(), page.columns().iter().map(Column::len).sum());
             rows += kept.len() as u64;
             self.report(rows)?;
         }
@@ -158,6 +168,32 @@ impl Attempt<'_> {
             self.patiently(|| prune(&writer, &to, &job.info.key, (last.as_ref(), None), &[]))?;
         }
         Ok(rows)
+    }
+
+    /// How many rows the source has now, for the progress bar alone: a source that does not tell is copied without.
+    fn count(&self) -> Option<u64> {
+        const COUNT: &str = "count(*)";
+        let (db, collection) = self.job.source.clone();
+        let place = Place { db, collection, partition: String::new() };
+        let query = Query { expression: "", fields: &[COUNT], limit: None };
+        let answer = self.worker.source.query_rows(&place, &query, &self.context).ok()?;
+        match columns::keys(&answer, COUNT).ok()? {
+            Keys::Int(counts) => counts.first().map(|&count| count.max(0) as u64),
+            Keys::Str(_) => None,
+        }
+    }
+
+    fn written(&self, rows: usize, bytes: usize) {
+        let info = &self.job.info;
+        metrics::rows_written(Written {
+            task: &self.worker.task,
+            channel: COPY,
+            collection_id: info.id.0,
+            collection: &format!("{}.{}", info.db, info.name),
+            call: "Upsert",
+            rows,
+            bytes,
+        });
     }
 
     /// Rows keep their partition; where a key decides about it, the collection is read as a whole.

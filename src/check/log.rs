@@ -1,0 +1,211 @@
+//! The source's log: which one, and how far back it reaches.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::collections::Found;
+use super::report::Report;
+use crate::config::Config;
+use crate::domain::{Channel, Timestamp};
+use crate::source::{self, LogError, OpenError, OpenLog};
+use crate::task::runner::log_settings;
+
+const LOG: &str = "log";
+const RETENTION: &str = "retention";
+/// How long RocksMQ keeps messages unless told otherwise.
+const ROCKSMQ_RETENTION: Duration = Duration::from_secs(3 * 24 * 3600);
+
+/// The log, opened for the check alone.
+pub(super) struct Opened {
+    log: OpenLog,
+    _own: Scratch,
+}
+
+/// A folder for what opening the log leaves behind; gone with the check.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make() -> std::io::Result<Scratch> {
+        let path = std::env::temp_dir().join(format!("milvus-cdc-check-{}", uuid::Uuid::new_v4().simple()));
+        fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Scratch(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // It is in the folder for temporary files: what cannot be removed now is removed there some day.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Chooses and opens the log.
+pub(super) fn open(config: &Config, report: &mut Report) -> Option<Opened> {
+    let own = match Scratch::make() {
+        Ok(own) => own,
+        Err(error) => {
+            let text = format!("no folder for temporary files: {error}");
+            report.problem(LOG, text, "let this user write the folder that TMPDIR names, or /tmp");
+            return None;
+        }
+    };
+    match source::open(&log_settings(config), &own.0) {
+        Ok(log) => {
+            report.good(LOG, format!("`{}` can be read: {}", log.kind.name(), log.why));
+            Some(Opened { log, _own: own })
+        }
+        Err(OpenError::Unconfigured(error)) => {
+            report.problem(LOG, error.to_string(), "set what it names in the configuration");
+            None
+        }
+        Err(OpenError::Unreachable(error)) => {
+            let remedy =
+                "correct the place in sourceConfig, start what is there, or give this user the right to read it";
+            report.problem(LOG, error.to_string(), remedy);
+            None
+        }
+    }
+}
+
+/// What the log has of the collections.
+#[derive(Debug, Default)]
+struct Reach {
+    /// Channels of which the log has nothing.
+    empty: Vec<String>,
+    /// Collections whose beginning it no longer has.
+    lost: usize,
+    /// Those among them that cannot be copied now.
+    unreadable: Vec<String>,
+    /// The oldest message on the channel that reaches back least.
+    since: Option<Timestamp>,
+}
+
+impl Opened {
+    /// Whether the log is the source's, what must be copied because it is gone, and what a pause would cost.
+    pub(super) fn judge(&self, found: &[Found], pause: Duration, report: &mut Report) {
+        let reach = match self.reach(found) {
+            Ok(reach) => reach,
+            Err(error) => {
+                return report.problem(LOG, error.to_string(), "see that this user may read all of the log");
+            }
+        };
+        if !reach.empty.is_empty() {
+            let text =
+                format!("the log has nothing of {}, which the source's collections live on", reach.empty.join(", "));
+            report.problem(LOG, text, "see that sourceConfig.rocksmq.path (or the brokers) and sourceConfig.milvus are of one and the same Milvus");
+        }
+        for name in &reach.unreadable {
+            let text =
+                format!("{name} is not loaded, and the log no longer has its beginning: its rows cannot be copied");
+            report.warning(LOG, text, "load it at the source; the task waits for it meanwhile");
+        }
+        self.judge_pause(&reach, found.len(), pause, report);
+    }
+
+    fn reach(&self, found: &[Found]) -> Result<Reach, LogError> {
+        let mut reach = Reach::default();
+        for collection in found {
+            let mut whole = true;
+            for channel in &collection.channels {
+                let Some(oldest) = self.oldest(channel)? else {
+                    whole = false;
+                    if !reach.empty.iter().any(|name| name == channel.as_str()) {
+                        reach.empty.push(channel.to_string());
+                    }
+                    continue;
+                };
+                whole &= self.log.log.birth(channel, collection.id, collection.created)?.is_some();
+                reach.since = reach.since.max(Some(oldest));
+            }
+            if !whole {
+                reach.lost += 1;
+                if !collection.loaded {
+                    reach.unreadable.push(collection.name.clone());
+                }
+            }
+        }
+        Ok(reach)
+    }
+
+    /// The time of the oldest message that has one.
+    fn oldest(&self, channel: &Channel) -> Result<Option<Timestamp>, LogError> {
+        let mut oldest = None;
+        self.log.log.read(channel, None, 1, &mut |record| oldest = oldest.or(Some(record.begin)))?;
+        Ok(oldest)
+    }
+
+    fn judge_pause(&self, reach: &Reach, collections: usize, pause: Duration, report: &mut Report) {
+        let kind = self.log.kind.name();
+        let (keeps, remedy) = retention_of(kind);
+        let pause_text = days(pause);
+        if let Some(since) = reach.since {
+            let back = days(since.age());
+            let text = match reach.lost {
+                0 => format!("the log still has everything since the collections were created; it reaches back {back}"),
+                lost => format!(
+                    "the log reaches back {back}; the rows of {lost} of {collections} collections will be copied"
+                ),
+            };
+            report.good(RETENTION, text);
+            if reach.lost > 0 && since.age() < pause {
+                let text = format!(
+                    "a pause of {pause_text} is longer than the log reaches back: everything would be copied again"
+                );
+                return report.warning(RETENTION, text, remedy);
+            }
+        }
+        match keeps {
+            Some(keeps) if pause > keeps => {
+                let text = format!(
+                    "a pause of {pause_text} is longer than {kind} keeps messages by default ({})",
+                    days(keeps)
+                );
+                report.warning(RETENTION, text, remedy);
+            }
+            Some(keeps) => {
+                let text = format!(
+                    "a pause of {pause_text} fits into what {kind} keeps by default ({}, and 8 GB per topic)",
+                    days(keeps)
+                );
+                report.good(RETENTION, text);
+            }
+            None => {}
+        }
+    }
+}
+
+/// How long a kind of log keeps messages by default, where that is known, and what to do for more.
+fn retention_of(kind: &str) -> (Option<Duration>, &'static str) {
+    match kind {
+        "rocksmq" => (
+            Some(ROCKSMQ_RETENTION),
+            "raise rocksmq.retentionTimeInMinutes and rocksmq.retentionSizeInMB in the source's milvus.yaml, and mind its disk",
+        ),
+        "kafka" => (None, "raise retention.ms and retention.bytes of the source's topics, and mind the brokers' disks"),
+        "pulsar" => (None, "raise the retention of the source's namespace, and mind the bookies' disks"),
+        _ => (None, "raise the retention of the source's log, and mind its disk"),
+    }
+}
+
+/// A time as people say it.
+fn days(time: Duration) -> String {
+    let minutes = time.as_secs() / 60;
+    match minutes {
+        0..60 => format!("{minutes} min"),
+        60..2880 => format!("{} h", minutes / 60),
+        _ => format!("{} days", minutes / 1440),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_as_people_say_them() {
+        let told = |hours: u64| days(Duration::from_secs(hours * 3600));
+        assert_eq!([told(0), told(24), told(47), told(72)], ["0 min", "24 h", "47 h", "3 days"]);
+    }
+}

@@ -1,0 +1,141 @@
+/*!
+`milvus-cdc check`: looks at everything that a task would need, before there is one, and needs no running server.
+*/
+
+use std::collections::BTreeMap;
+use std::env;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::table::table;
+use super::task::{databases, read_json, request_data};
+use super::{ExitStatus, Failure};
+use crate::api::{as_json, task_of};
+use crate::check::{self, Level, Question, Report};
+use crate::config::{Config, Secret};
+use crate::task::mapping::NameMapping;
+use crate::task::scope::Scope;
+use crate::task::spec::{CollectionInfo, Selection};
+
+/// What is looked at.
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// YAML file that the server would read; without it every setting has its default
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The Milvus to write to, such as http://standby:19530; without it only the source and this host are looked at
+    #[arg(long, value_name = "URI")]
+    target: Option<String>,
+    /// Its login, `user:password` or an API key; on a shared machine better in the environment, which others cannot list
+    #[arg(long, value_name = "TOKEN", env = "MILVUS_CDC_TARGET_TOKEN", hide_env_values = true, default_value = "",
+          hide_default_value = true, value_parser = |text: &str| Ok::<_, String>(Secret::new(text)))]
+    target_token: Secret,
+    /// What would follow, may be repeated: NAME, DATABASE.NAME or DATABASE.*; everything when left out
+    #[arg(long = "collection", value_name = "[DATABASE.]NAME", conflicts_with = "file")]
+    collections: Vec<String>,
+    /// Seconds that connecting to the target may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, conflicts_with = "file")]
+    connect_timeout: u32,
+    /// The whole `request_data` of a create as JSON, for everything that has no option here; `-` reads standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "target")]
+    file: Option<PathBuf>,
+    /// How long a task may be paused, or its target away, without a copy of everything afterwards
+    #[arg(long, value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=8784))]
+    pause_hours: u64,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Looks, and prints what was found. Problems are a failure without a message of its own: the table has said it.
+pub(super) fn run(arguments: &CheckArguments) -> Result<(), Failure> {
+    let config = Config::load(arguments.config.as_deref(), |name| env::var(name).ok())?;
+    let pause = Duration::from_secs(3600 * arguments.pause_hours);
+    let report = match (&arguments.target, &arguments.file) {
+        (None, None) => {
+            let (scope, mapping) = (scope(&arguments.collections), NameMapping::default());
+            check::check(&config, Question { target: None, scope: &scope, mapping: &mapping, pause })
+        }
+        _ => {
+            let data = arguments.data()?;
+            let (_, spec) = task_of(data.as_object(), &config).map_err(|why| Failure::new(ExitStatus::Usage, why))?;
+            let (scope, mapping) = (&spec.scope, &spec.mapping);
+            check::check(&config, Question { target: Some(&spec.target), scope, mapping, pause })
+        }
+    };
+    let text = if arguments.json { format!("{}\n", as_json(&report)) } else { as_table(&report) };
+    io::stdout().write_all(text.as_bytes())?;
+    match report.level() {
+        Level::Problem => Err(Failure::silent(ExitStatus::Failed)),
+        Level::Good | Level::Warning => Ok(()),
+    }
+}
+
+impl CheckArguments {
+    fn data(&self) -> Result<serde_json::Value, Failure> {
+        match &self.file {
+            Some(path) => read_json(path),
+            None => {
+                let target = self.target.as_deref().unwrap_or_default();
+                Ok(request_data(target, &self.target_token, self.connect_timeout, &self.collections))
+            }
+        }
+    }
+}
+
+/// What these names mean at the source.
+fn scope(names: &[String]) -> Scope {
+    let info = |name: &str| CollectionInfo { name: name.to_owned(), ..CollectionInfo::default() };
+    let selection = if names.is_empty() {
+        Selection { collection_infos: Some(vec![info("*")]), db_collections: None }
+    } else {
+        let infos = |(database, names): (&str, Vec<&str>)| {
+            (database.to_owned(), names.into_iter().map(info).collect::<Vec<_>>())
+        };
+        let databases: BTreeMap<_, _> = databases(names).into_iter().map(infos).collect();
+        Selection { collection_infos: None, db_collections: Some(databases) }
+    };
+    Scope::of(&selection)
+}
+
+fn as_table(report: &Report) -> String {
+    let row = |finding: &check::Finding| {
+        let remedy = finding.remedy.clone().unwrap_or_default();
+        vec![finding.level.mark().to_string(), finding.about.to_owned(), finding.text.clone(), remedy]
+    };
+    let rows: Vec<_> = report.findings().iter().map(row).collect();
+    let verdict = match report.level() {
+        Level::Good => "everything is as it should be",
+        Level::Warning => "a task would work; what is marked ! is worth a look",
+        Level::Problem => "a task would not work before what is marked ✗ is mended",
+    };
+    format!("{}\n{verdict}\n", table(&["", "ABOUT", "FOUND", "WHAT TO DO"], &rows))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_for_each_finding_and_a_verdict() {
+        let mut report = Report::default();
+        report.good("source", "answers");
+        report.problem("target", "no answer", "start it");
+        let expected = "   ABOUT   FOUND      WHAT TO DO\n\
+                        ✓  source  answers\n\
+                        ✗  target  no answer  start it\n\n\
+                        a task would not work before what is marked ✗ is mended\n";
+        assert_eq!(as_table(&report), expected);
+    }
+
+    #[test]
+    fn names_and_their_databases() {
+        let all = scope(&[]);
+        assert!(all.matches("any", "thing"));
+        let some = scope(&["a".to_owned(), "db.*".to_owned()]);
+        assert!(some.matches("default", "a") && some.matches("db", "x") && !some.matches("default", "b"));
+    }
+}
