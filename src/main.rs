@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use milvus_cdc::cli::{self, Arguments, ExitStatus};
-use milvus_cdc::config::Config;
+use milvus_cdc::config::{Config, Leftover};
 use milvus_cdc::observe::logging;
 use milvus_cdc::server;
 use milvus_cdc::task::runner::Runner;
@@ -31,6 +31,11 @@ fn serve(path: Option<&Path>) -> ExitStatus {
         Err(error) => return cli::tell(&error, ExitStatus::Usage),
     };
     logging::init(config.log_level, config.log_format);
+    for Leftover { key, line, why } in &config.leftovers {
+        log::warn!(
+            "`{key}` in line {line} of the configuration is a key of the Go milvus-cdc and has no meaning here: {why}"
+        );
+    }
     let config = Arc::new(config);
     let engine = Arc::new(Runner::new(Arc::clone(&config)));
     match server::run(&config, engine, &load) {

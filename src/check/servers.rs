@@ -17,18 +17,19 @@ const TESTED: Version = Version::new(2, 3, 5);
 /// Before it logs and calls were others.
 const OLDEST: Version = Version::new(2, 2, 0);
 
+const COUNT: Query<'_> = Query { expression: "", fields: &["count(*)"], limit: None };
+
 /// Connects to the source.
 pub(super) fn source(config: &Config, report: &mut Report) -> Option<Server> {
     let found = connect(SOURCE, &config.source.endpoint, report)?;
     let Server { client, context, .. } = &found;
     let probe = Place { db: "default".into(), collection: probe_name(), partition: String::new() };
-    let query = Query { expression: "", fields: &["count(*)"], limit: None };
     let may = [
         ("list databases", client.list_databases(context).map(drop)),
         ("list collections", client.list_collections("default", context).map(drop)),
         ("describe collections", client.describe_collection("default", &probe.collection, context).map(drop)),
         ("see load states", client.load_state("default", &probe.collection, context).map(drop)),
-        ("query", client.query_rows(&probe, &query, context).map(drop)),
+        ("query", client.query_rows(&probe, &COUNT, context).map(drop)),
     ];
     privileges(SOURCE, "to list, describe and query", may.into_iter(), report);
     Some(found)
@@ -124,6 +125,7 @@ fn writes(server: &Server, report: &mut Report) {
         ("insert", client.write_rows(Write::Insert, &nothing, context)),
         ("upsert", client.write_rows(Write::Upsert, &nothing, context)),
         ("delete", client.delete_rows(&place, "id in [0]", context)),
+        ("query", client.query_rows(&place, &COUNT, context).map(drop)),
         ("create partitions", client.create_partition(db, &name, "none", context)),
         ("create indexes", client.create_index(db, &name, &index, context)),
         ("load collections", client.load_collection(db, &name, 1, context)),

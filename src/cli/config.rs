@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::table::table;
 use super::{ExitStatus, Failure};
-use crate::config::{ConfigError, Setting, settings};
+use crate::config::{Config, ConfigError, Leftover, Setting, settings};
 
 /// What to do with which file.
 #[derive(Debug, Args)]
@@ -44,7 +44,7 @@ impl From<ConfigError> for Failure {
 pub(super) fn run(arguments: &ConfigArguments) -> Result<(), Failure> {
     let settings = settings(arguments.config.as_deref(), |name| env::var(name).ok())?;
     let text = match arguments.command {
-        ConfigCommand::Validate => "the configuration is right\n".to_owned(),
+        ConfigCommand::Validate => validate(arguments)?,
         ConfigCommand::Show { json: true } => {
             let shown: Vec<Value> = settings.iter().map(as_json).collect();
             format!("{}\n", Value::from(shown))
@@ -56,6 +56,15 @@ pub(super) fn run(arguments: &ConfigArguments) -> Result<(), Failure> {
         }
     };
     Ok(io::stdout().write_all(text.as_bytes())?)
+}
+
+/// That it is right, and which keys of a Go milvus-cdc's file are left over.
+fn validate(arguments: &ConfigArguments) -> Result<String, Failure> {
+    let config = Config::load(arguments.config.as_deref(), |name| env::var(name).ok())?;
+    let leftover =
+        |Leftover { key, line, why }: &Leftover| format!("line {line}: `{key}` has no meaning here: {why}\n");
+    let leftovers: String = config.leftovers.iter().map(leftover).collect();
+    Ok(format!("{leftovers}the configuration is right\n"))
 }
 
 fn as_json(setting: &Setting) -> Value {

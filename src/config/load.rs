@@ -2,6 +2,7 @@
 Reads and checks the configuration file.
 */
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::error::nearest;
+use super::legacy::{self, Leftover};
 use super::raw::{Leaf, RawConfig, RawDial, RawMilvus, RawSource};
 use super::{AUTO, Config, ConfigError, DialFiles, Endpoint, ParsedUri, Secret, SourceConfig, Tls, bearer_text};
 use crate::domain::LogKind;
@@ -50,9 +52,32 @@ impl Config {
 }
 
 pub(super) fn parse(path: &Path, text: &str) -> Result<RawConfig, ConfigError> {
-    // A file with nothing but comments is a YAML null.
-    let raw: Result<Option<RawConfig>, _> = serde_saphyr::from_str(text);
-    raw.map(Option::unwrap_or_default).map_err(|error| ConfigError::from_yaml(path, text, &error))
+    let mut leftovers = Vec::new();
+    let mut rest = Cow::Borrowed(text);
+    loop {
+        // A file with nothing but comments is a YAML null.
+        let raw: Result<Option<RawConfig>, _> = serde_saphyr::from_str(&rest);
+        let error = match raw {
+            Ok(raw) => return Ok(RawConfig { leftovers, ..raw.unwrap_or_default() }),
+            Err(error) => error,
+        };
+        // Each turn takes lines away, so it ends.
+        let shorter = leftover(&error).and_then(|leftover| Some((legacy::blanked(&rest, &leftover)?, leftover)));
+        let Some((shorter, leftover)) = shorter else {
+            return Err(ConfigError::from_yaml(path, text, &error));
+        };
+        leftovers.push(leftover);
+        rest = Cow::Owned(shorter);
+    }
+}
+
+/// The key of the Go server that the reader did not know, if that is what it met.
+fn leftover(error: &serde_saphyr::Error) -> Option<Leftover> {
+    let error = error.without_snippet();
+    match error {
+        serde_saphyr::Error::SerdeUnknownField { field, .. } => legacy::known(field, error.location()?.line()),
+        _ => None,
+    }
 }
 
 pub(super) fn read_text(path: &Path) -> Result<String, ConfigError> {
@@ -70,6 +95,7 @@ impl Reader<'_> {
     fn config(&self, raw: RawConfig) -> Result<Config, ConfigError> {
         let api = self.api(&raw.api.unwrap_or_default())?;
         let config = Config {
+            leftovers: raw.leftovers,
             address: self.listen_address(&raw.address)?,
             data_dir: PathBuf::from(self.text("dataDir", &raw.data_dir, DEFAULT_DATA_DIR)?),
             max_task_num: self.number("maxTaskNum", &raw.max_task_num, DEFAULT_MAX_TASKS, MAX_TASKS)?,

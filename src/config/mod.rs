@@ -5,6 +5,7 @@ program gets ([`Config`]): complete, with every default filled in.
 
 mod endpoint;
 mod error;
+mod legacy;
 mod load;
 mod raw;
 mod secret;
@@ -22,6 +23,7 @@ pub use self::endpoint::{
     Address, AddressError, DEFAULT_CONNECT_TIMEOUT, DialFiles, Endpoint, HalfMutualTls, ParsedUri, Tls, bearer_text,
 };
 pub use self::error::ConfigError;
+pub use self::legacy::Leftover;
 pub use self::load::{API_TOKEN_VARIABLE, SOURCE_TOKEN_VARIABLE};
 pub use self::secret::Secret;
 pub use self::show::{Setting, settings};
@@ -45,6 +47,8 @@ pub struct Config {
     pub api: ApiConfig,
     /// The Milvus that is followed.
     pub source: SourceConfig,
+    /// Keys of a Go milvus-cdc's file that have no meaning here.
+    pub leftovers: Vec<Leftover>,
 }
 
 /// Who may use the API.

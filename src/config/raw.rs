@@ -8,12 +8,17 @@ where a message can name the key (`load`).
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+use super::legacy::Leftover;
+
 /// A value and where it stands.
 pub(super) type Leaf = Option<Spanned<String>>;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct RawConfig {
+    /// Keys of the Go server that were taken out before.
+    #[serde(skip)]
+    pub(super) leftovers: Vec<Leftover>,
     pub(super) address: Leaf,
     pub(super) data_dir: Leaf,
     pub(super) max_task_num: Leaf,

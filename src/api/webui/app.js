@@ -152,7 +152,8 @@ function theme(name) {
   if (name === "auto") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = name;
   localStorage.setItem("milvus-cdc-theme", name);
-  $("theme").textContent = THEMES[name];
+  $("theme").textContent = `◐ ${THEMES[name]}`;
+  $("theme").setAttribute("aria-label", `Colours: ${THEMES[name]}`);
 }
 
 function nextTheme() {

@@ -49,6 +49,9 @@ function duration(ms) {
   return `${Math.floor(s / 86400)} days`;
 }
 
+/** In whole seconds, so that it does not flicker. */
+const ago = (ms) => (ms < 1000 ? "just now" : `${duration(Math.floor(ms / 1000) * 1000).replace(".0", "")} ago`);
+
 const number = (value) => (value === null || value === undefined ? "–" : value.toLocaleString("en"));
 
 function bytes(value) {

@@ -48,10 +48,10 @@ class Detail {
     const skipped = Object.entries(task.skipped);
     const filled = details.queue_limit_bytes ? `${Math.round((100 * details.queue_bytes) / details.queue_limit_bytes)} % of ${bytes(details.queue_limit_bytes)}` : "–";
     const facts = [["Lag", duration(task.lag_ms)], ["Rows/s", number(details.rows_per_second)], ["Queue", filled],
-      ["Checkpoint", details.checkpoint_age_ms === null ? "–" : `${duration(Math.floor(details.checkpoint_age_ms / 1000) * 1000)} ago`],
+      ["Checkpoint", details.checkpoint_age_ms === null ? "–" : ago(details.checkpoint_age_ms)],
       ["Not carried over", skipped.length ? number(skipped.reduce((sum, [, count]) => sum + count, 0)) : "nothing"], ["Source's log", details.log?.kind ?? "–"]];
     const lines = [["Follows", followsOf(task)], ["Target", targetOf(task)], ...skipped.map(([why, count]) => ["Not carried over", `${why}: ${number(count)}`])];
-    figures.show([facts, lines], () => [...facts.map(([name, value]) => figure(name, value)).map((node) => (node.style.textAlign = "left", node)),
+    figures.show([facts, lines], () => [...facts.map(([name, value]) => figure(name, value)),
       el("div", { class: "muted", style: "grid-column:1/-1" }, ...lines.map(([name, text]) => el("div", {}, `${name}: `, el("code", {}, text))))]);
     charts.show([details.lag_curve, Math.floor(Date.now() / details.lag_curve.slot_ms)], () => [chart("Lag", details, "lag"), chart("Rows per second", details, "rows")]);
     collections.show(details.collections, () => table(`Collections (${details.collections.length})`, ["At the source", "On the target", "Rows come from"],

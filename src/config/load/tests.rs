@@ -68,8 +68,8 @@ fn unknown_keys_name_their_place_and_a_suggestion() {
     assert!(text.contains("maxTaskNum"), "{text}");
     let text = error("sourceConfig:\n  milvus:\n    urll: x\n");
     assert!(text.starts_with("cdc.yaml:3: unknown key `urll`: did you mean `uri`?"), "{text}");
-    let text = error("metaStoreConfig:\n  storeType: etcd\n");
-    assert!(text.starts_with("cdc.yaml:1: unknown key `metaStoreConfig` (allowed here: address,"), "{text}");
+    let text = error("metaStoreConfigs:\n  storeType: etcd\n");
+    assert!(text.starts_with("cdc.yaml:1: unknown key `metaStoreConfigs` (allowed here: address,"), "{text}");
 }
 
 #[test]
@@ -184,4 +184,61 @@ fn the_examples_are_read() {
     assert_eq!(example.source.rocksmq_path.take(), Some("/var/lib/milvus/rdb_data".into()));
     example.source.log = None;
     assert_eq!(example, defaults);
+}
+
+/// The file that the Go server ships with, as far as its keys matter.
+const GO_FILE: &str = "\
+address: 127.0.0.1:8445
+maxTaskNum: 7
+metaStoreConfig:
+  storeType: etcd
+  etcd:
+    address:
+      - http://127.0.0.1:2379
+    rootPath: cdc
+  mysqlSourceUrl: root:root@tcp(127.0.0.1:3306)/milvuscdc?charset=utf8
+  rootPath: cdc-by-dev
+sourceConfig:
+  etcd:
+    address:
+      - http://127.0.0.1:2379
+    rootPath: by-dev
+    metaSubPath: meta
+  readChanLen: 4
+  defaultPartitionName: _default
+  replicateChan: mine-replicate-msg
+  pulsar:
+    address: pulsar://localhost:6650
+    webPort: 80
+batchMode: true
+detectDeadLock: false
+maxNameLength: 200
+logLevel: warn
+";
+
+#[test]
+fn a_go_servers_file_is_read() {
+    let config = load(GO_FILE).unwrap();
+    assert_eq!((config.address.as_str(), config.max_task_num, config.max_name_length), ("127.0.0.1:8445", 7, 200));
+    assert_eq!((config.log_level, config.source.replicate_channel.as_str()), (LevelFilter::Warn, "mine-replicate-msg"));
+    let mut left: Vec<(&str, u64)> = config.leftovers.iter().map(|left| (left.key, left.line)).collect();
+    left.sort_by_key(|(_, line)| *line);
+    let expected = [
+        ("metaStoreConfig", 3),
+        ("etcd", 12),
+        ("readChanLen", 17),
+        ("defaultPartitionName", 18),
+        ("pulsar", 20),
+        ("batchMode", 23),
+        ("detectDeadLock", 24),
+    ];
+    assert_eq!(left, expected);
+}
+
+#[test]
+fn what_neither_server_has_is_still_refused_in_its_own_line() {
+    let error = load(&GO_FILE.replace("logLevel", "logLevvel")).unwrap_err().to_string();
+    assert!(error.contains(":26: unknown key `logLevvel`: did you mean `logLevel`?"), "{error}");
+    let error = load("sourceConfig: {etcd: {address: x}}\n").unwrap_err().to_string();
+    assert!(error.contains("unknown key `etcd`"), "{error}");
 }

@@ -106,6 +106,8 @@ const WRITE_IDLE: Duration = Duration::from_secs(10);
 const HEARTBEAT: Duration = Duration::from_millis(100);
 /// Kept for closing down after the last call has ended.
 const RESERVE: Duration = Duration::from_millis(500);
+/// A longer lag is none: it is counted from 1970.
+const NO_TIME: Duration = Duration::from_secs(20 * 365 * 86_400);
 /// Behind by less than this at the head of the log is following.
 const FOLLOWING: Duration = Duration::from_secs(5);
 
@@ -243,6 +245,8 @@ impl Core {
         let reasons: Vec<String> = troubles.iter().cloned().chain(waiting).collect();
         let lag = self.lag(!troubles.is_empty());
         let phase = self.phase(!troubles.is_empty(), lag);
+        // A channel that is read from its beginning names no time before its first tick.
+        let lag = lag.filter(|lag| *lag < NO_TIME);
         self.tell(phase, lag, &troubles);
         let status = TaskStatus {
             phase,

@@ -1,0 +1,108 @@
+/*!
+Reading a configuration of the Go milvus-cdc: what means the same is taken over by the ordinary reader, and the keys that only the Go
+server has are taken out, with the reason why they have no meaning here.
+
+The ordinary reader decides what it knows. Where it meets an unknown key that is one of these, its lines are blanked, so that every
+other line keeps its number, and the rest is read again.
+*/
+
+/// A key of the Go server that has no meaning here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// Its name.
+    pub key: &'static str,
+    /// Where it stands.
+    pub line: u64,
+    /// Why it has none.
+    pub why: &'static str,
+}
+
+const NO_ETCD: &str = "the source's catalog is read through its public API: sourceConfig.milvus.uri names it \
+                       (http://127.0.0.1:19530 unless given)";
+const NO_BUFFERS: &str = "memory is bounded by itself";
+const DEAD: &str = "the Go server does not read it either";
+
+/// The keys, wherever they stand: no name is used twice with another meaning.
+const KEYS: [(&str, &str); 22] = [
+    ("metaStoreConfig", "tasks and positions are kept in dataDir: neither etcd nor MySQL is needed"),
+    ("etcd", NO_ETCD),
+    ("etcdAddress", NO_ETCD),
+    ("etcdRootPath", NO_ETCD),
+    ("etcdMetaSubPath", NO_ETCD),
+    ("pulsar", "this version does not read a source's log in Pulsar"),
+    ("kafka", "this version does not read a source's log in Kafka"),
+    ("producer", "nothing is written to the source's brokers"),
+    ("consumer", "the brokers are asked by our own settings"),
+    ("readChanLen", NO_BUFFERS),
+    ("packer", NO_BUFFERS),
+    ("batchMode", "small writes are always merged"),
+    ("channelNum", "a target spreads its collections over its channels by itself"),
+    ("timeTickInterval", "the source's own time ticks are followed"),
+    ("defaultPartitionName", "partitions are known by their ids"),
+    ("retry", "what passes is tried again for ever, what does not stops the task at once"),
+    ("replicateID", "the target is written with ordinary calls, which carry no such mark"),
+    ("dryRun", "`milvus-cdc check` looks at everything without writing"),
+    ("detectDeadLock", "there are no locks to watch"),
+    ("enableReverse", DEAD),
+    ("reverseMilvus", DEAD),
+    ("currentMilvus", DEAD),
+];
+
+/// The key of this name, if it is one of them.
+pub(super) fn known(field: &str, line: u64) -> Option<Leftover> {
+    let (key, why) = KEYS.iter().find(|(key, _)| *key == field)?;
+    Some(Leftover { key, line, why })
+}
+
+/// The text without the block that begins with this key in this line (counted from 1); `None` where the line does not begin with
+/// it, as in `{a: 1, b: 2}`.
+pub(super) fn blanked(text: &str, leftover: &Leftover) -> Option<String> {
+    let mut lines: Vec<&str> = text.lines().collect();
+    let first = usize::try_from(leftover.line).ok()?.checked_sub(1)?;
+    let begin = lines.get(first)?;
+    let key = begin.trim_start().trim_start_matches(['"', '\'']).strip_prefix(leftover.key)?;
+    if !key.trim_start_matches(['"', '\'']).trim_start().starts_with(':') {
+        return None;
+    }
+    let depth = indentation(begin);
+    let belongs = |line: &&str| {
+        let inner = line.trim_start();
+        // The items of a list may stand as far left as its key.
+        inner.is_empty() || indentation(line) > depth || (indentation(line) == depth && inner.starts_with("- "))
+    };
+    let length = 1 + lines[first + 1..].iter().take_while(|line| belongs(line)).count();
+    lines[first..first + length].fill("");
+    Some(lines.join("\n") + "\n")
+}
+
+fn indentation(line: &str) -> usize {
+    line.len() - line.trim_start().len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_goes_and_every_other_line_stays_where_it_is() {
+        let text = "a: 1\netcd:\n  address:\n    - x\n\n  # why\n  rootPath: y\nb: 2\n";
+        let leftover = known("etcd", 2).unwrap();
+        assert_eq!(blanked(text, &leftover).unwrap(), "a: 1\n\n\n\n\n\n\nb: 2\n");
+    }
+
+    #[test]
+    fn lists_at_the_left_and_values_on_the_line() {
+        let leftover = known("packer", 1).unwrap();
+        assert_eq!(blanked("packer:\n- a\n- b\nc: 1\n", &leftover).unwrap(), "\n\n\nc: 1\n");
+        assert_eq!(blanked("\"packer\": {a: 1,\n  b: 2}\nc: 1", &leftover).unwrap(), "\n\nc: 1\n");
+        assert_eq!(blanked("x: {packer: 1}", &leftover), None);
+        assert_eq!(blanked("packers: 1", &leftover), None);
+        assert_eq!(blanked("", &leftover), None);
+    }
+
+    #[test]
+    fn only_keys_of_the_go_server() {
+        assert!(known("metaStoreConfig", 1).is_some());
+        assert!(known("adress", 1).is_none());
+    }
+}
