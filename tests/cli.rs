@@ -57,10 +57,14 @@ fn a_tasks_life() {
     let create = ["create", "--target", "http://standby:19530", "--task-id", "one", "--collection", "db.a"];
     assert_eq!(task(&create), (Some(0), "one\n".into(), String::new()));
     let expected = "TASK  PHASE      LAG    TARGET                REASON\n\
-                    one   Following  120ms  http://standby:19530\n";
+                    one   Following  120ms  http://standby:19530\n\
+                    one: [#####---------------] 25 of 100 rows of default.books\n";
     assert_eq!(task(&["list"]).1, expected);
     let shown = task(&["get", "one"]).1;
     assert!(shown.contains("follows  db.a\n") && shown.contains("skipped  2 bulk import\n"), "{shown}");
+    assert!(shown.contains("copying  [#####---------------] 25 of 100 rows of default.books\n"), "{shown}");
+    let events = task(&["get", "one", "--events"]).1;
+    assert!(events.contains("  state  created\n"), "{events}");
     assert_eq!(task(&["pause", "one"]).1, "paused one\n");
     assert_eq!(task(&["watch", "--count", "1"]).1.lines().nth(1).unwrap().split_whitespace().nth(1), Some("Paused"));
     let (code, out, error) = task(&["pause", "one"]);
@@ -108,6 +112,39 @@ fn who_may_not_and_what_is_not_there() {
     assert_eq!((code, error.starts_with(&format!("milvus-cdc: cannot reach the server at {url}: "))), (Some(1), true));
     let (code, _, error) = run(&["task", "list", "--server", "https://x"]);
     assert_eq!((code, error.contains("TLS is not spoken here")), (Some(2), true), "{error}");
+}
+
+#[test]
+fn health_is_for_probes_without_a_token() {
+    let (server, _folder) = server();
+    let url = format!("http://{}", server.address);
+    assert_eq!(run(&["health", "--server", &url]), (Some(0), "ok\n".into(), String::new()));
+    server.stop();
+    let (code, out, error) = run(&["health", "--server", &url]);
+    assert_eq!((code, out.as_str(), error.contains("cannot reach the server")), (Some(1), "", true), "{error}");
+}
+
+#[test]
+fn a_check_without_any_server_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cdc.yaml");
+    let text =
+        "sourceConfig:\n  milvus: {uri: \"http://127.0.0.1:1\", connectTimeout: 1}\n  rocksmq: {path: /nowhere}\n";
+    fs::write(&path, format!("dataDir: {}/data\n{text}", folder.path().display())).unwrap();
+    let config = path.to_str().unwrap();
+    let check = ["check", "--config", config, "--target", "http://127.0.0.1:2", "--connect-timeout", "1"];
+    let (code, out, error) = run(&check);
+    assert_eq!((code, error.as_str()), (Some(1), ""), "{out}");
+    for line in ["✗  source ", "✗  target ", "✗  log ", "✓  dataDir "] {
+        assert!(out.lines().any(|shown| shown.starts_with(line)), "{line} is not in {out}");
+    }
+    let (code, json, _) = run(&[&check[..], &["--json"]].concat());
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((code, &json["ok"]), (Some(1), &Value::from(false)));
+    let problems = json["findings"].as_array().unwrap().iter().filter(|one| one["level"] != "good");
+    assert!(problems.clone().count() == 3 && problems.clone().all(|one| one["remedy"].is_string()), "{json}");
+    let (code, _, error) = run(&["check", "--config", config, "--target", "ftp://x"]);
+    assert_eq!((code, error.contains("the milvus address is invalid")), (Some(2), true), "{error}");
 }
 
 #[test]

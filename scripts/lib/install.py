@@ -27,6 +27,9 @@ DEBIAN_PACKAGES = {
     "python3-venv": "the end-to-end tests' own Python environment",
     "openssl": "certificates for the TLS tests",
     "curl": "the demo's requests",
+    "chromium": "the status page's tests",
+    "chromium-driver": "drives the browser",
+    "fonts-dejavu-core": "the letters in its pictures",
 }
 
 # pymilvus 2.3.7 asks for grpcio <= 1.60, which has wheels up to this CPython and cannot be built by newer ones.
@@ -109,6 +112,39 @@ def _wheel() -> pathlib.Path:
         for wheel in partial.glob(pattern):
             wheel.rename(folder / wheel.name)
     return next(folder.glob(pattern))
+
+
+# Debian packages that are only unpacked into the cache: installing them would start a server on this machine.
+UNPACKED = {"promtool": "prometheus", "prometheus": "prometheus", "nginx": "nginx"}
+
+
+def tool(program: str) -> pathlib.Path | None:
+    """A program that some tests need: the installed one, else one unpacked from its Debian package; `None` where neither is to
+    be had."""
+    installed = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if installed:
+        return pathlib.Path(installed)
+    if not shutil.which("apt-get"):
+        return None
+    folder = cache.root() / f"debian-{UNPACKED[program]}"
+    try:
+        cache.install_once(folder, lambda place: _unpack(UNPACKED[program], place))
+    except subprocess.CalledProcessError as error:
+        say(f"{program} cannot be had: {error}")
+        return None
+    return next((path for path in (folder / "usr/bin" / program, folder / "usr/sbin" / program) if path.exists()), None)
+
+
+def _unpack(package: str, folder: pathlib.Path) -> None:
+    say(f"unpacking {package} into {folder}")
+    quiet = dict(stdin=subprocess.DEVNULL, stdout=sys.stderr)
+    if os.geteuid() == 0:
+        with cache.lock("apt"):
+            subprocess.run(["apt-get", "update", "-q"], check=True, **quiet)
+    subprocess.run(["apt-get", "download", "-q", package], cwd=folder, check=True, **quiet)
+    for archive in folder.glob("*.deb"):
+        subprocess.run(["dpkg-deb", "--extract", str(archive), str(folder)], check=True, **quiet)
+        archive.unlink()
 
 
 def _fill_milvus(folder: pathlib.Path) -> None:

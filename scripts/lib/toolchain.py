@@ -24,15 +24,15 @@ def has_system_grpc() -> bool:
     return answer.returncode == 0
 
 
-def features() -> list[str]:
+def features(vendored: bool = False) -> list[str]:
     """The cargo flags that every call of one target folder has in common."""
-    system = ["--no-default-features", "--features", "system-grpc"] if has_system_grpc() else []
+    system = ["--no-default-features", "--features", "system-grpc"] if has_system_grpc() and not vendored else []
     return ["--release", *system]
 
 
-def environment() -> dict[str, str]:
+def environment(vendored: bool = False) -> dict[str, str]:
     """The environment of every cargo call. Two ways of building gRPC, two target folders."""
-    system = has_system_grpc()
+    system = has_system_grpc() and not vendored
     target = cache.root() / ("target-system" if system else "target-vendored")
     variables = {**os.environ, "CARGO_TARGET_DIR": str(target)}
     if system:
@@ -40,14 +40,16 @@ def environment() -> dict[str, str]:
     return variables
 
 
-def cargo(subcommand: str, *arguments: str, variables: dict[str, str] | None = None, check: bool = True) -> int:
+def cargo(
+    subcommand: str, *arguments: str, variables: dict[str, str] | None = None, check: bool = True, vendored: bool = False
+) -> int:
     """Runs `cargo SUBCOMMAND` with the common flags; output goes to stderr."""
-    command = ["cargo", subcommand, *features(), *arguments]
+    command = ["cargo", subcommand, *features(vendored), *arguments]
     say(f"$ {' '.join(command)}")
     done = subprocess.run(
         command,
         cwd=install.REPOSITORY,
-        env={**environment(), **(variables or {})},
+        env={**environment(vendored), **(variables or {})},
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr,
         check=check,
@@ -55,11 +57,11 @@ def cargo(subcommand: str, *arguments: str, variables: dict[str, str] | None = N
     return done.returncode
 
 
-def build() -> pathlib.Path:
-    """Builds the release binary and answers its path."""
+def build(vendored: bool = False) -> pathlib.Path:
+    """Builds the release binary and answers its path; `vendored`: with its own gRPC, whatever is installed."""
     install.rust()
     install.debian_packages()
-    kind = "the installed gRPC" if has_system_grpc() else "its own gRPC (the first time takes about 15 minutes)"
+    kind = "the installed gRPC" if has_system_grpc() and not vendored else "its own gRPC (the first time takes about 15 minutes)"
     say(f"building milvus-cdc with {kind}")
-    cargo("build", "--bin", "milvus-cdc")
-    return pathlib.Path(environment()["CARGO_TARGET_DIR"]) / "release" / "milvus-cdc"
+    cargo("build", "--bin", "milvus-cdc", vendored=vendored)
+    return pathlib.Path(environment(vendored)["CARGO_TARGET_DIR"]) / "release" / "milvus-cdc"

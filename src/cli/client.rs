@@ -89,10 +89,18 @@ impl Client {
         }
     }
 
+    /// Whether the server is alive. Needs no token.
+    pub(super) fn health(&self) -> Result<(), ClientError> {
+        let head = format!("GET /healthz HTTP/1.0\r\nHost: {}\r\n\r\n", self.url.authority);
+        let connection = |source| ClientError::Connection { at: self.url.to_string(), source };
+        let answer = self.send(&head, "").map_err(connection)?;
+        if answer.starts_with(b"HTTP/1.1 200 ") {
+            return Ok(());
+        }
+        Err(ClientError::Answer { at: self.url.to_string(), what: "no 200 to /healthz".to_owned() })
+    }
+
     fn exchange(&self, body: &str) -> io::Result<Vec<u8>> {
-        let mut stream = connect(&self.url.authority)?;
-        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-        stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
         let login = match self.token.expose() {
             "" => String::new(),
             token => format!("Authorization: Bearer {token}\r\n"),
@@ -102,6 +110,13 @@ impl Client {
             self.url.authority,
             body.len()
         );
+        self.send(&head, body)
+    }
+
+    fn send(&self, head: &str, body: &str) -> io::Result<Vec<u8>> {
+        let mut stream = connect(&self.url.authority)?;
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
         stream.write_all(head.as_bytes())?;
         stream.write_all(body.as_bytes())?;
         let mut answer = Vec::new();

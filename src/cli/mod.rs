@@ -14,6 +14,8 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::config::Secret;
+
 /// Keeps one or more Milvus in step with another.
 ///
 /// Without a command it serves. Tasks are made, listed, paused, resumed and deleted with `milvus-cdc task`, or with POST requests to
@@ -36,6 +38,13 @@ pub enum Command {
     Task(task::TaskArguments),
     /// Look whether a task would work, changing nothing: both servers, logins, the log, collections, room
     Check(check::CheckArguments),
+    /// Ask a running server whether it is alive, for health checks of containers
+    Health {
+        /// Where the server listens
+        #[arg(long, value_name = "URL", env = "MILVUS_CDC_URL", default_value = "http://127.0.0.1:8444",
+              value_parser = client::ServerUrl::parse)]
+        server: client::ServerUrl,
+    },
     /// Look at the configuration without serving
     Config(config::ConfigArguments),
     /// Print a completion script for a shell, such as `milvus-cdc completions bash`
@@ -89,6 +98,7 @@ pub fn run(command: Command) -> ExitStatus {
     let done = match command {
         Command::Task(arguments) => task::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Health { server } => health(server),
         Command::Config(arguments) => config::run(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -101,6 +111,11 @@ pub fn run(command: Command) -> ExitStatus {
         Err(Failure { message: None, status }) => status,
         Err(Failure { status, message: Some(message) }) => tell(&message, status),
     }
+}
+
+fn health(url: client::ServerUrl) -> Result<(), Failure> {
+    client::Client { url, token: Secret::default() }.health()?;
+    Ok(writeln!(io::stdout(), "ok")?)
 }
 
 /// One line for the person who typed the command.

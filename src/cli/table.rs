@@ -2,6 +2,10 @@
 Text for people: columns that line up, and nothing that a terminal could take for a command.
 */
 
+use std::time::{Duration, UNIX_EPOCH};
+
+use crate::observe::logging::moment;
+
 /// A table with a heading; columns are as wide as their widest cell.
 pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let heading: Vec<String> = heading.iter().map(|cell| (*cell).to_owned()).collect();
@@ -24,6 +28,21 @@ pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+/// A progress bar.
+pub(super) fn bar(done: u64, total: u64) -> String {
+    const WIDTH: u64 = 20;
+    let filled = match total {
+        0 => WIDTH,
+        total => (WIDTH * done.min(total)) / total,
+    };
+    format!("[{}{}]", "#".repeat(filled as usize), "-".repeat((WIDTH - filled) as usize))
+}
+
+/// A moment given in milliseconds since 1970, in UTC.
+pub(super) fn clock(unix_ms: u64) -> String {
+    moment(UNIX_EPOCH + Duration::from_millis(unix_ms))
+}
+
 /// Milliseconds as a person says them.
 pub(super) fn duration(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;
@@ -38,6 +57,14 @@ pub(super) fn duration(milliseconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bars() {
+        assert_eq!(bar(0, 100), "[--------------------]");
+        assert_eq!(bar(7, 0), "[####################]");
+        assert_eq!(bar(200, 100), "[####################]");
+        assert_eq!(bar(99, 100), "[###################-]", "full only when it is");
+    }
 
     #[test]
     fn columns_line_up() {

@@ -41,6 +41,11 @@ pub fn parse_level(name: &str) -> Option<LevelFilter> {
     }
 }
 
+/// A moment to the second, in UTC: `2026-11-22 18:19:09`.
+pub fn moment(at: SystemTime) -> String {
+    time::Short(at).to_string()
+}
+
 /// Starts logging. A second call changes the level only.
 pub fn init(level: LevelFilter, format: LogFormat) {
     let repeats = Mutex::new(Repeats::default());

@@ -44,6 +44,9 @@ enum TaskCommand {
     Get {
         /// Its id
         id: String,
+        /// And what has happened to it lately
+        #[arg(long)]
+        events: bool,
     },
     /// Make a task and start it
     Create(CreateArguments),
@@ -97,7 +100,7 @@ pub(super) fn run(arguments: &TaskArguments) -> Result<(), Failure> {
     let session = Session { client, json: arguments.json };
     match &arguments.command {
         TaskCommand::List => session.list(),
-        TaskCommand::Get { id } => session.get(id),
+        TaskCommand::Get { id, events } => session.get(id, *events),
         TaskCommand::Create(arguments) => session.create(arguments),
         TaskCommand::Pause { id } => session.change("pause", &json!({"task_id": id}), &format!("paused {id}")),
         TaskCommand::Resume { id } => session.change("resume", &json!({"task_id": id}), &format!("resumed {id}")),
@@ -119,12 +122,12 @@ struct Session {
 
 impl Session {
     fn list(&self) -> Result<(), Failure> {
-        let data = self.client.request("list", &json!({}))?;
+        let data = self.client.request("list", &json!({"details": true}))?;
         self.print(&data, &show::tasks(data["tasks"].as_array().map_or(&[], Vec::as_slice)))
     }
 
-    fn get(&self, id: &str) -> Result<(), Failure> {
-        let data = self.client.request("get", &json!({"task_id": id}))?;
+    fn get(&self, id: &str, events: bool) -> Result<(), Failure> {
+        let data = self.client.request("get", &json!({"task_id": id, "details": true, "events": events}))?;
         self.print(&data["task"], &show::task(&data["task"]))
     }
 
@@ -147,7 +150,7 @@ impl Session {
                 write!(io::stdout(), "\x1b[H\x1b[2J")?;
             }
             match id {
-                Some(id) => self.get(id)?,
+                Some(id) => self.get(id, false)?,
                 None => self.list()?,
             }
             looks += 1;

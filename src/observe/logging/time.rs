@@ -17,6 +17,18 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// The same to the second, for a table: `2026-11-22 18:19:09`.
+pub(super) struct Short(pub(super) SystemTime);
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since = self.0.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let (year, month, day) = civil_date(since.as_secs() / 86_400);
+        let second = since.as_secs() % 86_400;
+        write!(f, "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", second / 3_600, second / 60 % 60, second % 60)
+    }
+}
+
 /// The same as `2026-11-22T18:19:09.123Z` (RFC 3339), which programs know.
 pub(super) struct Rfc3339(pub(super) SystemTime);
 
