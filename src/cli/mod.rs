@@ -11,7 +11,7 @@ mod task;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::config::Secret;
@@ -39,12 +39,7 @@ pub enum Command {
     /// Look whether a task would work, changing nothing: both servers, logins, the log, collections, room
     Check(check::CheckArguments),
     /// Ask a running server whether it is alive, for health checks of containers
-    Health {
-        /// Where the server listens
-        #[arg(long, value_name = "URL", env = "MILVUS_CDC_URL", default_value = "http://127.0.0.1:8444",
-              value_parser = client::ServerUrl::parse)]
-        server: client::ServerUrl,
-    },
+    Health(HealthArguments),
     /// Look at the configuration without serving
     Config(config::ConfigArguments),
     /// Print a completion script for a shell, such as `milvus-cdc completions bash`
@@ -52,6 +47,15 @@ pub enum Command {
         /// Which shell
         shell: Shell,
     },
+}
+
+/// Whom to ask.
+#[derive(Debug, Args)]
+pub struct HealthArguments {
+    /// Where the server listens
+    #[arg(long, value_name = "URL", env = "MILVUS_CDC_URL", default_value = "http://127.0.0.1:8444",
+          value_parser = client::ServerUrl::parse)]
+    server: client::ServerUrl,
 }
 
 const AFTER_HELP: &str = "\
@@ -98,7 +102,7 @@ pub fn run(command: Command) -> ExitStatus {
     let done = match command {
         Command::Task(arguments) => task::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
-        Command::Health { server } => health(server),
+        Command::Health(arguments) => health(arguments.server),
         Command::Config(arguments) => config::run(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();

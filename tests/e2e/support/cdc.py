@@ -126,6 +126,15 @@ class Cdc:
         finally:
             connection.close()
 
+    def get_text(self, path: str) -> str:
+        """What a GET answers."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
     def ask(self, kind: str, timeout: float = 60.0, **data) -> dict:
         """One request that must succeed; its `data`."""
         answer = self.call(kind, data, timeout)

@@ -1,0 +1,41 @@
+"""The OpenAPI description against the running server: schemathesis makes requests of it, right and wrong ones, and judges the answers."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from support.waiting import wait_until
+
+TOKEN = "t0ken-of-the-fuzzer"
+SECONDS = 40
+# Those left out want HTTP statuses for what `code` tells here, as the Go server does it.
+CHECKS = [
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "ignored_auth",
+]
+
+
+@pytest.mark.limit(150)
+def test_answers_are_as_described(make_cdc, source, tmp_path):
+    cdc = make_cdc(source, api={"token": TOKEN}, maxTaskNum=5)
+    cdc.launch()
+    wait_until(lambda: "ok" in cdc.get_text("/healthz"), 20, "the server")
+    command = [
+        *(sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{cdc.port}/openapi.json"),
+        *("--header", f"Authorization: Bearer {TOKEN}"),
+        *("--checks", ",".join(CHECKS), "--phases", "coverage,fuzzing", "--max-time", str(SECONDS), "--seed", "1", "--no-shrink"),
+        *("--request-timeout", "10", "--suppress-health-check", "all", "--warnings", "off", "--workers", "4"),
+    ]
+    here = pathlib.Path(__file__).parent
+    variables = {**os.environ, "SCHEMATHESIS_HOOKS": "fuzz_hooks", "PYTHONPATH": str(here)}
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=SECONDS + 60)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert "POST /cdc" in done.stdout or "cdc" in done.stdout, done.stdout
+    assert cdc.is_running() and "panicked" not in cdc.log.read_text()

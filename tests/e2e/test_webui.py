@@ -1,0 +1,227 @@
+"""The status page in a real browser. What it shows is kept as pictures in the folder of the logs, for people to look at."""
+
+import pytest
+
+from conftest import logs_folder
+from support import browser as browsers
+from support.browser import Browser
+from support.cdc import scope
+from support.network import Relay
+from support.node import simple_rows
+from support.oracle import wait_same_rows
+from support.waiting import wait_until
+from test_first_copy import forget_log
+
+TOKEN = "t0ken-of-the-page"
+
+pytestmark = pytest.mark.skipif(not browsers.installed(), reason="chromium and chromium-driver are not installed")
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory):
+    one = Browser(tmp_path_factory.mktemp("browser"))
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def page(window, cdc):
+    """The page of the server under test. It must not have complained about anything at the end."""
+    window.resize(1280, 900)
+    window.prefer("light")
+    window.open(f"http://127.0.0.1:{cdc.port}/webui")
+    yield window
+    complaints = window.errors()
+    assert not complaints, complaints
+
+
+def picture(window, name: str) -> None:
+    window.screenshot(logs_folder() / "pictures" / f"{name}.png")
+
+
+def show_task(window, task) -> None:
+    window.run(f"location.hash = '#task/{task.id}'")
+    wait_until(lambda: task.id in window.text("#detail h2"), 10, "the task's own view")
+
+
+def answer(window, button: str) -> str:
+    """Presses the button of a dialog; answers what that said."""
+    said = window.text("dialog[open]")
+    window.click(f"dialog[open] {button}")
+    return said
+
+
+def test_a_task_from_its_beginning_to_its_end(page, cdc, source, target, name):
+    source.create(name).insert(simple_rows(range(300)))
+    page.wait_text("No tasks yet")
+    picture(page, "empty")
+    page.press("n")
+    page.type("[name=uri]", target.uri)
+    page.type("[name=task_id]", "standby")
+    page.type("[name=collections]", name)
+    page.click("#create-check")
+    page.wait_text("1 of the source can be carried over", "#create-findings", 30)
+    assert page.run("return document.activeElement.id") == "create-go", "what comes next has the focus"
+    picture(page, "create")
+    page.press("Enter")
+    page.wait_text("Following", "#detail .head", 30)
+    wait_same_rows(source, target, name, expect=300)
+    page.wait_text(f"default.{name}", "#detail table")
+    page.wait_text("created the collection", "#detail")
+    page.wait_text("rocksmq", "#detail")
+    picture(page, "task")
+
+    page.click("#detail .head button:not(.back):not(.danger)")
+    assert "log for a limited time" in answer(page, "#ask-yes")
+    page.wait_text("Paused", "#detail .head")
+    assert cdc.ask("get", task_id="standby")["task"]["state"] == "Paused"
+    page.click("#detail .head button:not(.back):not(.danger)")
+    assert "goes on where it stopped" in answer(page, "#ask-yes")
+    page.wait_text("Following", "#detail .head", 30)
+
+    page.click("#detail .danger")
+    said = answer(page, "button[value=no]")
+    assert "Both servers keep all their data" in said and "cannot be undone" in said
+    assert len(cdc.ask("list")["tasks"]) == 1, "no is no"
+    page.click("#detail .danger")
+    picture(page, "delete")
+    answer(page, "#ask-yes")
+    page.wait_text("No tasks yet")
+    assert cdc.ask("list")["tasks"] == []
+    assert page.run("return location.hash") in ("", "#")
+
+
+def test_trouble_says_what_to_do(page, cdc, source, target, name):
+    for node, dim in ((source, 8), (target, 16)):
+        node.create(name, dim=dim)
+    cdc.create(target, scope(name), task_id="conflict")
+    shown = page.wait_text("another schema", "#list", 30)
+    assert "Stopped" in shown and "drop or rename one of them" in shown and "then resume the task" in shown
+    picture(page, "stopped")
+    page.press("n")
+    page.type("[name=uri]", target.uri)
+    page.type("[name=collections]", f"{name}\nmissing")
+    page.click("#create-check")
+    page.wait_text("✗", "#create-findings", 30)
+    assert page.text("#create-go") == "Create anyway", "a problem does not look like an invitation"
+    picture(page, "create-problem")
+    page.type("[name=collections]", "x")
+    assert page.text("#create-findings") == "", "a changed request is not checked yet"
+
+
+def test_a_copy_has_a_bar(page, cdc, source, target, name):
+    made = source.create(name, dim=64)
+    for first in range(0, 30_000, 10_000):
+        made.insert(simple_rows(range(first, first + 10_000), dim=64))
+    forget_log(source, name)
+    relay = Relay(target.server.port)
+    try:
+        task = cdc.create(target, scope(name), uri=relay.uri)
+
+        def copying():
+            copies = cdc.ask("get", task_id=task.id, details=True)["task"]["details"]["copies"]
+            return copies and copies[0]["total"] and copies[0]["rows"]
+
+        wait_until(copying, 60, "a copy", every=0.005)
+        relay.stall()
+        page.wait_text("of 30,000 rows", "#list")
+        share = page.run("return document.querySelector('#list progress').value")
+        assert 0 < share < 1, share
+        picture(page, "copying")
+        relay.flow()
+        wait_same_rows(source, target, name, expect=30_000, timeout=60)
+        page.wait_text("Following", "#list", 30)
+    finally:
+        relay.close()
+
+
+def test_keyboard_alone(page, cdc, source, target, name):
+    task = cdc.create(target, scope(name), task_id="keys")
+    page.wait_text("keys", "#list")
+    page.run("document.querySelector('#new').focus()")
+    page.press("Tab", "Enter")
+    wait_until(lambda: page.text("#detail h2") == task.id, 10, "the task, opened by Enter")
+    focused = page.run("return document.activeElement.className")
+    assert "task" in focused, "what is shown anew every two seconds keeps the focus"
+    page.press("Escape")
+    wait_until(lambda: page.run("return document.querySelector('#detail').hidden"), 10, "the list alone")
+    page.press("n")
+    wait_until(lambda: page.run("return document.querySelector('#create').open"), 5, "the dialog")
+    page.press("Escape")
+    assert not page.run("return document.querySelector('#create').open")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 820, 1280])
+def test_every_width_and_both_colours(page, cdc, source, target, name, width, scheme):
+    source.create(name)
+    task = cdc.create(target, scope(name), task_id="a-task-with-a-rather-long-name-that-must-wrap-somewhere")
+    page.resize(width, 844)
+    page.prefer(scheme)
+    page.wait_text("Following", "#list", 30)
+    wide = "return document.documentElement.scrollWidth"
+    assert page.run(wide) <= width, "the list is wider than the window"
+    picture(page, f"list-{scheme}-{width}")
+    show_task(page, task)
+    page.wait_text("Last events".upper(), "#detail")
+    assert page.run(wide) <= width, "the task is wider than the window"
+    picture(page, f"task-{scheme}-{width}")
+    ground = page.run("return getComputedStyle(document.body).backgroundColor")
+    bright = sum(int(part) for part in ground[4:-1].split(",")) > 3 * 128
+    assert bright == (scheme == "light"), ground
+
+
+def test_names_are_text(page, cdc, source, target):
+    """A name that looks like HTML stays a name."""
+    cdc.ask("create", milvus_connect_param={"uri": target.uri}, collection_infos=[{"name": "<img src=x onerror=alert(1)>"}])
+    page.wait_text("<img src=x onerror=alert(1)>", "#list")
+    assert page.run("return document.querySelectorAll('#list img').length") == 0
+
+
+def test_a_server_that_goes_away(page, cdc, source, target, name):
+    cdc.create(target, scope(name), task_id="lonely")
+    page.wait_text("lonely", "#list")
+    cdc.terminate()
+    page.wait_text("The server does not answer", "#link")
+    assert "lonely" in page.text("#list"), "what was known stays"
+    picture(page, "away")
+    cdc.start()
+    wait_until(lambda: page.text("#link") == "", 15, "the connection to be back")
+    page.errors()  # what a browser says about refused connections
+
+
+def test_token(window, make_cdc, source, target, name):
+    """Asked for once, and wrong ones again."""
+    cdc = make_cdc(source, api={"token": TOKEN})
+    cdc.launch()
+    wait_until(lambda: "ok" in cdc.get_text("/healthz"), 20, "the server")
+    window.resize(1280, 900)
+    window.prefer("light")
+    window.open(f"http://127.0.0.1:{cdc.port}/webui")
+    window.wait_text("This server asks for a token", "#login")
+    picture(window, "token")
+    window.type("#login-token", "wrong")
+    window.press("Enter")
+    window.wait_text("This is not the right one", "#login")
+    window.type("#login-token", TOKEN)
+    window.press("Enter")
+    window.wait_text("No tasks yet")
+    window.open(f"http://127.0.0.1:{cdc.port}/webui")
+    window.wait_text("No tasks yet")
+    assert not window.run("return document.querySelector('#login').open"), "asked for once"
+    assert TOKEN not in window.run("return JSON.stringify(localStorage)"), "it does not outlive the tab"
+    window.errors()  # what a browser says about 401
+
+
+def test_pages_of_other_sites_cannot_send_commands(window, cdc, source, target, tmp_path):
+    """A page from elsewhere, open in the same browser: its request does not reach the API, and it reads no answer."""
+    window.open("data:text/html,<title>evil</title>")
+    data = {"request_type": "create", "request_data": {"milvus_connect_param": {"uri": target.uri}, "collection_infos": [{"name": "*"}]}}
+    sent = """
+        return fetch(arguments[0], {method: 'POST', body: JSON.stringify(arguments[1]), headers: {'Content-Type': 'text/plain'}})
+            .then((answer) => answer.text(), (error) => 'refused: ' + error);
+    """
+    said = window.run(sent, f"http://127.0.0.1:{cdc.port}/cdc", data)
+    assert said.startswith("refused"), said
+    assert cdc.ask("list")["tasks"] == []
+    window.errors()
