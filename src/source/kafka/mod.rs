@@ -27,7 +27,7 @@ use crate::config::KafkaConfig;
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
 
 /// A Kafka log opened for reading.
-pub struct Kafka {
+pub(super) struct Kafka {
     config: KafkaConfig,
     consumer: Arc<Consumer>,
     reading: Mutex<Topics>,
@@ -49,7 +49,7 @@ impl Kafka {
     ///
     /// # Errors
     /// None of them can be reached, or they refuse us.
-    pub fn open(config: &KafkaConfig) -> Result<Kafka, LogError> {
+    pub(super) fn open(config: &KafkaConfig) -> Result<Kafka, LogError> {
         let fail = |detail: String| LogError { place: place(config), detail };
         let consumer = consumer(config).map_err(|error| fail(without_values(&error)))?;
         ask_whether_there(&consumer, None).map_err(fail)?;
