@@ -9,6 +9,7 @@ import kafka_broker
 from support import kafka
 from support.cdc import scope
 from support.load import Load
+from support.logs import KafkaLog
 from support.node import Node, simple_rows
 from support.oracle import assert_same_rows, count, wait_same_rows
 from support.waiting import wait_until
@@ -143,7 +144,7 @@ def test_retention_during_a_pause(cdc, source, target, broker, name):
 def test_topics_are_milvus_own_business(make_cdc, more_servers, target, broker, name):
     """A source without a collection has no topic yet: the task makes none, and joins no group."""
     lonely = kafka_source(more_servers, "lonely", broker, prefix="lonely")
-    cdc = make_cdc(lonely, channelPrefix="lonely").start()
+    cdc = make_cdc(lonely, log={**lonely.log.config(), "channelPrefix": "lonely"}).start()
     task = cdc.create(target)
     task.wait_phase("Following")
     assert not [topic for topic in kafka.topics(broker) if topic.startswith("lonely")]
@@ -155,8 +156,6 @@ def test_topics_are_milvus_own_business(make_cdc, more_servers, target, broker, 
 
 
 def kafka_source(servers, name, broker, prefix="by-dev") -> Node:
-    from support.logs import KafkaLog
-
     settings = {**broker.milvus_settings(), "msgChannel.chanNamePrefix.cluster": prefix}
     return Node(servers.launch(name, settings=settings).wait_ready(), KafkaLog(broker))
 

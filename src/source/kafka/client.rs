@@ -1,13 +1,13 @@
 //! librdkafka's consumer: how it is set up, and what it reports beside messages.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::config::KafkaConfig;
@@ -24,6 +24,8 @@ pub(super) struct Events {
     down: AtomicBool,
     /// What librdkafka complained of last.
     complaint: Mutex<Option<String>>,
+    /// How many events have been heard.
+    heard: AtomicU64,
 }
 
 impl Events {
@@ -65,10 +67,12 @@ impl ClientContext for Events {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => log::Level::Error,
             _ => log::Level::Debug,
         };
+        self.heard.fetch_add(1, Ordering::Relaxed);
         log::log!(level, "librdkafka: {facility}: {message}");
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
         match error.rdkafka_error_code() {
             // Not errors, or about one topic: its queue tells of them.
             Some(
@@ -88,6 +92,18 @@ impl ClientContext for Events {
 impl ConsumerContext for Events {
     fn main_queue_min_poll_interval(&self) -> rdkafka::util::Timeout {
         Duration::from_millis(100).into()
+    }
+}
+
+/// Hears what librdkafka has to tell: only while somebody asks for it does it speak.
+pub(super) fn serve(consumer: &Consumer) {
+    let heard = || consumer.client().context().heard.load(Ordering::Relaxed);
+    for _ in 0..1000 {
+        let before = heard();
+        // Events that are dealt with inside of it answer `None`, too.
+        if consumer.poll(Duration::ZERO).is_none() && heard() == before {
+            return;
+        }
     }
 }
 

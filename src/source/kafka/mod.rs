@@ -18,9 +18,9 @@ use parking_lot::Mutex;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 
-use self::client::{Consumer, Events, consumer};
+use self::client::{Consumer, Events, consumer, serve};
 use self::search::Search;
-use self::topics::{QUESTION, Topics, serve, watermarks};
+use self::topics::{QUESTION, Topics, watermarks};
 use super::log::{Log, LogError, Next, ReadEnd, Start};
 use super::message::Record;
 use crate::config::KafkaConfig;

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::client::Consumer;
-use super::topics::{Topics, at_time, serve, watermarks};
+use super::client::{Consumer, serve};
+use super::topics::{Topics, at_time, watermarks};
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
 use crate::source::log::{Next, ReadEnd, Start};
 use crate::source::message::{Body, Record};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rdkafka::Message;
 use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -45,7 +45,10 @@ struct Open {
     queue: PartitionQueue<Events>,
     /// The offset to be passed on next; `None`: the first there is.
     next: Option<i64>,
-    /// Everything that there was has been passed on.
+    /// Where the topic ended when fetching began. The broker tells of an end only when it has nothing to send, and ticks come
+    /// all the time.
+    end: i64,
+    /// Everything that there was when fetching began has been passed on; since then, no news means the end.
     at_end: bool,
 }
 
@@ -109,8 +112,10 @@ impl Topics {
         if !is_there {
             return Ok(Some(ReadEnd::Gap));
         }
-        let queue = fetch(&self.consumer, channel, offset_of(next).map_or(Offset::Beginning, Offset::Offset))?;
-        self.topics.insert(channel.clone(), Topic::Open(Open { queue, next: offset_of(next), at_end: false }));
+        let wanted = offset_of(next);
+        let queue = fetch(&self.consumer, channel, wanted.map_or(Offset::Beginning, Offset::Offset))?;
+        let at_end = wanted.unwrap_or(low) >= high;
+        self.topics.insert(channel.clone(), Topic::Open(Open { queue, next: wanted, end: high, at_end }));
         Ok(None)
     }
 
@@ -168,7 +173,7 @@ impl Open {
             let payload = Bytes::copy_from_slice(message.payload().unwrap_or_default());
             passed += payload.len();
             self.next = Some(offset + 1);
-            self.at_end = false;
+            self.at_end |= offset + 1 >= self.end;
             visit(record(Position::at(offset as u64), &payload));
         }
         None
@@ -246,11 +251,3 @@ pub(super) fn at_time(consumer: &Consumer, channel: &Channel, ms: u64) -> Result
     })
 }
 
-/// Keeps the type in one place: what librdkafka has to say is heard only while its main queue is polled.
-pub(super) fn serve(consumer: &BaseConsumer<Events>) {
-    for _ in 0..64 {
-        if consumer.poll(Duration::ZERO).is_none() {
-            return;
-        }
-    }
-}

@@ -32,7 +32,8 @@ def cut(broker, names: list[str], keep_last: int = 3) -> int:
     """Deletes all but the last messages of the topics. Answers how many went."""
     spans = {name: span(broker, name) for name in names}
     ends = [kafka.TopicPartition(name, PARTITION, high - keep_last) for name, (low, high) in spans.items() if high - low > keep_last]
-    for future in _admin(broker).delete_records(ends).values():
+    client = _admin(broker)
+    for future in client.delete_records(ends).values():
         future.result(SECONDS)
     return sum(end.offset - spans[end.topic][0] for end in ends)
 
@@ -44,7 +45,8 @@ def configure(broker, topic: str, **settings) -> None:
         for key, value in settings.items()
     ]
     resource = admin.ConfigResource(admin.ResourceType.TOPIC, topic, incremental_configs=changes)
-    for future in _admin(broker).incremental_alter_configs([resource]).values():
+    client = _admin(broker)
+    for future in client.incremental_alter_configs([resource]).values():
         future.result(SECONDS)
 
 
@@ -55,4 +57,5 @@ def wait_for_retention(broker, topic: str, beyond: int) -> None:
 
 def groups(broker) -> list[str]:
     """The consumer groups that somebody has joined or committed for."""
-    return [group.group_id for group in _admin(broker).list_consumer_groups(request_timeout=SECONDS).result().valid]
+    client = _admin(broker)
+    return [group.group_id for group in client.list_consumer_groups(request_timeout=SECONDS).result().valid]
