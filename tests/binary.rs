@@ -198,3 +198,62 @@ fn the_log_as_json() {
     assert_eq!(line["message"], "SIGTERM received, stopping");
     assert!(line["time"].as_str().unwrap().ends_with('Z'));
 }
+
+/// What the server says until it serves.
+fn said_at_start(config: &Path) -> Vec<String> {
+    let mut child = command(&["--config", config.to_str().unwrap()]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = Vec::new();
+    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+        let line = line.unwrap();
+        let serves = line.contains("serving on http://");
+        said.push(line);
+        if serves {
+            break;
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    said
+}
+
+#[test]
+fn listening_for_everybody_needs_a_yes_and_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    // The local host under a name that cannot be told from others without looking it up.
+    let path = config(folder.path(), "\"[::ffff:127.0.0.1]:0\"");
+    let refused = output(&["--config", path.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("api.allowUnauthenticated"), "{}", stderr(&refused));
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{text}api: {{allowUnauthenticated: true}}\n")).unwrap();
+    let said = said_at_start(&path);
+    assert!(said[0].contains("[WARN]") && said[0].contains("everybody who reaches"), "{said:?}");
+    fs::write(&path, format!("{text}api: {{token: s3cret}}\n")).unwrap();
+    let said = said_at_start(&path);
+    assert!(!said.iter().any(|line| line.contains("[WARN]") || line.contains("s3cret")), "{said:?}");
+}
+
+#[test]
+fn keys_of_the_go_server_are_named_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = config(folder.path(), "127.0.0.1:0");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(
+        &path,
+        format!("{text}metaStoreConfig:\n  storeType: etcd\n  etcd:\n    address: [a]\nbatchMode: true\n"),
+    )
+    .unwrap();
+    let said = said_at_start(&path);
+    for (key, line) in [("metaStoreConfig", 3), ("batchMode", 7)] {
+        let named =
+            said.iter().any(|said| said.contains("[WARN]") && said.contains(&format!("`{key}` in line {line}")));
+        assert!(named, "{key}: {said:?}");
+    }
+    let validated = output(&["config", "validate", "--config", path.to_str().unwrap()]);
+    let told = String::from_utf8(validated.stdout).unwrap();
+    assert!(
+        told.starts_with("line 3: `metaStoreConfig` has no meaning here: tasks and positions are kept in dataDir"),
+        "{told}"
+    );
+    assert!(told.ends_with("the configuration is right\n"), "{told}");
+}

@@ -11,6 +11,8 @@ BUNDLED = {
     "grpcio-sys": "gRPC core with Abseil, c-ares, RE2, upb, zlib and Address Sorting",
     "openssl-src": "OpenSSL",
     "librocksdb-sys": "RocksDB",
+    "rdkafka-sys": "librdkafka",
+    "libz-sys": "zlib",
     "zstd-sys": "Zstandard",
 }
 

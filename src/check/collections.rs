@@ -157,7 +157,8 @@ fn check_place(
         lines.problem(text, "drop or rename one of them, or map the collection to another name (name_mapping)");
     } else {
         let text = format!("{db}.{name} is on the target already, with the schema of {ours}");
-        let remedy = "nothing, if its rows belong together: it will be adopted, written with upserts and never dropped. Else rename it or use name_mapping";
+        let remedy = "nothing, if its rows belong together: it will be adopted, written with upserts and never dropped; \
+                      else rename it or use name_mapping";
         lines.warning(text, remedy);
     }
     Ok(())

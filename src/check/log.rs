@@ -9,13 +9,17 @@ use super::collections::Found;
 use super::report::Report;
 use crate::config::Config;
 use crate::domain::{Channel, Timestamp};
-use crate::source::{self, LogError, OpenError, OpenLog};
+use crate::source::{self, LogError, Next, OpenError, OpenLog};
 use crate::task::runner::log_settings;
 
 const LOG: &str = "log";
 const RETENTION: &str = "retention";
-/// How long RocksMQ keeps messages unless told otherwise.
+/// How often, and after which pause, a channel is asked for its first message.
+const MESSAGE_TRIES: usize = 20;
+const MESSAGE_PAUSE: Duration = Duration::from_millis(100);
+/// How long the queues keep messages unless told otherwise.
 const ROCKSMQ_RETENTION: Duration = Duration::from_secs(3 * 24 * 3600);
+const KAFKA_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The log, opened for the check alone.
 pub(super) struct Opened {
@@ -94,7 +98,11 @@ impl Opened {
         if !reach.empty.is_empty() {
             let text =
                 format!("the log has nothing of {}, which the source's collections live on", reach.empty.join(", "));
-            report.problem(LOG, text, "see that sourceConfig.rocksmq.path (or the brokers) and sourceConfig.milvus are of one and the same Milvus");
+            report.problem(
+                LOG,
+                text,
+                "see that sourceConfig.milvus and the log in sourceConfig are of one and the same Milvus",
+            );
         }
         for name in &reach.unreadable {
             let text =
@@ -109,15 +117,15 @@ impl Opened {
         for collection in found {
             let mut whole = true;
             for channel in &collection.channels {
-                let Some(oldest) = self.oldest(channel)? else {
+                if self.log.log.tail(channel)?.is_none() {
                     whole = false;
                     if !reach.empty.iter().any(|name| name == channel.as_str()) {
                         reach.empty.push(channel.to_string());
                     }
                     continue;
-                };
+                }
                 whole &= self.log.log.birth(channel, collection.id, collection.created)?.is_some();
-                reach.since = reach.since.max(Some(oldest));
+                reach.since = reach.since.max(self.oldest(channel)?);
             }
             if !whole {
                 reach.lost += 1;
@@ -129,10 +137,16 @@ impl Opened {
         Ok(reach)
     }
 
-    /// The time of the oldest message that has one.
+    /// The time of the oldest message. A broker hands messages over when it has them, not when it is asked.
     fn oldest(&self, channel: &Channel) -> Result<Option<Timestamp>, LogError> {
         let mut oldest = None;
-        self.log.log.read(channel, None, 1, &mut |record| oldest = oldest.or(Some(record.begin)))?;
+        for _ in 0..MESSAGE_TRIES {
+            self.log.log.read(channel, Next::First, 1, &mut |record| oldest = oldest.or(Some(record.begin)))?;
+            if oldest.is_some() {
+                break;
+            }
+            std::thread::sleep(MESSAGE_PAUSE);
+        }
         Ok(oldest)
     }
 
@@ -165,10 +179,7 @@ impl Opened {
                 report.warning(RETENTION, text, remedy);
             }
             Some(keeps) => {
-                let text = format!(
-                    "a pause of {pause_text} fits into what {kind} keeps by default ({}, and 8 GB per topic)",
-                    days(keeps)
-                );
+                let text = format!("a pause of {pause_text} fits into what {kind} keeps by default ({})", days(keeps));
                 report.good(RETENTION, text);
             }
             None => {}
@@ -183,7 +194,10 @@ fn retention_of(kind: &str) -> (Option<Duration>, &'static str) {
             Some(ROCKSMQ_RETENTION),
             "raise rocksmq.retentionTimeInMinutes and rocksmq.retentionSizeInMB in the source's milvus.yaml, and mind its disk",
         ),
-        "kafka" => (None, "raise retention.ms and retention.bytes of the source's topics, and mind the brokers' disks"),
+        "kafka" => (
+            Some(KAFKA_RETENTION),
+            "raise retention.ms and retention.bytes of the source's topics, and mind the brokers' disks",
+        ),
         "pulsar" => (None, "raise the retention of the source's namespace, and mind the bookies' disks"),
         _ => (None, "raise the retention of the source's log, and mind its disk"),
     }

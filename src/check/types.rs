@@ -3,7 +3,7 @@
 use super::version::Version;
 use crate::milvus::pb::schema::{CollectionSchema, FieldSchema};
 
-/// Types (`DataType` of Milvus) that came after 2.2, with the first version that takes them. A type that is in neither list is not known here.
+/// Types (`DataType` of Milvus) that came after 2.2, with the first version that takes them. One that is in neither list is not known here.
 const SINCE: [(i32, &str, Version); 5] = [
     (22, "Array", Version::new(2, 3, 2)),
     (102, "Float16Vector", Version::new(2, 4, 0)),

@@ -166,7 +166,8 @@ impl Client {
         let answer =
             self.call("DescribeCollection", &object(db, name), &methods::DESCRIBE_COLLECTION, &request, context)?;
         let schema = answer.schema.unwrap_or_default();
-        let told = if answer.collection_name.is_empty() { schema.name.clone() } else { answer.collection_name };
+        // Asked by an alias, 2.3.5 answers with that as the collection's name; the schema has its own.
+        let told = if schema.name.is_empty() { answer.collection_name } else { schema.name.clone() };
         Ok(CollectionDetails {
             id: answer.collectionID,
             name: told,

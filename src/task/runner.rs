@@ -140,7 +140,8 @@ impl TaskHandle for Following {
 
 /// What the configuration says about the source's log.
 pub(crate) fn log_settings(config: &Config) -> LogSettings {
-    LogSettings { wanted: config.source.log, rocksmq: config.source.rocksmq_path.clone() }
+    let source = &config.source;
+    LogSettings { wanted: source.log, rocksmq: source.rocksmq_path.clone(), kafka: source.kafka.clone() }
 }
 
 /// Two connections lead to one server when both show the same collections under the same ids. Servers without

@@ -49,6 +49,9 @@ function duration(ms) {
   return `${Math.floor(s / 86400)} days`;
 }
 
+/** A lag of exactly 0 says that nothing is followed from the log yet. */
+const lagText = (task) => (task.lag_ms === 0 ? "–" : duration(task.lag_ms));
+
 /** In whole seconds, so that it does not flicker. */
 const ago = (ms) => (ms < 1000 ? "just now" : `${duration(Math.floor(ms / 1000) * 1000).replace(".0", "")} ago`);
 

@@ -47,7 +47,7 @@ class Detail {
     said.show([task.phase, task.reason, details.copies], () => [note(task), ...details.copies.map(copyBar)].filter(Boolean));
     const skipped = Object.entries(task.skipped);
     const filled = details.queue_limit_bytes ? `${Math.round((100 * details.queue_bytes) / details.queue_limit_bytes)} % of ${bytes(details.queue_limit_bytes)}` : "–";
-    const facts = [["Lag", duration(task.lag_ms)], ["Rows/s", number(details.rows_per_second)], ["Queue", filled],
+    const facts = [["Lag", lagText(task)], ["Rows/s", number(details.rows_per_second)], ["Queue", filled],
       ["Checkpoint", details.checkpoint_age_ms === null ? "–" : ago(details.checkpoint_age_ms)],
       ["Not carried over", skipped.length ? number(skipped.reduce((sum, [, count]) => sum + count, 0)) : "nothing"], ["Source's log", details.log?.kind ?? "–"]];
     const lines = [["Follows", followsOf(task)], ["Target", targetOf(task)], ...skipped.map(([why, count]) => ["Not carried over", `${why}: ${number(count)}`])];

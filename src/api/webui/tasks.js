@@ -46,7 +46,7 @@ class Row {
       el("div", { class: "top" },
         el("div", { class: "who" }, el("div", {}, el("b", {}, task.task_id), " ", pill(task)),
           el("div", { class: "where" }, `${followsOf(task)} → ${targetOf(task)}`)),
-        smallCurve(task.details), figure("Lag", duration(task.lag_ms)), figure("Rows/s", number(task.details.rows_per_second))),
+        smallCurve(task.details), figure("Lag", lagText(task)), figure("Rows/s", number(task.details.rows_per_second))),
       note(task), ...task.details.copies.slice(0, 3).map(copyBar)].filter(Boolean));
   }
 }
@@ -78,7 +78,7 @@ class List {
   }
   totals(tasks) {
     this.sum ??= new Part($("totals"));
-    const lags = tasks.map((task) => task.lag_ms).filter((lag) => lag !== null);
+    const lags = tasks.map((task) => task.lag_ms).filter((lag) => lag !== null && lag !== 0);
     const bad = tasks.filter((task) => ["Stopped", "Retrying"].includes(task.phase)).length;
     const shown = [
       ["Tasks", number(tasks.length), `${tasks.filter((task) => task.phase === "Following").length} following`],
