@@ -71,6 +71,8 @@ pub struct Insert {
     pub rows: usize,
     /// Its columns: slices of the message.
     pub columns: Vec<Column>,
+    /// One half of an upsert; the delete with the same timestamp is the other.
+    pub half: bool,
 }
 
 /// Rows to delete: those with these keys and a timestamp before the record's.
@@ -230,7 +232,8 @@ mod insert {
 
 /// Read by hand: the columns stay where they are, as slices of the message.
 fn decode_insert(at: Timestamp, bytes: &Bytes) -> Result<(Timestamp, Timestamp, Body), DecodeError> {
-    let mut found = Insert { collection: CollectionId(0), partition: PartitionId(0), rows: 0, columns: Vec::new() };
+    let (collection, partition) = (CollectionId(0), PartitionId(0));
+    let mut found = Insert { collection, partition, rows: 0, columns: Vec::new(), half: false };
     let (mut begin, mut end, mut version) = (Timestamp::MAX, Timestamp::ZERO, 0);
     for field in wire::fields(bytes) {
         let (number, value) = field?;
@@ -253,6 +256,7 @@ fn decode_insert(at: Timestamp, bytes: &Bytes) -> Result<(Timestamp, Timestamp, 
         return Err(DecodeError::RowBased);
     }
     // The base of an upsert's insert carries no timestamp: the rows' own count.
+    found.half = at == Timestamp::ZERO;
     let (begin, end) = if begin > end { (at, at) } else { (begin, end) };
     Ok((begin, end, Body::Insert(found)))
 }
@@ -308,6 +312,7 @@ mod tests {
         let record = decode(Position::at(1), &message.into()).unwrap();
         assert_eq!((record.begin, record.end), (Timestamp(10), Timestamp(30)));
         let Body::Insert(insert) = record.body else { panic!("not an insert") };
+        assert!(insert.half);
         assert_eq!((insert.collection, insert.partition, insert.rows), (CollectionId(5), PartitionId(6), 3));
         assert_eq!(insert.columns, [Column::from(vec![1, 2])]);
     }
