@@ -22,33 +22,54 @@ pub(super) fn for_target(source: &CollectionSchema) -> CollectionSchema {
 
 /// Where two collections differ in a way that matters for rows; `None` when they do not.
 pub(super) fn difference(wanted: &CollectionDetails, found: &CollectionDetails, partition_key: bool) -> Option<String> {
-    let (wanted_schema, found_schema) = (for_target(&wanted.schema), for_target(&found.schema));
-    if found.schema.autoID || found.schema.fields.iter().any(|field| field.autoID) {
+    if has_auto_id(&found.schema) {
         return Some("its keys are made by the target (autoID)".into());
     }
-    if wanted_schema.enable_dynamic_field != found_schema.enable_dynamic_field {
-        return Some("only one of them has a dynamic field".into());
+    if let Some(difference) = fields_differ(&wanted.schema, &found.schema) {
+        return Some(difference);
     }
-    if wanted_schema.fields.len() != found_schema.fields.len() {
-        return Some(format!("{} fields against {}", found_schema.fields.len(), wanted_schema.fields.len()));
-    }
-    for (wanted, found) in wanted_schema.fields.iter().zip(&found_schema.fields) {
-        if essence(wanted) != essence(found) {
-            return Some(format!("field {:?} differs from {:?}", found.name, wanted.name));
-        }
-    }
-    if partition_key && wanted.num_partitions != found.num_partitions {
+    // Servers without ids choose the number themselves.
+    let chosen = wanted.id != 0 && found.id != 0;
+    if partition_key && chosen && wanted.num_partitions != found.num_partitions {
         return Some(format!("{} partitions against {}", found.num_partitions, wanted.num_partitions));
     }
     None
 }
 
-/// What makes two fields hold the same values.
-fn essence(field: &FieldSchema) -> (String, i32, i32, bool, bool, Vec<(String, String)>) {
-    let mut params: Vec<(String, String)> =
-        field.type_params.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect();
-    params.sort();
-    (field.name.clone(), field.data_type, field.element_type, field.is_primary_key, field.is_partition_key, params)
+/// What has changed between two looks at one name; `None` when rows of the one fit the other.
+pub(super) fn change(before: &CollectionSchema, now: &CollectionSchema) -> Option<String> {
+    if has_auto_id(before) != has_auto_id(now) {
+        return Some("only one of them makes its own keys".into());
+    }
+    fields_differ(before, now)
+}
+
+fn has_auto_id(schema: &CollectionSchema) -> bool {
+    schema.autoID || schema.fields.iter().any(|field| field.autoID)
+}
+
+fn fields_differ(wanted: &CollectionSchema, found: &CollectionSchema) -> Option<String> {
+    let (wanted, found) = (for_target(wanted), for_target(found));
+    if wanted.enable_dynamic_field != found.enable_dynamic_field {
+        return Some("only one of them has a dynamic field".into());
+    }
+    if wanted.fields.len() != found.fields.len() {
+        return Some(format!("{} fields against {}", found.fields.len(), wanted.fields.len()));
+    }
+    let (wanted, found) =
+        wanted.fields.iter().zip(&found.fields).find(|(wanted, found)| !hold_the_same(wanted, found))?;
+    Some(format!("field {:?} differs from {:?}", found.name, wanted.name))
+}
+
+/// Whether two fields hold the same values. A parameter that only one of them names is one that the other's server does not know.
+fn hold_the_same(a: &FieldSchema, b: &FieldSchema) -> bool {
+    let kind = |field: &FieldSchema| {
+        let keys = (field.is_primary_key, field.is_partition_key);
+        (field.name.clone(), field.data_type, field.element_type, keys, field.nullable)
+    };
+    let other = |key: &str| b.type_params.iter().find(|pair| pair.key == key);
+    kind(a) == kind(b)
+        && a.type_params.iter().all(|mine| other(&mine.key).is_none_or(|other| other.value == mine.value))
 }
 
 /// The primary key; `None` for a schema without one, which Milvus does not make.
@@ -63,9 +84,9 @@ pub(super) fn has_partition_key(schema: &CollectionSchema) -> bool {
     schema.fields.iter().any(|field| field.is_partition_key)
 }
 
-/// Whether columns of two messages may be put one behind the other.
+/// Whether columns of two messages may be put one behind the other. Nullable ones may lack what says which rows are null.
 pub(super) fn is_mergeable(schema: &CollectionSchema) -> bool {
-    schema.fields.iter().all(|field| merges_by_appending(field.data_type))
+    schema.fields.iter().all(|field| merges_by_appending(field.data_type) && !field.nullable)
 }
 
 #[cfg(test)]
@@ -108,6 +129,14 @@ mod tests {
     }
 
     #[test]
+    fn changes_under_one_name() {
+        let before = details(vec![key(true), vector("8")]).schema;
+        assert_eq!(change(&before, &before), None);
+        assert!(change(&before, &details(vec![key(false), vector("8")]).schema).is_some());
+        assert!(change(&before, &details(vec![key(true), vector("9")]).schema).unwrap().contains("\"v\""));
+    }
+
+    #[test]
     fn differences_that_matter() {
         let source = details(vec![key(false), vector("8")]);
         assert!(difference(&source, &details(vec![key(false), vector("9")]), false).unwrap().contains("\"v\""));
@@ -115,5 +144,9 @@ mod tests {
         let fewer = CollectionDetails { num_partitions: 8, ..source.clone() };
         assert_eq!(difference(&source, &fewer, false), None);
         assert!(difference(&source, &fewer, true).is_some());
+        let without_ids = CollectionDetails { id: 0, ..fewer };
+        assert_eq!(difference(&source, &without_ids, true), None);
+        let nullable = FieldSchema { nullable: true, ..vector("8") };
+        assert!(difference(&source, &details(vec![key(false), nullable]), false).is_some());
     }
 }

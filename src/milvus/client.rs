@@ -9,7 +9,7 @@ use grpcio::{CallOption, Metadata, MetadataBuilder, Method, RpcStatusCode};
 use super::connect::{Endpoint, open};
 use super::error::{Error, ErrorKind};
 use super::methods;
-use super::pb::api::{ClientInfo, ConnectRequest, GetVersionRequest, ReplicateMessageRequest, ServerInfo};
+use super::pb::api::{ClientInfo, ConnectRequest, ReplicateMessageRequest, ServerInfo};
 use super::status::HasStatus;
 use super::wait::{Cancel, wait};
 
@@ -90,13 +90,7 @@ impl Client {
     /// Any call without an answer.
     pub fn lacks_time_ticks(&self, context: &CallContext) -> Result<bool, Error> {
         const NO_CHANNEL_NAME: i32 = 1100;
-        let version = self.call("GetVersion", "", &methods::GET_VERSION, &GetVersionRequest::new(), context);
-        let version = match version {
-            Ok(answer) => answer.version,
-            Err(error) if error.kind == ErrorKind::Unimplemented => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        if !["v2.3.", "v2.4."].iter().any(|old| version.starts_with(old)) {
+        if !matches!(self.version(context)?.milvus(), Some((2, 3 | 4))) {
             return Ok(false);
         }
         let request = ReplicateMessageRequest::new();

@@ -9,6 +9,7 @@ mod connect;
 mod error;
 mod methods;
 mod status;
+mod version;
 mod wait;
 pub(crate) mod wire;
 
@@ -18,6 +19,7 @@ pub mod rows;
 pub use client::{CallContext, Client};
 pub use connect::{Endpoint, Tls};
 pub use error::{Error, ErrorKind};
+pub use version::ServerVersion;
 pub use wait::Cancel;
 
 /// Generated from `proto/`.

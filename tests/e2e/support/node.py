@@ -91,7 +91,10 @@ class Node:
         return sorted(partition.name for partition in found)
 
     def aliases(self, name: str, database: str = "default") -> list[str]:
-        return sorted(_if_there_is_such_a_thing(lambda: utility.list_aliases(name, using=self.using(database)), []))
+        if self.server.kind == "milvus":
+            return sorted(self.describe(name, database)["aliases"])
+        handler = connections._fetch_handler(self.using(database))
+        return sorted(_if_there_is_such_a_thing(lambda: handler.list_aliases(name, db_name=database)["aliases"], []))
 
     def is_loaded(self, name: str, database: str = "default") -> bool:
         return str(utility.load_state(name, using=self.using(database))) == "Loaded"
