@@ -350,7 +350,9 @@ fn write_column(
     indexes: &[usize],
     out: &mut CodedOutputStream<'_>,
 ) -> Result<(), RowError> {
-    out.write_uint64(field::TYPE, column.type_)?;
+    if column.type_ != 0 {
+        out.write_uint64(field::TYPE, column.type_)?;
+    }
     out.write_string(field::NAME, &column.name)?;
     match &column.contents {
         Contents::Values { kind, layout, dim, values } => {

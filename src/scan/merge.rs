@@ -72,23 +72,18 @@ impl<R: Right> Overlay<R> {
 
 impl<R: Right> Right for Overlay<R> {
     fn next_entry(&mut self) -> Result<Option<Entry>, ScanError> {
-        if self.peeked.is_none() {
-            self.peeked = self.below.next_entry()?;
+        loop {
+            if self.peeked.is_none() {
+                self.peeked = self.below.next_entry()?;
+            }
+            match (self.unknown.peek(), &self.peeked) {
+                // What lies below says nothing.
+                (Some(unknown), Some(below)) if *unknown == below.key => self.peeked = None,
+                (Some(unknown), Some(below)) if *unknown > below.key => return Ok(self.peeked.take()),
+                (Some(_), _) => return Ok(self.unknown.next().map(|key| Entry { key, digest: None })),
+                (None, _) => return Ok(self.peeked.take()),
+            }
         }
-        let is_first = match (self.unknown.peek(), &self.peeked) {
-            (Some(unknown), Some(below)) => *unknown <= below.key,
-            (unknown, _) => unknown.is_some(),
-        };
-        if !is_first {
-            return Ok(self.peeked.take());
-        }
-        let Some(key) = self.unknown.next() else { return Ok(self.peeked.take()) };
-        // What lies below it says nothing.
-        while self.peeked.as_ref().is_some_and(|below| below.key == key) {
-            self.peeked = None;
-            self.peeked = self.below.next_entry()?;
-        }
-        Ok(Some(Entry { key, digest: None }))
     }
 }
 
@@ -123,12 +118,15 @@ pub struct Merge<L, R> {
     at: usize,
     has_page: bool,
     left_ended: bool,
+    /// Of the key at hand: the right stream has it (true: equal), as far as it was read.
+    found: Option<bool>,
 }
 
 impl<L: Left, R: Right> Merge<L, R> {
     /// Both streams begin at one key.
     pub fn new(left: L, right: R) -> Merge<L, R> {
-        Merge { left, right, peeked: None, step: Step::default(), at: 0, has_page: false, left_ended: false }
+        let step = Step::default();
+        Merge { left, right, peeked: None, step, at: 0, has_page: false, left_ended: false, found: None }
     }
 
     /// The next stretch; `None` when both streams have ended.
@@ -157,9 +155,7 @@ impl<L: Left, R: Right> Merge<L, R> {
             return Ok(Some(std::mem::take(&mut self.step)));
         }
         while let Some(entry) = self.peek()?.cloned() {
-            self.skip(&entry.key)?;
-            self.step.removed.push(entry.key);
-            if self.step.removed.len() >= MAX_REMOVED {
+            if !self.take_removed(entry) {
                 break;
             }
         }
@@ -175,36 +171,37 @@ impl<L: Left, R: Right> Merge<L, R> {
     fn compare_key(&mut self) -> Result<bool, ScanError> {
         let Some(key) = self.step.page.keys.get(self.at).cloned() else { return Ok(true) };
         while let Some(entry) = self.peek()?.filter(|entry| entry.key < key).cloned() {
-            if self.step.removed.len() >= MAX_REMOVED {
+            if !self.take_removed(entry) {
                 return Ok(false);
             }
-            self.skip(&entry.key)?;
-            self.step.removed.push(entry.key);
         }
         let end = self.at + self.step.page.keys[self.at..].iter().take_while(|other| **other == key).count();
-        let (mut is_there, mut is_equal) = (false, false);
         while let Some(entry) = self.peek()?.filter(|entry| entry.key == key) {
-            is_there = true;
             let digest = entry.digest;
-            is_equal |= digest.is_some_and(|digest| self.step.page.digests[self.at..end].contains(&digest));
+            let is_equal = digest.is_some_and(|digest| self.step.page.digests[self.at..end].contains(&digest));
+            self.found = Some(self.found.unwrap_or(false) || is_equal);
             self.peeked = None;
         }
-        match (is_there, is_equal) {
-            (true, true) => {}
-            (true, false) => self.step.changed.push(end - 1),
-            (false, _) => self.step.added.push(end - 1),
+        match self.found.take() {
+            Some(true) => {}
+            Some(false) => self.step.changed.push(end - 1),
+            None => self.step.added.push(end - 1),
         }
         self.step.keys += 1;
         self.at = end;
         Ok(true)
     }
 
-    /// Takes all right rows of a key.
-    fn skip(&mut self, key: &Key) -> Result<(), ScanError> {
-        while self.peek()?.is_some_and(|entry| entry.key == *key) {
-            self.peeked = None;
+    /// Takes one row that only the right stream has. False when the step has enough of them.
+    fn take_removed(&mut self, entry: Entry) -> bool {
+        if self.step.removed.last() != Some(&entry.key) {
+            if self.step.removed.len() >= MAX_REMOVED {
+                return false;
+            }
+            self.step.removed.push(entry.key);
         }
-        Ok(())
+        self.peeked = None;
+        true
     }
 
     fn peek(&mut self) -> Result<Option<&Entry>, ScanError> {

@@ -6,7 +6,7 @@ use crate::domain::{Channel, CollectionId, Position, Timestamp};
 
 /// The log that is not there.
 #[derive(Debug, Clone, Copy)]
-pub struct NoLog;
+pub(super) struct NoLog;
 
 impl Log for NoLog {
     fn refresh(&self) -> Result<bool, LogError> {

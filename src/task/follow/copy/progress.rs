@@ -34,6 +34,8 @@ pub(super) struct Files {
 pub(super) struct Progress {
     /// Of the state file that is being written; 0 when none is.
     pub(super) round: u64,
+    /// It compares with the target's own rows.
+    pub(super) compares: bool,
     /// The partition at hand; empty for the whole collection.
     pub(super) partition: String,
     /// Its id at the source.
@@ -78,6 +80,11 @@ impl From<&KeyRecord> for Key {
 }
 
 impl Progress {
+    /// Of a round that has not begun.
+    pub(super) fn of_round(round: u64, compares: bool) -> Progress {
+        Progress { round, compares, ..Progress::default() }
+    }
+
     pub(super) fn after(&self) -> Option<Key> {
         self.after.as_ref().map(Key::from)
     }

@@ -40,14 +40,19 @@ pub(super) struct Round {
 impl Round {
     /// Begins, or goes on where an earlier attempt was interrupted.
     pub(super) fn open(job: &CopyJob, files: &Files) -> Result<Round, StepError> {
+        let compares = job.against == Against::Target;
         let mut progress = files.load()?.unwrap_or_default();
+        if progress.compares != compares {
+            // An attempt of another kind: how far it came says nothing here.
+            progress = Progress::of_round(progress.round, compares);
+        }
         let (mut known, mut writer) = (None, None);
         if job.keeps_state {
             known = StateReader::open(&files.state())?;
             let last = known.as_ref().map_or(0, StateReader::round);
             if progress.round <= last {
                 // It is of the round that has made the file.
-                progress = Progress { round: last + 1, ..Progress::default() };
+                progress = Progress::of_round(last + 1, compares);
             }
             writer = Some(match progress.mark.clone() {
                 Some(mark) => StateWriter::resume(&files.state(), progress.round, mark)?,
