@@ -12,6 +12,7 @@ mod show;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use log::LevelFilter;
 
@@ -84,6 +85,8 @@ pub struct SourceConfig {
     pub log: Option<LogKind>,
     /// The folder of its RocksMQ (`.../rdb_data`), when given.
     pub rocksmq_path: Option<PathBuf>,
+    /// How often its rows are compared where it has no log.
+    pub scan_interval: Duration,
     /// What its physical channels' names begin with.
     pub channel_prefix: String,
     /// Its channel of replicate messages.

@@ -46,6 +46,7 @@ pub(super) struct RawSource {
     pub(super) milvus: Option<RawMilvus>,
     pub(super) log: Leaf,
     pub(super) rocksmq: Option<RawRocksMq>,
+    pub(super) scan: Option<RawScan>,
     pub(super) channel_prefix: Leaf,
     pub(super) replicate_chan: Leaf,
 }
@@ -74,6 +75,12 @@ impl std::fmt::Debug for RawMilvus {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct RawRocksMq {
     pub(super) path: Leaf,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct RawScan {
+    pub(super) interval: Leaf,
 }
 
 #[derive(Debug, Default, Deserialize)]

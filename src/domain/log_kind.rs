@@ -7,16 +7,19 @@ use super::Position;
 pub enum LogKind {
     /// The files of a standalone server's built-in queue.
     RocksMq,
+    /// None at all: the rows are read and compared.
+    Scan,
 }
 
 impl LogKind {
     /// Every kind there is.
-    pub const ALL: [LogKind; 1] = [LogKind::RocksMq];
+    pub const ALL: [LogKind; 2] = [LogKind::RocksMq, LogKind::Scan];
 
     /// Its name in the configuration, in files and in answers.
     pub fn name(self) -> &'static str {
         match self {
             LogKind::RocksMq => "rocksmq",
+            LogKind::Scan => "scan",
         }
     }
 
@@ -29,6 +32,7 @@ impl LogKind {
     pub fn message_id(self, position: Position) -> Vec<u8> {
         match self {
             LogKind::RocksMq => position.number().to_le_bytes().to_vec(),
+            LogKind::Scan => Vec::new(),
         }
     }
 
@@ -36,6 +40,7 @@ impl LogKind {
     pub fn position(self, message_id: &[u8]) -> Option<Position> {
         match self {
             LogKind::RocksMq => Some(Position::at(u64::from_le_bytes(message_id.try_into().ok()?))),
+            LogKind::Scan => None,
         }
     }
 }
@@ -48,7 +53,9 @@ mod tests {
     fn names_and_message_ids() {
         for kind in LogKind::ALL {
             assert_eq!(LogKind::named(kind.name()), Some(kind));
-            assert_eq!(kind.position(&kind.message_id(Position::at(258))), Some(Position::at(258)));
+            if kind != LogKind::Scan {
+                assert_eq!(kind.position(&kind.message_id(Position::at(258))), Some(Position::at(258)));
+            }
             assert_eq!(kind.position(&[1, 2, 3]), None);
         }
         assert_eq!(LogKind::named("nope"), None);

@@ -8,6 +8,7 @@ mod message;
 mod open;
 mod reader;
 mod rocksmq;
+mod scan;
 
 pub use log::{Log, LogError, ReadEnd, Start};
 pub use message::{Body, DecodeError, Delete, Insert, Keys, Record, decode};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::log::{Log, LogError};
 use super::rocksmq::RocksMq;
+use super::scan::NoLog;
 use crate::domain::LogKind;
 
 /// What the configuration says about a source's log.
@@ -27,6 +28,7 @@ impl LogSettings {
             None => "sourceConfig.log is `auto`".to_owned(),
         };
         match &self.rocksmq {
+            _ if self.wanted == Some(LogKind::Scan) => Ok(Choice::Scan { why: asked }),
             Some(path) => Ok(Choice::RocksMq { path, why: format!("{asked} and {} is configured", path.display()) }),
             None => Err(Unconfigured(format!(
                 "{asked} and sourceConfig.rocksmq.path is not set: it names the folder of the source's log (rocksmq.path of \
@@ -43,6 +45,11 @@ pub enum Choice<'a> {
     RocksMq {
         /// Their folder.
         path: &'a Path,
+        /// For a person to read.
+        why: String,
+    },
+    /// None: the rows themselves.
+    Scan {
         /// For a person to read.
         why: String,
     },
@@ -84,5 +91,6 @@ pub fn open(settings: &LogSettings, own: &Path) -> Result<OpenLog, OpenError> {
             let log = Arc::new(RocksMq::open(path, &own.join("rocksmq"))?);
             Ok(OpenLog { log, kind: LogKind::RocksMq, why })
         }
+        Choice::Scan { why } => Ok(OpenLog { log: Arc::new(NoLog), kind: LogKind::Scan, why }),
     }
 }

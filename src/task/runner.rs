@@ -77,6 +77,7 @@ impl Engine for Runner {
             source: endpoint(&self.config.source.endpoint),
             target: endpoint(spec.target.endpoint()),
             log,
+            scan_interval: self.config.source.scan_interval,
             replicate_channel: self.config.source.replicate_channel.clone(),
             folder: self.folder(id),
         };

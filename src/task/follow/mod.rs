@@ -6,6 +6,7 @@ log, news of the catalog, ends of calls and of copies, an order to stop. The oth
 mod channel;
 mod checkpoint;
 mod copy;
+mod copying;
 mod core;
 mod dispatch;
 mod joining;
@@ -13,6 +14,7 @@ mod members;
 #[cfg(test)]
 mod model;
 mod records;
+mod rounds;
 mod setup;
 mod status;
 

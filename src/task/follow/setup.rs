@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
@@ -14,6 +14,7 @@ use super::checkpoint::{self, Checkpoint};
 use super::copy::Copier;
 use super::core::{Core, End, Order};
 use super::members::Members;
+use super::rounds::Rounds;
 use super::status::{Board, Troubles};
 use crate::catalog;
 use crate::domain::{Channel, CollectionId, LogKind, Timestamp};
@@ -36,6 +37,8 @@ pub(crate) struct FollowSetup {
     pub(crate) target: Endpoint,
     /// The source's log.
     pub(crate) log: LogSettings,
+    /// How often a source without a log is scanned.
+    pub(crate) scan_interval: Duration,
     /// The source's channel of users' requests.
     pub(crate) replicate_channel: String,
     /// The task's own folder.
@@ -151,7 +154,7 @@ fn build(setup: &FollowSetup, cancel: &Cancel, board: &Arc<Board>) -> Result<Cor
     }
     let reader = spawn_reader(&setup.task, Arc::clone(&log)).map_err(|error| passing(&error))?;
     let pool = Pool::start(&setup.task, &target, cancel).map_err(|error| passing(&error))?;
-    let copier = Copier::spawn(&setup.task, &source, &target, &log).map_err(|error| passing(&error))?;
+    let copier = Copier::spawn(&setup.task, &source, &target, &log, &setup.folder).map_err(|error| passing(&error))?;
     let watcher = catalog::spawn(catalog::Setup {
         task: setup.task.clone(),
         source,
@@ -191,8 +194,11 @@ fn build(setup: &FollowSetup, cancel: &Cancel, board: &Arc<Board>) -> Result<Cor
         asked: Default::default(),
         ticket: 1,
         unjoined: Default::default(),
-        hints_are_read: false,
+        hints_are_read: kind == LogKind::Scan,
         to_copy: Vec::new(),
+        rounds: (kind == LogKind::Scan).then(|| Rounds::every(setup.scan_interval)),
+        prune: setup.spec.prune,
+        repairs: BTreeMap::new(),
         troubles: Troubles::default(),
         skipped,
         settled: false,
