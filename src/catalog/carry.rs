@@ -13,6 +13,7 @@ use crate::domain::{Channel, CollectionId, PartitionId, Timestamp};
 use crate::journal::sealed::SealedError;
 use crate::milvus::{CallContext, Client, Error};
 use crate::pipeline::CollectionInfo;
+use crate::pipeline::columns::Shape;
 use crate::target::{Verdict, verdict};
 
 /// Why a collection could not be carried over.
@@ -101,6 +102,7 @@ impl Carrier {
             partitions,
             unnamed_partitions: self.ignore_partitions || schema::has_partition_key(&source.details.schema),
             mergeable: schema::is_mergeable(&source.details.schema),
+            shape: Shape::of(&source.details.schema),
             upsert_until: Default::default(),
             generation: self.generation,
         };

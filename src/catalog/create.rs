@@ -1,5 +1,6 @@
 //! Making, adopting, renaming and dropping collections and databases on the target.
 
+use super::capability::{Release, unsupported};
 use super::carry::{Carrier, CarryError};
 use super::event::CatalogEvent;
 use super::look::SourceCollection;
@@ -78,6 +79,7 @@ impl Carrier {
 
     fn make(&mut self, source: &SourceCollection, (db, name): (&str, &str), there: bool) -> Result<(), CarryError> {
         if !there {
+            self.check_capability(source, (db, name))?;
             let partition_key = schema::has_partition_key(&source.details.schema);
             let partitions = if partition_key { source.details.num_partitions } else { 0 };
             let mut details = source.details.clone();
@@ -91,6 +93,22 @@ impl Carrier {
             carried.properties = source.details.properties.clone();
         });
         Ok(self.record.save()?)
+    }
+
+    /// An older server would make another collection than it is asked for, or refuse without saying which field it means.
+    fn check_capability(&self, source: &SourceCollection, (db, name): (&str, &str)) -> Result<(), CarryError> {
+        let Some(version) = self.target.version(&self.context)? else { return Ok(()) };
+        let Some(release) = Release::read(&version) else { return Ok(()) };
+        match unsupported(&source.details.schema, release) {
+            None => Ok(()),
+            Some(what) => Err(CarryError::Conflict(format!(
+                "{}.{} at the source cannot be made as {db}.{name} on the target {}, a Milvus {release}: its field {what}; \
+                 leave the collection out of the task, or use a newer target",
+                source.db,
+                source.details.name,
+                self.target.address()
+            ))),
+        }
     }
 
     /// Renames when the source has.

@@ -1,7 +1,7 @@
 //! Schemas: what the target's looks like, and whether one that is there already will do.
 
 use crate::milvus::catalog::CollectionDetails;
-use crate::milvus::pb::schema::{CollectionSchema, FieldSchema};
+use crate::milvus::pb::schema::{CollectionSchema, FieldSchema, FunctionSchema};
 use crate::pipeline::KeyField;
 use crate::pipeline::columns::merges_by_appending;
 
@@ -13,9 +13,18 @@ pub(super) fn for_target(source: &CollectionSchema) -> CollectionSchema {
     let mut schema = source.clone();
     schema.autoID = false;
     schema.fields.retain(|field| !field.is_dynamic && (field.fieldID == 0 || field.fieldID >= FIRST_USER_FIELD));
-    for field in &mut schema.fields {
+    let members = schema.struct_array_fields.iter_mut().flat_map(|list| {
+        list.fieldID = 0;
+        &mut list.fields
+    });
+    for field in schema.fields.iter_mut().chain(members) {
         field.autoID = false;
         field.fieldID = 0;
+    }
+    for function in &mut schema.functions {
+        function.id = 0;
+        function.input_field_ids.clear();
+        function.output_field_ids.clear();
     }
     schema
 }
@@ -29,13 +38,22 @@ pub(super) fn difference(wanted: &CollectionDetails, found: &CollectionDetails, 
     if wanted_schema.enable_dynamic_field != found_schema.enable_dynamic_field {
         return Some("only one of them has a dynamic field".into());
     }
-    if wanted_schema.fields.len() != found_schema.fields.len() {
-        return Some(format!("{} fields against {}", found_schema.fields.len(), wanted_schema.fields.len()));
+    if let Some(difference) = fields_differ(&wanted_schema.fields, &found_schema.fields) {
+        return Some(difference);
     }
-    for (wanted, found) in wanted_schema.fields.iter().zip(&found_schema.fields) {
-        if essence(wanted) != essence(found) {
-            return Some(format!("field {:?} differs from {:?}", found.name, wanted.name));
+    let lists = |schema: &CollectionSchema| -> Vec<String> {
+        schema.struct_array_fields.iter().map(|list| list.name.clone()).collect()
+    };
+    if lists(&wanted_schema) != lists(&found_schema) {
+        return Some("their fields of records differ".into());
+    }
+    for (wanted, found) in wanted_schema.struct_array_fields.iter().zip(&found_schema.struct_array_fields) {
+        if let Some(difference) = fields_differ(&wanted.fields, &found.fields) {
+            return Some(format!("in {:?}: {difference}", wanted.name));
         }
+    }
+    if !wanted_schema.functions.iter().map(function_essence).eq(found_schema.functions.iter().map(function_essence)) {
+        return Some("their functions differ".into());
     }
     if partition_key && wanted.num_partitions != found.num_partitions {
         return Some(format!("{} partitions against {}", found.num_partitions, wanted.num_partitions));
@@ -43,12 +61,41 @@ pub(super) fn difference(wanted: &CollectionDetails, found: &CollectionDetails, 
     None
 }
 
+fn fields_differ(wanted: &[FieldSchema], found: &[FieldSchema]) -> Option<String> {
+    if wanted.len() != found.len() {
+        return Some(format!("{} fields against {}", found.len(), wanted.len()));
+    }
+    let pairs = wanted.iter().zip(found);
+    let mut differing = pairs.filter(|(wanted, found)| essence(wanted) != essence(found));
+    differing.next().map(|(wanted, found)| format!("field {:?} differs from {:?}", found.name, wanted.name))
+}
+
 /// What makes two fields hold the same values.
-fn essence(field: &FieldSchema) -> (String, i32, i32, bool, bool, Vec<(String, String)>) {
-    let mut params: Vec<(String, String)> =
-        field.type_params.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect();
-    params.sort();
-    (field.name.clone(), field.data_type, field.element_type, field.is_primary_key, field.is_partition_key, params)
+#[derive(PartialEq)]
+struct Essence<'a> {
+    name: &'a str,
+    types: (i32, i32),
+    keys: (bool, bool),
+    nullable: bool,
+    default_value: &'a [u8],
+    params: Vec<(&'a str, &'a str)>,
+}
+
+fn essence(field: &FieldSchema) -> Essence<'_> {
+    let mut params: Vec<(&str, &str)> = field.type_params.iter().map(|pair| (&*pair.key, &*pair.value)).collect();
+    params.sort_unstable();
+    Essence {
+        name: &field.name,
+        types: (field.data_type, field.element_type),
+        keys: (field.is_primary_key, field.is_partition_key),
+        nullable: field.nullable,
+        default_value: &field.default_value,
+        params,
+    }
+}
+
+fn function_essence(function: &FunctionSchema) -> (&str, i32, &[String], &[String]) {
+    (&function.name, function.type_, &function.input_field_names, &function.output_field_names)
 }
 
 /// The primary key; `None` for a schema without one, which Milvus does not make.
@@ -65,7 +112,7 @@ pub(super) fn has_partition_key(schema: &CollectionSchema) -> bool {
 
 /// Whether columns of two messages may be put one behind the other.
 pub(super) fn is_mergeable(schema: &CollectionSchema) -> bool {
-    schema.fields.iter().all(|field| merges_by_appending(field.data_type))
+    schema.struct_array_fields.is_empty() && schema.fields.iter().all(|field| merges_by_appending(field.data_type))
 }
 
 #[cfg(test)]

@@ -145,6 +145,9 @@ impl Attempt<'_> {
         while let Some(Page { columns, keys }) = self.patiently(|| Ok(pages.next()?))? {
             let kept = each(&keys);
             let high = kept.last().cloned();
+            let columns = job.info.shape.written(columns, keys.len()).map_err(|error| {
+                Interruption::Hopeless(format!("rows of {} cannot be copied: {error}", self.name()))
+            })?;
             let page = Rows::new(&to, columns, keys.len());
             self.patiently(|| Ok(writer.write(Write::Upsert, &page)?))?;
             if job.prune {
