@@ -152,7 +152,7 @@ mod tests {
         pending.insert(&channel, Position::at(2), Timestamp(20), insert());
         pending.delete(&channel, Position::at(3), Timestamp(20), delete(1));
         pending.insert(&channel, Position::at(4), Timestamp(10), insert());
-        let order: Vec<i64> = pending.release(Timestamp(20)).iter().map(|op| op.position.0).collect();
+        let order: Vec<u64> = pending.release(Timestamp(20)).iter().map(|op| op.position.number()).collect();
         assert_eq!(order, [4, 3, 2]);
         assert_eq!(pending.first_position(), Some(Position::at(1)));
         assert_eq!(pending.release(Timestamp(30)).len(), 1);

@@ -90,8 +90,8 @@ impl Progress {
 mod tests {
     use super::*;
 
-    fn at(n: i64) -> Acknowledged {
-        Acknowledged { position: Position::at(n), time_tick: Timestamp(n as u64) }
+    fn at(n: u64) -> Acknowledged {
+        Acknowledged { position: Position::at(n), time_tick: Timestamp(n) }
     }
 
     #[test]

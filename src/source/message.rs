@@ -165,7 +165,7 @@ pub fn decode(position: Position, bytes: &Bytes) -> Result<Record, DecodeError> 
 }
 
 /// Decodes one message; one that cannot be read becomes a record that says so.
-pub fn record(position: Position, bytes: &Bytes) -> Record {
+pub(super) fn record(position: Position, bytes: &Bytes) -> Record {
     decode(position, bytes).unwrap_or_else(|error| Record {
         position,
         begin: Timestamp::ZERO,

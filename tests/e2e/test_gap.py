@@ -5,6 +5,7 @@ import pytest
 from support.cdc import scope
 from support.node import simple_rows
 from support.oracle import assert_same_rows, rows, wait_same_rows
+from support.waiting import wait_until
 from test_first_copy import forget_log
 
 
@@ -61,3 +62,24 @@ def test_gap_of_one_collection_leaves_the_others_alone(cdc, source, target, name
     task.resume()
     wait_same_rows(source, target, lost, expect=650, timeout=60)
     wait_same_rows(source, target, kept, expect=150, timeout=60)
+
+
+@pytest.mark.limit(240)
+def test_kill_9_while_a_gap_is_copied(cdc, source, target, name):
+    """The copy after a gap also removes rows. Killed in between, it must still end with the source's rows only."""
+    made = source.create(name)
+    for first in range(0, 60_000, 10_000):
+        made.insert(simple_rows(range(first, first + 10_000)))
+    task = cdc.create(target, scope(name))
+    wait_same_rows(source, target, name, expect=60_000, timeout=60)
+    task.wait_caught_up()
+    task.pause()
+    for first in range(0, 60_000, 10_000):
+        made.delete(f"id in {list(range(first, first + 100))}")
+    forget_log(source, name)
+    task.resume()
+    for _ in range(2):
+        wait_until(lambda: task.get()["phase"] == "Copying", 30, "the copy", every=0.02)
+        cdc.kill9()
+        cdc.start()
+    wait_same_rows(source, target, name, expect=59_400, timeout=90)

@@ -22,7 +22,7 @@ use super::message::{Body, Record, decode, record};
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
 
 /// A RocksMQ log opened for reading.
-pub struct RocksMq {
+pub(super) struct RocksMq {
     db: DB,
     path: PathBuf,
     /// [`Fingerprint`] of the folder at the last catch-up.
@@ -37,7 +37,7 @@ impl RocksMq {
     ///
     /// # Errors
     /// There is no RocksDB, or it may not be read.
-    pub fn open(path: &Path, own: &Path) -> Result<RocksMq, LogError> {
+    pub(super) fn open(path: &Path, own: &Path) -> Result<RocksMq, LogError> {
         let fail = |detail: String| LogError { place: path.display().to_string(), detail };
         if !path.join("CURRENT").exists() {
             return Err(fail("there is no RocksDB in this folder (it is `rocksmq.path` of milvus.yaml)".into()));
