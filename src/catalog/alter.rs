@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::capability;
 use super::carry::{Carrier, CarryError};
-use super::fits;
 use super::look::{Load, SourceCollection};
 use super::record::CarriedIndex;
 use super::schema;
@@ -328,7 +328,7 @@ impl Carrier {
 fn other_type(source: &SourceCollection, index: &Index) -> Index {
     const METRIC: &str = "metric_type";
     let field = source.details.schema.fields.iter().find(|field| field.name == index.field);
-    let is_vector = field.is_some_and(|field| fits::is_vector(field.data_type));
+    let is_vector = field.is_some_and(|field| capability::is_vector(field.data_type));
     let kind = if is_vector { "AUTOINDEX" } else { "INVERTED" };
     let mut params = BTreeMap::from([("index_type".to_owned(), kind.to_owned())]);
     params.extend(index.params.get_key_value(METRIC).map(|(key, value)| (key.clone(), value.clone())));

@@ -13,6 +13,7 @@ use crate::domain::{Channel, CollectionId, PartitionId, Timestamp};
 use crate::journal::sealed::SealedError;
 use crate::milvus::{CallContext, Client, Error, ServerVersion};
 use crate::pipeline::CollectionInfo;
+use crate::pipeline::columns::Shape;
 use crate::target::{Verdict, verdict};
 
 /// Why a collection could not be carried over.
@@ -109,6 +110,7 @@ impl Carrier {
             unnamed_partitions: self.ignore_partitions || by_key || partitions.is_empty(),
             partitions,
             mergeable: schema::is_mergeable(&source.details.schema),
+            shape: Shape::of(&source.details.schema),
             upsert_until: Default::default(),
             generation: self.generation,
         };

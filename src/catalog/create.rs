@@ -1,5 +1,6 @@
 //! Making, adopting, renaming and dropping collections and databases on the target.
 
+use super::capability::unsupported;
 use super::carry::{Carrier, CarryError};
 use super::event::CatalogEvent;
 use super::fits;
@@ -107,8 +108,10 @@ impl Carrier {
         let mut details = source.details.clone();
         details.schema = schema::for_target(&source.details.schema);
         details.name = name.into();
-        if let Some(obstacle) = fits::obstacle(&details.schema, &self.target_version()?) {
-            return Err(cannot_hold(&obstacle));
+        // One that is numbered otherwise than Milvus has to refuse by itself.
+        let unsupported = self.target_version()?.milvus().and_then(|version| unsupported(&details.schema, version));
+        if let Some(what) = unsupported {
+            return Err(cannot_hold(&format!("its field {what}")));
         }
         let partition_key = schema::has_partition_key(&source.details.schema);
         let partitions = if partition_key { source.details.num_partitions } else { 0 };

@@ -7,6 +7,7 @@ there: the record of it ([`record`]) is what the comparison starts from.
 */
 
 mod alter;
+mod capability;
 mod carry;
 mod create;
 mod event;

@@ -1,7 +1,7 @@
 //! Schemas: what the target's looks like, and whether one that is there already will do.
 
 use crate::milvus::catalog::CollectionDetails;
-use crate::milvus::pb::schema::{CollectionSchema, FieldSchema};
+use crate::milvus::pb::schema::{CollectionSchema, FieldSchema, FunctionSchema};
 use crate::pipeline::KeyField;
 use crate::pipeline::columns::merges_by_appending;
 
@@ -13,9 +13,18 @@ pub(super) fn for_target(source: &CollectionSchema) -> CollectionSchema {
     let mut schema = source.clone();
     schema.autoID = false;
     schema.fields.retain(|field| !field.is_dynamic && (field.fieldID == 0 || field.fieldID >= FIRST_USER_FIELD));
-    for field in &mut schema.fields {
+    let members = schema.struct_array_fields.iter_mut().flat_map(|list| {
+        list.fieldID = 0;
+        &mut list.fields
+    });
+    for field in schema.fields.iter_mut().chain(members) {
         field.autoID = false;
         field.fieldID = 0;
+    }
+    for function in &mut schema.functions {
+        function.id = 0;
+        function.input_field_ids.clear();
+        function.output_field_ids.clear();
     }
     schema
 }
@@ -25,7 +34,7 @@ pub(super) fn difference(wanted: &CollectionDetails, found: &CollectionDetails, 
     if has_auto_id(&found.schema) {
         return Some("its keys are made by the target (autoID)".into());
     }
-    if let Some(difference) = fields_differ(&wanted.schema, &found.schema) {
+    if let Some(difference) = schemas_differ(&wanted.schema, &found.schema) {
         return Some(difference);
     }
     // Servers without ids choose the number themselves.
@@ -41,35 +50,73 @@ pub(super) fn change(before: &CollectionSchema, now: &CollectionSchema) -> Optio
     if has_auto_id(before) != has_auto_id(now) {
         return Some("only one of them makes its own keys".into());
     }
-    fields_differ(before, now)
+    schemas_differ(before, now)
 }
 
 fn has_auto_id(schema: &CollectionSchema) -> bool {
     schema.autoID || schema.fields.iter().any(|field| field.autoID)
 }
 
-fn fields_differ(wanted: &CollectionSchema, found: &CollectionSchema) -> Option<String> {
+fn schemas_differ(wanted: &CollectionSchema, found: &CollectionSchema) -> Option<String> {
     let (wanted, found) = (for_target(wanted), for_target(found));
     if wanted.enable_dynamic_field != found.enable_dynamic_field {
         return Some("only one of them has a dynamic field".into());
     }
-    if wanted.fields.len() != found.fields.len() {
-        return Some(format!("{} fields against {}", found.fields.len(), wanted.fields.len()));
+    if let Some(difference) = fields_differ(&wanted.fields, &found.fields) {
+        return Some(difference);
     }
-    let (wanted, found) =
-        wanted.fields.iter().zip(&found.fields).find(|(wanted, found)| !hold_the_same(wanted, found))?;
+    let lists = |schema: &CollectionSchema| -> Vec<String> {
+        schema.struct_array_fields.iter().map(|list| list.name.clone()).collect()
+    };
+    if lists(&wanted) != lists(&found) {
+        return Some("their fields of records differ".into());
+    }
+    for (wanted, found) in wanted.struct_array_fields.iter().zip(&found.struct_array_fields) {
+        if let Some(difference) = fields_differ(&wanted.fields, &found.fields) {
+            return Some(format!("in {:?}: {difference}", wanted.name));
+        }
+    }
+    let same = wanted.functions.iter().map(function_essence).eq(found.functions.iter().map(function_essence));
+    (!same).then(|| "their functions differ".into())
+}
+
+fn fields_differ(wanted: &[FieldSchema], found: &[FieldSchema]) -> Option<String> {
+    if wanted.len() != found.len() {
+        return Some(format!("{} fields against {}", found.len(), wanted.len()));
+    }
+    let (wanted, found) = wanted.iter().zip(found).find(|(wanted, found)| !hold_the_same(wanted, found))?;
     Some(format!("field {:?} differs from {:?}", found.name, wanted.name))
 }
 
-/// Whether two fields hold the same values. A parameter that only one of them names is one that the other's server does not know.
+/// Whether two fields hold the same values. A parameter that only one of them names is one that the other's server does not keep.
 fn hold_the_same(a: &FieldSchema, b: &FieldSchema) -> bool {
-    let kind = |field: &FieldSchema| {
-        let keys = (field.is_primary_key, field.is_partition_key);
-        (field.name.clone(), field.data_type, field.element_type, keys, field.nullable)
-    };
     let other = |key: &str| b.type_params.iter().find(|pair| pair.key == key);
-    kind(a) == kind(b)
+    essence(a) == essence(b)
         && a.type_params.iter().all(|mine| other(&mine.key).is_none_or(|other| other.value == mine.value))
+}
+
+/// What of a field is the same wherever it holds the same values.
+#[derive(PartialEq)]
+struct Essence<'a> {
+    name: &'a str,
+    types: (i32, i32),
+    keys: (bool, bool),
+    nullable: bool,
+    default_value: &'a [u8],
+}
+
+fn essence(field: &FieldSchema) -> Essence<'_> {
+    Essence {
+        name: &field.name,
+        types: (field.data_type, field.element_type),
+        keys: (field.is_primary_key, field.is_partition_key),
+        nullable: field.nullable,
+        default_value: &field.default_value,
+    }
+}
+
+fn function_essence(function: &FunctionSchema) -> (&str, i32, &[String], &[String]) {
+    (&function.name, function.type_, &function.input_field_names, &function.output_field_names)
 }
 
 /// The primary key; `None` for a schema without one, which Milvus does not make.
@@ -84,9 +131,9 @@ pub(super) fn has_partition_key(schema: &CollectionSchema) -> bool {
     schema.fields.iter().any(|field| field.is_partition_key)
 }
 
-/// Whether columns of two messages may be put one behind the other. Nullable ones may lack what says which rows are null.
+/// Whether columns of two messages may be put one behind the other.
 pub(super) fn is_mergeable(schema: &CollectionSchema) -> bool {
-    schema.fields.iter().all(|field| merges_by_appending(field.data_type) && !field.nullable)
+    schema.struct_array_fields.is_empty() && schema.fields.iter().all(|field| merges_by_appending(field.data_type))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::error::{Error, ErrorKind};
 use super::methods;
 use super::pb::api::{ClientInfo, ConnectRequest, ReplicateMessageRequest, ServerInfo};
 use super::status::HasStatus;
+use super::version::Version;
 use super::wait::{Cancel, wait};
 
 /// How long one call may take, and what may end it sooner.
@@ -90,7 +91,8 @@ impl Client {
     /// Any call without an answer.
     pub fn lacks_time_ticks(&self, context: &CallContext) -> Result<bool, Error> {
         const NO_CHANNEL_NAME: i32 = 1100;
-        if !matches!(self.version(context)?.milvus(), Some((2, 3 | 4))) {
+        const OLD: std::ops::Range<Version> = Version::new(2, 3, 0)..Version::new(2, 5, 0);
+        if !self.version(context)?.milvus().is_some_and(|version| OLD.contains(&version)) {
             return Ok(false);
         }
         let request = ReplicateMessageRequest::new();

@@ -1,53 +1,36 @@
-//! What a server says it is.
+//! Versions of Milvus.
 
 use std::fmt;
 
-use super::client::{CallContext, Client};
-use super::error::{Error, ErrorKind};
-use super::methods;
-use super::pb::api::GetVersionRequest;
+/// A version as far as it matters: `v2.3.5-lite` is 2.3.5.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    major: u32,
+    minor: u32,
+    patch: u32,
+}
 
-/// The answer to `GetVersion`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ServerVersion(Option<String>);
-
-impl ServerVersion {
-    /// The server's own words, such as `v2.3.5` or `milvus_lite-3.2.2`; `None` for one that does not know the question.
-    pub fn new(told: Option<&str>) -> ServerVersion {
-        ServerVersion(told.map(str::to_owned))
+impl Version {
+    /// The version of these numbers.
+    pub const fn new(major: u32, minor: u32, patch: u32) -> Version {
+        Version { major, minor, patch }
     }
 
-    /// Major and minor version of a Milvus. `None` for what is none (Milvus Lite counts on its own) or does not tell.
-    pub fn milvus(&self) -> Option<(u32, u32)> {
-        let text = self.0.as_deref()?;
-        let mut parts = text.strip_prefix('v').unwrap_or(text).split('.');
-        let mut number = || parts.next()?.parse().ok();
-        Some((number()?, number()?))
-    }
-
-    /// Whether it forgets what is loaded when it restarts, as Milvus Lite does from 3 on.
-    pub fn forgets_loads(&self) -> bool {
-        self.0.as_deref().is_some_and(|text| text.starts_with("milvus_lite"))
+    /// From what a server calls itself; `None` for what is not numbered as Milvus is (Milvus Lite, builds without a number).
+    pub fn parse(text: &str) -> Option<Version> {
+        let mut parts = text.trim().trim_start_matches('v').splitn(3, '.');
+        let digits = |part: &str| {
+            let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+            part.get(..end)?.parse().ok()
+        };
+        let (major, minor) = (digits(parts.next()?)?, digits(parts.next()?)?);
+        Some(Version { major, minor, patch: parts.next().and_then(digits).unwrap_or(0) })
     }
 }
 
-impl fmt::Display for ServerVersion {
+impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.as_deref().unwrap_or("a server that does not tell its version, as Milvus Lite before 3"))
-    }
-}
-
-impl Client {
-    /// Asks for the version.
-    ///
-    /// # Errors
-    /// Any failed call; not knowing the call is an answer.
-    pub fn version(&self, context: &CallContext) -> Result<ServerVersion, Error> {
-        match self.call("GetVersion", "", &methods::GET_VERSION, &GetVersionRequest::new(), context) {
-            Ok(answer) => Ok(ServerVersion(Some(answer.version))),
-            Err(error) if error.kind == ErrorKind::Unimplemented => Ok(ServerVersion(None)),
-            Err(error) => Err(error),
-        }
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
     }
 }
 
@@ -56,15 +39,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_as_servers_tell_them() {
-        let numbers = |text| ServerVersion::new(Some(text)).milvus();
-        assert_eq!(numbers("v2.3.5-lite"), Some((2, 3)));
-        assert_eq!(numbers("2.6.20"), Some((2, 6)));
-        assert_eq!(numbers("v3.0.0"), Some((3, 0)));
-        assert_eq!(numbers("milvus_lite-3.2.2"), None);
-        assert_eq!(numbers("master-20260101"), None);
-        assert_eq!(ServerVersion::new(None).milvus(), None);
-        assert!(ServerVersion::new(Some("milvus_lite-3.2.2")).forgets_loads());
-        assert!(!ServerVersion::new(Some("v2.3.5-lite")).forgets_loads());
+    fn what_servers_call_themselves() {
+        for (text, version) in [
+            ("v2.3.5-lite", Some(Version::new(2, 3, 5))),
+            ("2.6.20", Some(Version::new(2, 6, 20))),
+            ("v2.6.0-rc1", Some(Version::new(2, 6, 0))),
+            ("3.0", Some(Version::new(3, 0, 0))),
+            ("milvus_lite-3.2.2", None),
+            ("master-20251101", None),
+            ("", None),
+        ] {
+            assert_eq!(Version::parse(text), version, "{text}");
+        }
+        assert!(Version::new(2, 10, 0) > Version::new(2, 9, 9));
     }
 }

@@ -255,7 +255,7 @@ def test_load_of_some_partitions_loads_them_all(cdc, source, lite3, name):
 def test_the_source_itself_is_no_target(make_cdc, source, lite3, name):
     """Without ids its address tells."""
     lite3.create(name)
-    cdc = make_cdc(lite3, log="scan").start()
+    cdc = make_cdc(lite3, source_config={"log": "scan"}).start()
     with pytest.raises(ApiError, match="is the source"):
         cdc.create(lite3, scope(name), uri=lite3.uri.replace("127.0.0.1", "127.0.0.2"))
 
