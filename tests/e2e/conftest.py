@@ -10,6 +10,9 @@ import shutil
 import signal
 import sys
 
+# Servers are started from a process that has gRPC's threads: its handlers of a fork abort the child of a newer grpcio.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 import pymilvus
 import pytest
 

@@ -82,6 +82,8 @@ pub(super) struct Core {
     pub(super) to_copy: Vec<CollectionId>,
     /// Of a source without a log.
     pub(super) rounds: Option<Rounds>,
+    /// Collections without ids whose copies fail, and since when.
+    pub(super) doubts: BTreeMap<CollectionId, Instant>,
     /// Remove rows from adopted collections that the source does not have.
     pub(super) prune: bool,
     /// Whoever waits for a collection to be repaired: told by being dropped.

@@ -165,6 +165,7 @@ impl Core {
         self.troubles.joins.remove(&id.0);
         self.members.pass_over(id);
         self.asked.remove(&id);
+        self.doubts.remove(&id);
         self.copier.cancel(id);
         self.copier.forget_files(id);
         self.rounds.as_mut().map(|rounds| rounds.forget(id));
