@@ -69,11 +69,32 @@ pub(super) fn look(
     if details.id != id.0 {
         return Ok(None);
     }
+    look_further(client, db, details, context).map(Some)
+}
+
+/// Looks at whatever has the name, on whichever side.
+pub(crate) fn look_by_name(
+    client: &Client,
+    (db, name): (&str, &str),
+    context: &CallContext,
+) -> Result<SourceCollection, Error> {
+    let details = client.describe_collection(db, name, context)?;
+    look_further(client, db, details, context)
+}
+
+fn look_further(
+    client: &Client,
+    db: &str,
+    details: CollectionDetails,
+    context: &CallContext,
+) -> Result<SourceCollection, Error> {
+    let name = &details.name;
     let partitions = client.list_partitions(db, name, context)?;
     let indexes = client.list_indexes(db, name, context)?;
     let load = look_at_load(client, db, &details, &partitions, context)?;
     let indexes = indexes.into_iter().map(|index| (index.name.clone(), index)).collect();
-    Ok(Some(SourceCollection { id, db: db.into(), details, partitions, indexes, load }))
+    let id = CollectionId(details.id);
+    Ok(SourceCollection { id, db: db.into(), details, partitions, indexes, load })
 }
 
 fn look_at_load(

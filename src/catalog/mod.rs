@@ -8,13 +8,18 @@ there: the record of it ([`record`]) is what the comparison starts from.
 
 mod alter;
 mod carry;
+mod compare;
 mod create;
 mod event;
 mod look;
 pub mod record;
+mod refresh;
 mod schema;
 mod watcher;
 
+pub(crate) use compare::differences;
 pub use event::{CatalogEvent, Hint, ReadyCollection};
 pub use look::SourceCollection;
+pub(crate) use look::look_by_name;
+pub(crate) use schema::{has_partition_key, key_field};
 pub use watcher::{Setup, Watcher, spawn};

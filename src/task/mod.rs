@@ -11,3 +11,4 @@ pub mod position;
 pub mod runner;
 pub mod scope;
 pub mod spec;
+pub mod verify;

@@ -104,6 +104,8 @@ pub(super) enum CopyEnd {
 /// A complete copy.
 #[derive(Debug)]
 pub(super) struct CopyDone {
+    /// What the rows were compared with.
+    pub(super) against: Against,
     /// The source's rows.
     pub(super) rows: u64,
     /// Rows that only the target has.

@@ -117,8 +117,8 @@ impl Core {
         if let Some(rounds) = &mut self.rounds {
             rounds.done(id, done.began, done.count);
         }
-        let was_round = member.rows == Rows::Scanned;
-        if was_round {
+        if done.against == Against::State {
+            // A repair may have been asked for meanwhile: its turn is the next.
             log::debug!("scanned {} rows of {name}: {written} written, {removed} removed", done.rows);
             return;
         }

@@ -98,7 +98,8 @@ impl Attempt<'_> {
             spans.insert(channel, Span { start, until });
         }
         let changes = round.changes();
-        Ok(Some(CopyDone { rows: round.rows(), extra: round.extra(), began, spans, count, changes }))
+        let (against, rows, extra) = (self.job.against, round.rows(), round.extra());
+        Ok(Some(CopyDone { against, rows, extra, began, spans, count, changes }))
     }
 
     /// The number of rows at the source. It starts a round early where it has changed; that it has not proves nothing.
