@@ -112,6 +112,8 @@ pub(super) struct CopyDone {
     pub(super) extra: u64,
     /// Everything acknowledged at the source before this moment was seen.
     pub(super) began: Timestamp,
+    /// How long the last attempt took.
+    pub(super) took: Duration,
     /// What the log may hold of the same rows.
     pub(super) spans: BTreeMap<Channel, Span>,
     /// The source's own count, where it was asked.

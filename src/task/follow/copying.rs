@@ -119,7 +119,8 @@ impl Core {
         }
         if done.against == Against::State {
             // A repair may have been asked for meanwhile: its turn is the next.
-            log::debug!("scanned {} rows of {name}: {written} written, {removed} removed", done.rows);
+            let took = done.took.as_secs_f64();
+            log::debug!("scanned {} rows of {name} in {took:.2} s: {written} written, {removed} removed", done.rows);
             return;
         }
         log::info!("copied {} rows of {name}: {written} written, {removed} removed", done.rows);
