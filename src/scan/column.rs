@@ -174,11 +174,14 @@ impl<'a> RowColumn<'a> {
         self.valid.get(row).copied().unwrap_or(true)
     }
 
-    /// Whether some row may be null: then `Insert` wants the values of the others only, whatever `Query` answers.
-    fn is_nullable(&self) -> bool {
+    /// Whether `Insert` wants it otherwise than `Query` answers: of null rows no values, of empty arrays the elements' kind.
+    fn must_change(&self) -> bool {
         match &self.contents {
+            Contents::Values { kind: Some(Kind::ARRAY), values, .. } => {
+                !self.valid.is_empty() || values.iter().any(|row| row.is_empty())
+            }
             Contents::Values { .. } => !self.valid.is_empty(),
-            Contents::Structs(columns) => columns.iter().any(RowColumn::is_nullable),
+            Contents::Structs(columns) => columns.iter().any(RowColumn::must_change),
         }
     }
 }
@@ -351,7 +354,7 @@ pub fn pick(columns: &[Column], rows: usize, indexes: Option<&[usize]>) -> Resul
         .iter()
         .map(|column| {
             let read = RowColumn::read(column, rows)?;
-            if whole && !read.is_nullable() {
+            if whole && !read.must_change() {
                 return Ok(column.clone());
             }
             let mut message = Vec::new();
@@ -377,7 +380,12 @@ fn write_column(
     match &column.contents {
         Contents::Values { kind, layout, dim, values, besides } => {
             let each = column.each(values, rows);
-            let picked: Vec<&[u8]> = indexes.iter().filter_map(|&index| each.get(index).copied().flatten()).collect();
+            let mut picked: Vec<&[u8]> =
+                indexes.iter().filter_map(|&index| each.get(index).copied().flatten()).collect();
+            let empty = empty_array(besides, values);
+            if *kind == Some(Kind::ARRAY) {
+                picked.iter_mut().filter(|row| row.is_empty()).for_each(|row| *row = &empty);
+            }
             if let Some(kind) = kind {
                 out.write_bytes(
                     if kind.vector { field::VECTORS } else { field::SCALARS },
@@ -412,6 +420,24 @@ fn write_column(
         out.write_bytes(field::VALID, &valid)?;
     }
     Ok(())
+}
+
+/// An array without elements, as `Insert` wants it. `Query` answers nothing at all for it, and a server that gets that back dies of it
+/// (2.3.5). The kind of its elements is told by the column, or by another row.
+fn empty_array(besides: &[(u32, u64)], rows: &[&[u8]]) -> [u8; 2] {
+    const ELEMENT_TYPE: u32 = 2;
+    let told = besides.iter().find(|(number, _)| *number == ELEMENT_TYPE).and_then(|(_, element)| match element {
+        1 => Some(1),
+        2..=4 => Some(2),
+        5 => Some(3),
+        10 => Some(4),
+        11 => Some(5),
+        20 | 21 => Some(6),
+        _ => None,
+    });
+    let shown = || rows.iter().find_map(|row| row.first()).map(|tag| tag >> 3);
+    let kind: u8 = told.or_else(shown).unwrap_or(3);
+    [kind << 3 | 2, 0]
 }
 
 /// A `ScalarField` or `VectorField` with these values.

@@ -92,8 +92,11 @@ fn what_an_array_says_besides_its_rows_is_kept() {
         let data = rows.iter().map(|row| row.to_vec()).collect();
         scalars("a", Data::ArrayData(ArrayArray { data, element_type: 5, ..Default::default() }), &[])
     };
-    let picked = pick(&[column(&[b"", b"\x1a\x03\x0a\x01\x07"])], 2, Some(&[1])).unwrap();
-    assert_eq!(read(&picked), read(&[column(&[b"\x1a\x03\x0a\x01\x07"])]));
+    let full: &[u8] = b"\x1a\x03\x0a\x01\x07";
+    let picked = pick(&[column(&[b"", full])], 2, Some(&[1])).unwrap();
+    assert_eq!(read(&picked), read(&[column(&[full])]));
+    let picked = pick(&[column(&[b"", full])], 2, None).unwrap();
+    assert_eq!(read(&picked), read(&[column(&[b"\x1a\x00", full])]), "an empty array with the kind of its elements");
     let picked = pick(&[sparse(&[b"12345678", b""])], 2, Some(&[1])).unwrap();
     let RowColumn { contents: Contents::Values { dim, besides, .. }, .. } = RowColumn::read(&picked[0], 1).unwrap()
     else {
