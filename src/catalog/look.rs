@@ -73,11 +73,33 @@ pub(super) fn look(
     if !is_same {
         return Ok(None);
     }
+    // The server's own id may be none at all.
+    look_further(client, db, details, context).map(|found| Some(SourceCollection { id, ..found }))
+}
+
+/// Looks at whatever has the name, on whichever side.
+pub(crate) fn look_by_name(
+    client: &Client,
+    (db, name): (&str, &str),
+    context: &CallContext,
+) -> Result<SourceCollection, Error> {
+    let details = client.describe_collection(db, name, context)?;
+    look_further(client, db, details, context)
+}
+
+fn look_further(
+    client: &Client,
+    db: &str,
+    details: CollectionDetails,
+    context: &CallContext,
+) -> Result<SourceCollection, Error> {
+    let name = &details.name;
     let partitions = client.list_partitions(db, name, context)?.unwrap_or_default();
     let indexes = client.list_indexes(db, name, context)?;
     let load = look_at_load(client, db, &details, &partitions, context)?;
     let indexes = indexes.into_iter().map(|index| (index.name.clone(), index)).collect();
-    Ok(Some(SourceCollection { id, db: db.into(), details, partitions, indexes, load }))
+    let id = CollectionId(details.id);
+    Ok(SourceCollection { id, db: db.into(), details, partitions, indexes, load })
 }
 
 fn look_at_load(

@@ -9,6 +9,7 @@ there: the record of it ([`record`]) is what the comparison starts from.
 mod alter;
 mod capability;
 mod carry;
+mod compare;
 mod create;
 mod event;
 mod fits;
@@ -17,10 +18,14 @@ mod identify;
 mod look;
 mod names;
 pub mod record;
+mod refresh;
 mod schema;
 mod tour;
 mod watcher;
 
+pub(crate) use compare::differences;
 pub use event::{CatalogEvent, Hint, ReadyCollection};
 pub use look::SourceCollection;
+pub(crate) use look::look_by_name;
+pub(crate) use schema::{has_partition_key, key_field};
 pub use watcher::{Setup, Watcher, spawn};

@@ -120,14 +120,14 @@ fn function_essence(function: &FunctionSchema) -> (&str, i32, &[String], &[Strin
 }
 
 /// The primary key; `None` for a schema without one, which Milvus does not make.
-pub(super) fn key_field(schema: &CollectionSchema) -> Option<KeyField> {
+pub(crate) fn key_field(schema: &CollectionSchema) -> Option<KeyField> {
     const INT64: i32 = 5;
     let field = schema.fields.iter().find(|field| field.is_primary_key)?;
     Some(KeyField { name: field.name.clone(), is_int: field.data_type == INT64 })
 }
 
 /// Whether rows find their partition by a key.
-pub(super) fn has_partition_key(schema: &CollectionSchema) -> bool {
+pub(crate) fn has_partition_key(schema: &CollectionSchema) -> bool {
     schema.fields.iter().any(|field| field.is_partition_key)
 }
 

@@ -306,6 +306,10 @@ impl Watch {
                     let found = self.listed.iter().find(|(_, place)| place.0 == db && place.1 == *collection);
                     ids.extend(found.map(|(id, _)| *id));
                 }
+                Hint::Afresh(id) => {
+                    self.carrier.refresh(*id)?;
+                    ids.extend(self.listed.contains_key(id).then_some(*id));
+                }
                 Hint::Anything => {}
             }
         }

@@ -94,6 +94,11 @@ impl Kind {
         }
     }
 
+    /// The number of the values in their array.
+    fn item(self) -> u32 {
+        if self.vector && self.number == 8 { 2 } else { 1 }
+    }
+
     /// Vectors that are one `bytes` field, without an array around them.
     fn is_bare(self) -> bool {
         self.vector && matches!(self.number, 3 | 4 | 5 | 7)
@@ -112,8 +117,8 @@ pub(super) struct RowColumn<'a> {
 
 /// What is in it.
 pub(super) enum Contents<'a> {
-    /// Values, those of null rows left out.
-    Values { kind: Option<Kind>, layout: Layout, dim: u64, values: Vec<&'a [u8]> },
+    /// Values, those of null rows left out; with what their array says besides (the elements' type, a dimension).
+    Values { kind: Option<Kind>, layout: Layout, dim: u64, values: Vec<&'a [u8]>, besides: Vec<(u32, u64)> },
     /// The columns of an array of structs.
     Structs(Vec<RowColumn<'a>>),
 }
@@ -139,6 +144,7 @@ impl<'a> RowColumn<'a> {
                 return Err(uneven(valid.len()));
             }
             let (layout, values) = values(kind, dim, &arrays, rows, rows - nulls)?;
+            let besides = besides(kind, arrays.first().copied())?;
             let values = match values.len() {
                 count if count == rows - nulls => values,
                 // Null rows have a filler.
@@ -147,7 +153,7 @@ impl<'a> RowColumn<'a> {
                 0 if valid.is_empty() => values,
                 count => return Err(uneven(count)),
             };
-            Contents::Values { kind, layout, dim, values }
+            Contents::Values { kind, layout, dim, values, besides }
         } else {
             let columns: Result<Vec<_>, _> = structs.iter().map(|columns| RowColumn::of(columns, rows)).collect();
             Contents::Structs(columns?)
@@ -168,11 +174,14 @@ impl<'a> RowColumn<'a> {
         self.valid.get(row).copied().unwrap_or(true)
     }
 
-    /// Whether some row may be null: then `Insert` wants the values of the others only, whatever `Query` answers.
-    fn is_nullable(&self) -> bool {
+    /// Whether `Insert` wants it otherwise than `Query` answers: of null rows no values, of empty arrays the elements' kind.
+    fn must_change(&self) -> bool {
         match &self.contents {
+            Contents::Values { kind: Some(Kind::ARRAY), values, .. } => {
+                !self.valid.is_empty() || values.iter().any(|row| row.is_empty())
+            }
             Contents::Values { .. } => !self.valid.is_empty(),
-            Contents::Structs(columns) => columns.iter().any(RowColumn::is_nullable),
+            Contents::Structs(columns) => columns.iter().any(RowColumn::must_change),
         }
     }
 }
@@ -260,7 +269,8 @@ fn values<'a>(
             continue;
         }
         for item in fields(array) {
-            if let (1, bytes) = item? {
+            let (number, bytes) = item?;
+            if number == kind.item() {
                 items.push(bytes);
             }
         }
@@ -303,6 +313,19 @@ fn values<'a>(
     Ok((layout, values))
 }
 
+/// What an array says besides its values: all of it numbers.
+fn besides(kind: Option<Kind>, array: Option<&[u8]>) -> Result<Vec<(u32, u64)>, RowError> {
+    let (Some(kind), Some(array)) = (kind.filter(|kind| !kind.is_bare()), array) else { return Ok(Vec::new()) };
+    let mut besides = Vec::new();
+    for part in fields(array) {
+        let (field, bytes) = part?;
+        if field != kind.item() {
+            besides.push((field, number(bytes)?));
+        }
+    }
+    Ok(besides)
+}
+
 /// The width of values that together are so long: of the rows that are not null, or of all with a filler.
 fn width(length: usize, rows: usize, valid: usize) -> usize {
     let of = |count: usize| (count > 0 && length.is_multiple_of(count)).then(|| length / count);
@@ -331,7 +354,7 @@ pub fn pick(columns: &[Column], rows: usize, indexes: Option<&[usize]>) -> Resul
         .iter()
         .map(|column| {
             let read = RowColumn::read(column, rows)?;
-            if whole && !read.is_nullable() {
+            if whole && !read.must_change() {
                 return Ok(column.clone());
             }
             let mut message = Vec::new();
@@ -355,13 +378,18 @@ fn write_column(
     }
     out.write_string(field::NAME, &column.name)?;
     match &column.contents {
-        Contents::Values { kind, layout, dim, values } => {
+        Contents::Values { kind, layout, dim, values, besides } => {
             let each = column.each(values, rows);
-            let picked: Vec<&[u8]> = indexes.iter().filter_map(|&index| each.get(index).copied().flatten()).collect();
+            let mut picked: Vec<&[u8]> =
+                indexes.iter().filter_map(|&index| each.get(index).copied().flatten()).collect();
+            let empty = empty_array(besides, values);
+            if *kind == Some(Kind::ARRAY) {
+                picked.iter_mut().filter(|row| row.is_empty()).for_each(|row| *row = &empty);
+            }
             if let Some(kind) = kind {
                 out.write_bytes(
                     if kind.vector { field::VECTORS } else { field::SCALARS },
-                    &container(*kind, *layout, *dim, &picked)?,
+                    &container((*kind, *layout), *dim, &picked, besides)?,
                 )?;
             }
         }
@@ -394,8 +422,31 @@ fn write_column(
     Ok(())
 }
 
+/// An array without elements, as `Insert` wants it. `Query` answers nothing at all for it, and a server that gets that back dies of it
+/// (2.3.5). The kind of its elements is told by the column, or by another row.
+fn empty_array(besides: &[(u32, u64)], rows: &[&[u8]]) -> [u8; 2] {
+    const ELEMENT_TYPE: u32 = 2;
+    let told = besides.iter().find(|(number, _)| *number == ELEMENT_TYPE).and_then(|(_, element)| match element {
+        1 => Some(1),
+        2..=4 => Some(2),
+        5 => Some(3),
+        10 => Some(4),
+        11 => Some(5),
+        20 | 21 => Some(6),
+        _ => None,
+    });
+    let shown = || rows.iter().find_map(|row| row.first()).map(|tag| tag >> 3);
+    let kind: u8 = told.or_else(shown).unwrap_or(3);
+    [kind << 3 | 2, 0]
+}
+
 /// A `ScalarField` or `VectorField` with these values.
-fn container(kind: Kind, layout: Layout, dim: u64, values: &[&[u8]]) -> Result<Vec<u8>, RowError> {
+fn container(
+    (kind, layout): (Kind, Layout),
+    dim: u64,
+    values: &[&[u8]],
+    besides: &[(u32, u64)],
+) -> Result<Vec<u8>, RowError> {
     let length: usize = values.iter().map(|value| value.len() + 6).sum();
     let mut array = Vec::with_capacity(length + 16);
     if kind.is_bare() {
@@ -403,13 +454,14 @@ fn container(kind: Kind, layout: Layout, dim: u64, values: &[&[u8]]) -> Result<V
     } else {
         let mut stream = CodedOutputStream::vec(&mut array);
         match layout {
-            Layout::Delimited => values.iter().try_for_each(|value| stream.write_bytes(1, value))?,
+            Layout::Delimited => values.iter().try_for_each(|value| stream.write_bytes(kind.item(), value))?,
             Layout::Varints | Layout::Fixed(_) => {
                 stream.write_tag(1, WireType::LengthDelimited)?;
                 stream.write_raw_varint64(values.iter().map(|value| value.len() as u64).sum())?;
                 values.iter().try_for_each(|value| stream.write_raw_bytes(value))?;
             }
         }
+        besides.iter().try_for_each(|(number, value)| stream.write_uint64(*number, *value))?;
         stream.flush()?;
     }
     let mut message = Vec::with_capacity(array.len() + 32);

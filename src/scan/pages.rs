@@ -136,6 +136,7 @@ impl Pages {
     pub fn next_page(&mut self) -> Result<Option<Page>, PageError> {
         while !self.ended {
             let answer = match &mut self.order {
+                Order::ByKey { .. } if self.target.key.is_int && self.last.is_none() => self.smallest()?,
                 Order::ByKey { .. } => self.next_by_key()?,
                 Order::Any(ranges) => {
                     // Taken out while it works with the rest of this; put back whatever comes.
@@ -152,6 +153,17 @@ impl Pages {
             }
         }
         Ok(None)
+    }
+
+    /// The smallest integer is asked for first, alone: it cannot be written, and a range without a lower end does not always have
+    /// it (seen on 2.3.5).
+    fn smallest(&mut self) -> Result<Option<Answer>, PageError> {
+        let smallest = Key::Int(i64::MIN);
+        let expression = self.expression(None, Some(&smallest));
+        let answer = self.ask(&expression, MAX_ROWS, self.target.keys_only)?;
+        self.check_range(&answer, &expression, None, Some(&smallest))?;
+        self.last = Some(smallest);
+        Ok((!answer.keys.is_empty()).then_some(answer))
     }
 
     /// One step of the walk by keys; `None` when there was nothing to take, or the order turned out to be another.

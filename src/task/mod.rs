@@ -12,3 +12,4 @@ pub mod runner;
 mod same_server;
 pub mod scope;
 pub mod spec;
+pub mod verify;

@@ -13,6 +13,7 @@ use super::engine::{ChannelPosition, Engine, EngineError, TaskEvent, TaskHandle,
 use super::follow::{FollowSetup, Following, follow, load_checkpoint};
 use super::same_server::is_same_server;
 use super::spec::{TargetSpec, TaskId, TaskSpec};
+use super::verify::{VerifyRefused, VerifyRequest, VerifyView};
 use crate::config::{self, Config};
 use crate::domain::LogKind;
 use crate::milvus::{CallContext, Cancel, Client, Endpoint, Tls};
@@ -121,6 +122,18 @@ impl TaskHandle for Following {
 
     fn positions(&self) -> Vec<ChannelPosition> {
         Following::positions(self)
+    }
+
+    fn verify(&self, request: VerifyRequest) -> Result<(), VerifyRefused> {
+        Following::verify(self, request)
+    }
+
+    fn verification(&self) -> Option<VerifyView> {
+        Following::verification(self)
+    }
+
+    fn cancel_verification(&self) {
+        Following::cancel_verification(self);
     }
 
     fn stop(&self, deadline: Instant) {

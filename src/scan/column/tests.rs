@@ -5,7 +5,7 @@ use crate::milvus::pb::schema::field_data::Field;
 use crate::milvus::pb::schema::scalar_field::Data;
 use crate::milvus::pb::schema::vector_field::Data as Vectors;
 use crate::milvus::pb::schema::{
-    BoolArray, FieldData, FloatArray, IntArray, LongArray, ScalarField, StringArray, VectorField,
+    ArrayArray, BoolArray, FieldData, FloatArray, IntArray, LongArray, ScalarField, StringArray, VectorField,
 };
 
 pub(in crate::scan) fn scalars(name: &str, data: Data, valid: &[bool]) -> Column {
@@ -35,7 +35,7 @@ pub(in crate::scan) fn floats(data: &[f32]) -> Column {
 /// A sparse column, which our own .proto does not have: field 6 of `VectorField`, an array of bytes.
 pub(in crate::scan) fn sparse(rows: &[&[u8]]) -> Column {
     let kind = Kind { vector: true, number: 6 };
-    let contents = container(kind, Layout::Delimited, 9, rows).unwrap();
+    let contents = container((kind, Layout::Delimited), 9, rows, &[(2, 30)]).unwrap();
     let mut bytes = Vec::new();
     let mut out = CodedOutputStream::vec(&mut bytes);
     out.write_string(field::NAME, "s").unwrap();
@@ -83,6 +83,26 @@ fn picks_rows_of_every_kind() {
         }),
         Ok(vec![16, 0])
     );
+}
+
+/// A server that gets an array without the type of its elements dies of it (seen on 2.3.5).
+#[test]
+fn what_an_array_says_besides_its_rows_is_kept() {
+    let column = |rows: &[&[u8]]| {
+        let data = rows.iter().map(|row| row.to_vec()).collect();
+        scalars("a", Data::ArrayData(ArrayArray { data, element_type: 5, ..Default::default() }), &[])
+    };
+    let full: &[u8] = b"\x1a\x03\x0a\x01\x07";
+    let picked = pick(&[column(&[b"", full])], 2, Some(&[1])).unwrap();
+    assert_eq!(read(&picked), read(&[column(&[full])]));
+    let picked = pick(&[column(&[b"", full])], 2, None).unwrap();
+    assert_eq!(read(&picked), read(&[column(&[b"\x1a\x00", full])]), "an empty array with the kind of its elements");
+    let picked = pick(&[sparse(&[b"12345678", b""])], 2, Some(&[1])).unwrap();
+    let RowColumn { contents: Contents::Values { dim, besides, .. }, .. } = RowColumn::read(&picked[0], 1).unwrap()
+    else {
+        panic!("values");
+    };
+    assert_eq!((dim, besides), (9, vec![(2, 30)]));
 }
 
 #[test]

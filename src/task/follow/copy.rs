@@ -104,12 +104,16 @@ pub(super) enum CopyEnd {
 /// A complete copy.
 #[derive(Debug)]
 pub(super) struct CopyDone {
+    /// What the rows were compared with.
+    pub(super) against: Against,
     /// The source's rows.
     pub(super) rows: u64,
     /// Rows that only the target has.
     pub(super) extra: u64,
     /// Everything acknowledged at the source before this moment was seen.
     pub(super) began: Timestamp,
+    /// How long the last attempt took.
+    pub(super) took: Duration,
     /// What the log may hold of the same rows.
     pub(super) spans: BTreeMap<Channel, Span>,
     /// The source's own count, where it was asked.

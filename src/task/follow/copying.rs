@@ -128,9 +128,10 @@ impl Core {
         if let Some(rounds) = &mut self.rounds {
             rounds.done(id, done.began, done.count);
         }
-        let was_round = member.rows == Rows::Scanned;
-        if was_round {
-            log::debug!("scanned {} rows of {name}: {written} written, {removed} removed", done.rows);
+        if done.against == Against::State {
+            // A repair may have been asked for meanwhile: its turn is the next.
+            let took = done.took.as_secs_f64();
+            log::debug!("scanned {} rows of {name} in {took:.2} s: {written} written, {removed} removed", done.rows);
             return;
         }
         log::info!("copied {} rows of {name}: {written} written, {removed} removed", done.rows);

@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender, never, select, tick};
 use super::channel::ChannelState;
 use super::checkpoint::{self, Checkpoint};
 use super::copy::Copier;
+use super::inspect::Repair;
 use super::members::{Members, Rows};
 use super::rounds::Rounds;
 use super::status::{Board, Troubles};
@@ -88,6 +89,7 @@ pub(super) struct Core {
     pub(super) prune: bool,
     /// Whoever waits for a collection to be repaired: told by being dropped.
     pub(super) repairs: BTreeMap<CollectionId, Vec<Sender<()>>>,
+    pub(super) repair_orders: Receiver<Repair>,
     pub(super) troubles: Troubles,
     pub(super) skipped: BTreeMap<String, u64>,
     pub(super) settled: bool,
@@ -126,6 +128,7 @@ impl Core {
             let records = if self.scheduler.bytes() < MEMORY { self.reader.events().clone() } else { never() };
             let (catalog, calls, copies) =
                 (self.watcher.events().clone(), self.pool.events().clone(), self.copier.events().clone());
+            let repairs = self.repair_orders.clone();
             select! {
                 recv(orders) -> order => {
                     let deadline = match order {
@@ -150,6 +153,10 @@ impl Core {
                 recv(copies) -> event => match event {
                     Ok(event) => self.on_copy(event),
                     Err(_) => self.fail("the copying thread has ended"),
+                },
+                recv(repairs) -> repair => match repair {
+                    Ok(repair) => self.on_repair(repair),
+                    Err(_) => self.repair_orders = never(),
                 },
                 recv(heartbeat) -> _ => self.on_heartbeat(),
             }

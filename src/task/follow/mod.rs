@@ -9,6 +9,7 @@ mod copy;
 mod copying;
 mod core;
 mod dispatch;
+mod inspect;
 mod joining;
 mod members;
 #[cfg(test)]

@@ -89,6 +89,7 @@ impl Attempt<'_> {
         }
         let starts = if self.job.keeps_state { BTreeMap::new() } else { self.begin()? };
         let files = Files::new(&self.worker.folder, self.id());
+        let started = Instant::now();
         let mut round = self.patiently(|| Round::open(self.job, &files))?;
         self.report(round.rows())?;
         round.run(self)?;
@@ -98,7 +99,8 @@ impl Attempt<'_> {
             spans.insert(channel, Span { start, until });
         }
         let changes = round.changes();
-        Ok(Some(CopyDone { rows: round.rows(), extra: round.extra(), began, spans, count, changes }))
+        let (against, rows, extra, took) = (self.job.against, round.rows(), round.extra(), started.elapsed());
+        Ok(Some(CopyDone { against, rows, extra, began, took, spans, count, changes }))
     }
 
     /// The number of rows at the source. It starts a round early where it has changed; that it has not proves nothing.
