@@ -99,23 +99,23 @@ def truncate(node, name, database) -> None:
     assert answer.status.code == 0, answer
 
 
-@pytest.mark.limit(300)
+@pytest.mark.limit(180)
 def test_lite_3_to_milvus(follow, lite3, target, name):
-    """More rows than one answer holds; a partition, an index, changes and deletes."""
+    """More rows than a page holds, in no order; a partition, an index, changes and deletes."""
     source = lite3[0]
     fields = [key_field(), FieldSchema("text", DataType.VARCHAR, max_length=50), vector_field()]
     made = source.create(name, fields=fields, enable_dynamic_field=True)
     made.create_partition("p1")
     texts = lambda keys, mark=0.0: [{**row, "text": f"t{row['id']}", "x": row["id"]} for row in simple_rows(keys, mark=mark)]
-    made.insert(texts(range(-8500, 8500)))
+    made.insert(texts(range(-1500, 1500)))
     made.insert(texts(range(20_000, 20_500)), partition_name="p1")
     _, task = follow(source, target, scope(name))
-    wait_same_rows(source, target, name, expect=17_500, timeout=90)
+    wait_same_rows(source, target, name, expect=3500, timeout=60)
     made.upsert(texts(range(-50, 50), mark=1.0))
-    made.delete("id in [5000, 5001, 20001]")
+    made.delete("id in [1000, 1001, 20001]")
     # One less than the largest, which Milvus 2.3.5 takes and never shows.
     made.insert(texts([-(2**63) + 1, 2**63 - 2]))
-    wait_same_rows(source, target, name, expect=17_499, timeout=90)
+    wait_same_rows(source, target, name, expect=3499, timeout=60)
     assert target.indexes(name)["vec"][1]["index_type"] == "FLAT"
     utility.create_alias(name, f"{name}_alias", using=source.using())
     wait_until(lambda: target.aliases(name) == [f"{name}_alias"], 15, "the alias")
@@ -123,7 +123,7 @@ def test_lite_3_to_milvus(follow, lite3, target, name):
     made.drop_partition("p1")
     made.load()
     wait_until(lambda: target.partitions(name) == ["_default"], 15, "the end of p1")
-    wait_same_rows(source, target, name, expect=17_000, timeout=90)
+    wait_same_rows(source, target, name, expect=3000, timeout=60)
     found = task.wait_phase("Following")
     assert found["skipped"] == {}, found
 
@@ -239,14 +239,14 @@ def test_lite_2_to_lite_2(follow, lite2, name):
         FieldSchema("text", DataType.VARCHAR, max_length=20),
     ]
     made = source.create(name, fields=fields, enable_dynamic_field=True)
-    for first in range(0, 20_000, 5000):
-        made.insert(vector_rows(range(first, first + 5000)))
+    for first in range(0, 17_000, 8500):
+        made.insert(vector_rows(range(first, first + 8500)))
     _, task = follow(source, target, scope(name))
-    wait_same_rows(source, target, name, expect=20_000, timeout=90)
+    wait_same_rows(source, target, name, expect=17_000, timeout=60)
     made.delete("id in [5, 6, 7]")
     made.upsert(vector_rows(range(100, 200), mark=3))
     made.insert(vector_rows(range(30_000, 30_100)))
-    wait_same_rows(source, target, name, expect=20_097, timeout=90)
+    wait_same_rows(source, target, name, expect=17_097, timeout=60)
     assert task.wait_phase("Following")["skipped"] == {}
     utility.drop_collection(name, using=source.using())
     wait_until(lambda: not target.has(name), 15, "the drop")
@@ -254,22 +254,23 @@ def test_lite_2_to_lite_2(follow, lite2, name):
 
 @pytest.mark.limit(240)
 def test_killed_in_the_first_copy_and_in_rounds(follow, lite3, target, name):
-    """kill -9 of milvus-cdc and of the source, wherever they are."""
+    """kill -9 of milvus-cdc and of the source, wherever they are. At first more rows than one answer holds."""
     source = lite3[0]
     made = source.create(name)
-    for first in range(1_000_000, 1_030_000, 10_000):
-        made.insert(simple_rows(range(first, first + 10_000)))
+    for first in range(1_000_000, 1_017_000, 8500):
+        made.insert(simple_rows(range(first, first + 8500)))
     cdc, task = follow(source, target, scope(name))
     wait_until(lambda: target.has(name) and count(target, name) > 0, 60, "the first page", every=0.01)
     cdc.kill9()
-    assert count(target, name) <= 30_000
     cdc.start()
-    wait_same_rows(source, target, name, expect=30_000, timeout=90)
+    wait_same_rows(source, target, name, expect=17_000, timeout=90)
+    made.delete("id >= 1001000")
+    wait_same_rows(source, target, name, expect=1000, timeout=90)
     chance = random.Random(11)
     with Load(source, name) as load:
-        for _ in range(4):
+        for _ in range(3):
             before = load.batches
-            wait_until(lambda: load.batches > before + 3, 30, "the load")
+            wait_until(lambda: load.batches > before + 2, 30, "the load")
             time.sleep(chance.random())
             cdc.kill9()
             cdc.start()
