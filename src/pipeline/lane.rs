@@ -238,6 +238,7 @@ impl Lane {
         for op in self.queue.drain(..count) {
             merged.add(&op);
             let OpBody::Insert { rows: more, columns: more_columns } = op.body else { continue };
+            let more_columns = info.shape.written(more_columns, more)?;
             rows += more;
             if columns.is_empty() {
                 columns = more_columns;

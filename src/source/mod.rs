@@ -9,6 +9,7 @@ mod message;
 mod open;
 mod reader;
 mod rocksmq;
+mod scan;
 mod slab;
 
 pub use log::{Log, LogError, Next, ReadEnd, Start};

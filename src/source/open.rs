@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::kafka::Kafka;
 use super::log::{Log, LogError};
 use super::rocksmq::RocksMq;
+use super::scan::NoLog;
 use crate::config::KafkaConfig;
 use crate::domain::LogKind;
 
@@ -30,20 +31,23 @@ impl LogSettings {
             Some(kind) => format!("sourceConfig.log is `{}`", kind.name()),
             None => "sourceConfig.log is `auto`".to_owned(),
         };
-        let rocksmq = self.rocksmq.as_ref().map(|path| Choice::RocksMq {
-            path,
-            why: format!("{asked} and {} is configured", path.display()),
-        });
+        let rocksmq = self
+            .rocksmq
+            .as_ref()
+            .map(|path| Choice::RocksMq { path, why: format!("{asked} and {} is configured", path.display()) });
         let kafka = self.kafka.as_ref().map(|config| Choice::Kafka {
             config,
             why: format!("{asked} and sourceConfig.kafka.address is {}", config.address),
         });
         match (self.wanted, rocksmq, kafka) {
+            (Some(LogKind::Scan), ..) => Ok(Choice::Scan { why: asked }),
             (None, Some(_), Some(_)) => Err(Unconfigured(format!(
                 "{asked}, and both sourceConfig.rocksmq.path and sourceConfig.kafka.address are set: a source has one log, \
                  so name its kind in sourceConfig.log"
             ))),
-            (None | Some(LogKind::RocksMq), Some(choice), _) | (None | Some(LogKind::Kafka), _, Some(choice)) => Ok(choice),
+            (None | Some(LogKind::RocksMq), Some(choice), _) | (None | Some(LogKind::Kafka), _, Some(choice)) => {
+                Ok(choice)
+            }
             (Some(LogKind::Kafka), _, None) => Err(Unconfigured(format!(
                 "{asked} and sourceConfig.kafka.address is not set: it names the source's brokers (kafka.brokerList of its \
                  milvus.yaml)"
@@ -73,6 +77,11 @@ pub enum Choice<'a> {
     Kafka {
         /// How to reach them.
         config: &'a KafkaConfig,
+        /// For a person to read.
+        why: String,
+    },
+    /// None: the rows themselves.
+    Scan {
         /// For a person to read.
         why: String,
     },
@@ -115,5 +124,6 @@ pub fn open(settings: &LogSettings, own: &Path) -> Result<OpenLog, OpenError> {
             Ok(OpenLog { log, kind: LogKind::RocksMq, why })
         }
         Choice::Kafka { config, why } => Ok(OpenLog { log: Arc::new(Kafka::open(config)?), kind: LogKind::Kafka, why }),
+        Choice::Scan { why } => Ok(OpenLog { log: Arc::new(NoLog), kind: LogKind::Scan, why }),
     }
 }
