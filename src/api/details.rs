@@ -88,6 +88,7 @@ fn collection(collection: &CollectionDetail) -> Value {
         "rows_from": match collection.rows_from {
             RowsFrom::Log => "log",
             RowsFrom::Copy => "copy",
+            RowsFrom::Scan => "scan",
         },
         "channels": collection.channels,
     })

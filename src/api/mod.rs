@@ -17,6 +17,7 @@ mod maintenance;
 mod metrics;
 mod ready;
 mod service;
+mod verify;
 mod webui;
 
 pub use self::check::{as_json, task_of};

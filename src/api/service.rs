@@ -20,6 +20,7 @@ use super::http::{Request, Response};
 use super::maintenance::MaintenanceParams;
 use super::metrics::scrape;
 use super::ready::ready;
+use super::verify::{Action, VerifyParams, shown};
 use super::webui;
 use crate::config::Config;
 use crate::observe::metrics;
@@ -27,8 +28,8 @@ use crate::task::manager::{ManagerError, TaskManager, TaskView};
 use crate::task::spec::TaskId;
 
 /// The `request_type`s there are.
-const REQUEST_TYPES: [&str; 9] =
-    ["create", "delete", "pause", "resume", "get", "position", "list", "maintenance", "check"];
+const REQUEST_TYPES: [&str; 11] =
+    ["create", "delete", "pause", "resume", "get", "position", "list", "maintenance", "verify", "repair", "check"];
 
 /// Stands for a client's own invention where requests are counted, and for what cannot be read.
 const UNKNOWN: &str = "unknown";
@@ -146,6 +147,8 @@ impl Api {
             "position" => self.position(data),
             "list" => self.list(data),
             "check" => self.check(data),
+            "verify" => self.verify(data, false),
+            "repair" => self.verify(data, true),
             "maintenance" => MaintenanceParams::decode(data)
                 .map(|request| object([("State", request.perform().into())]))
                 .map_err(Refusal::Decode),
@@ -226,6 +229,18 @@ impl Api {
         };
         let tasks: Value = self.manager.list()?.iter().map(one).collect();
         Ok(object([("tasks", tasks)]))
+    }
+
+    fn verify(&self, data: Option<&Data>, repair: bool) -> Result<Data, Refusal> {
+        let params = VerifyParams::decode(data, repair).map_err(Refusal::Decode)??;
+        let id = TaskId::parse(&params.task_id).map_err(|_| ManagerError::NotFound(params.task_id))?;
+        let task = self.manager.running(&id)?;
+        match params.action {
+            Action::Start => task.verify(params.request).map_err(ManagerError::from)?,
+            Action::Cancel => task.cancel_verification(),
+            Action::Status => {}
+        }
+        Ok(shown(task.verification().as_ref()))
     }
 
     fn position(&self, data: Option<&Data>) -> Result<Data, Refusal> {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::report::Report;
-use super::{Question, Server, types};
+use super::{Question, Server};
+use crate::catalog::capability::unsupported;
 use crate::catalog::schema;
 use crate::domain::{Channel, CollectionId, Timestamp};
 use crate::milvus::Error;
@@ -105,9 +106,9 @@ impl Look<'_> {
         check_names(&ours, &place, &details, lines);
         if let Some(target) = self.target {
             if let Some(version) = target.version {
-                for missing in types::missing(&details.schema, version) {
+                if let Some(what) = unsupported(&details.schema, version) {
                     let remedy = "upgrade the target, or leave the collection out of the task";
-                    lines.problem(format!("{ours}: {missing}; the target is {version}"), remedy);
+                    lines.problem(format!("{ours}: its field {what}; the target is {version}"), remedy);
                 }
             }
             check_place(target, &ours, &place, &details, lines)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::collections::Found;
 use super::report::Report;
 use crate::config::Config;
-use crate::domain::{Channel, Timestamp};
+use crate::domain::{Channel, LogKind, Timestamp};
 use crate::source::{self, LogError, Next, OpenError, OpenLog};
 use crate::task::runner::log_settings;
 
@@ -89,6 +89,9 @@ struct Reach {
 impl Opened {
     /// Whether the log is the source's, what must be copied because it is gone, and what a pause would cost.
     pub(super) fn judge(&self, found: &[Found], pause: Duration, report: &mut Report) {
+        if self.log.kind == LogKind::Scan {
+            return judge_scan(found, report);
+        }
         let reach = match self.reach(found) {
             Ok(reach) => reach,
             Err(error) => {
@@ -184,6 +187,15 @@ impl Opened {
             }
             None => {}
         }
+    }
+}
+
+/// Without a log every row is read again and again.
+fn judge_scan(found: &[Found], report: &mut Report) {
+    report.good(RETENTION, "no log is read, so a pause may last as long as it wants: the next round compares all rows");
+    for Found { name, .. } in found.iter().filter(|collection| !collection.loaded) {
+        let text = format!("{name} is not loaded: its rows cannot be read");
+        report.warning(LOG, text, "load it at the source; the task waits for it meanwhile");
     }
 }
 

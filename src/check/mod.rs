@@ -10,12 +10,11 @@ mod disk;
 mod log;
 mod report;
 mod servers;
-mod types;
-mod version;
 
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
+use crate::milvus::version::Version;
 use crate::milvus::{CallContext, Cancel, Client};
 use crate::task::mapping::NameMapping;
 use crate::task::scope::Scope;
@@ -48,7 +47,7 @@ pub fn check(config: &Config, question: Question<'_>) -> Report {
     let mut report = Report::default();
     let deadline = Instant::now() + TIME;
     let source = servers::source(config, &mut report);
-    let target = question.target.and_then(|target| servers::target(target, source.as_ref(), &mut report));
+    let target = question.target.and_then(|target| servers::target(config, target, source.as_ref(), &mut report));
     let log = log::open(config, &mut report);
     if let Some(source) = &source {
         let look = collections::Look { source, target: target.as_ref(), question, deadline };
@@ -64,7 +63,7 @@ pub fn check(config: &Config, question: Question<'_>) -> Report {
 /// A server that answers.
 pub(crate) struct Server {
     pub(crate) client: Client,
-    pub(crate) version: Option<version::Version>,
+    pub(crate) version: Option<Version>,
     pub(crate) context: CallContext,
 }
 

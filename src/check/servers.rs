@@ -1,23 +1,23 @@
 //! Whether source and target answer, who they are, and what they let us do.
 
 use super::report::Report;
-use super::version::Version;
 use super::{CALL_TIMEOUT, Server};
 use crate::config::{self, Config};
 use crate::milvus::catalog::CollectionDetails;
-use crate::milvus::rows::{Place, Query, Rows, Write};
+use crate::milvus::rows::{Place, Rows, Write};
+use crate::milvus::version::Version;
 use crate::milvus::{CallContext, Cancel, Client, Error, ErrorKind};
-use crate::task::runner::{endpoint, is_same_server};
+use crate::task::runner::endpoint;
+use crate::task::same_server::is_same_server;
 use crate::task::spec::TargetSpec;
 
 const SOURCE: &str = "source";
 const TARGET: &str = "target";
 /// The version that everything was tested with.
 const TESTED: Version = Version::new(2, 3, 5);
+const TESTED_LINE: std::ops::Range<Version> = Version::new(2, 3, 0)..Version::new(2, 4, 0);
 /// Before it logs and calls were others.
 const OLDEST: Version = Version::new(2, 2, 0);
-
-const COUNT: Query<'_> = Query { expression: "", fields: &["count(*)"], limit: None };
 
 /// Connects to the source.
 pub(super) fn source(config: &Config, report: &mut Report) -> Option<Server> {
@@ -29,14 +29,19 @@ pub(super) fn source(config: &Config, report: &mut Report) -> Option<Server> {
         ("list collections", client.list_collections("default", context).map(drop)),
         ("describe collections", client.describe_collection("default", &probe.collection, context).map(drop)),
         ("see load states", client.load_state("default", &probe.collection, context).map(drop)),
-        ("query", client.query_rows(&probe, &COUNT, context).map(drop)),
+        ("query", client.count_rows(&probe, context).map(drop)),
     ];
     privileges(SOURCE, "to list, describe and query", may.into_iter(), report);
     Some(found)
 }
 
 /// Connects to the target, and looks whether it can be one.
-pub(super) fn target(spec: &TargetSpec, source: Option<&Server>, report: &mut Report) -> Option<Server> {
+pub(super) fn target(
+    config: &Config,
+    spec: &TargetSpec,
+    source: Option<&Server>,
+    report: &mut Report,
+) -> Option<Server> {
     let found = connect(TARGET, spec.endpoint(), report)?;
     let Server { client, context, .. } = &found;
     let address = client.address();
@@ -53,7 +58,8 @@ pub(super) fn target(spec: &TargetSpec, source: Option<&Server>, report: &mut Re
             report.warning(TARGET, format!("whether it makes time ticks is not known: {error}"), "run the check again")
         }
     }
-    if source.is_some_and(|source| is_same_server(&source.client, client, context)) {
+    let addresses = [&config.source.endpoint.address, spec.address()];
+    if source.is_some_and(|source| is_same_server([&source.client, client], addresses, context)) {
         report.problem(TARGET, format!("{address} is the source itself"), "give the address of another Milvus");
     }
     writes(&found, report);
@@ -73,25 +79,22 @@ fn connect(about: &'static str, given: &config::Endpoint, report: &mut Report) -
         }
     };
     let context = CallContext { timeout: CALL_TIMEOUT, cancel: Cancel::default() };
-    let told = server.client.version(&context);
+    let told = server.client.version(&context).unwrap_or_default();
     let address = server.client.address().to_owned();
-    let name = match &told {
-        Ok(name) if !name.is_empty() => name.as_str(),
-        _ => "of an unknown version",
-    };
-    server.version = Version::parse(name);
-    let text = format!("{address} answers: Milvus {name}");
+    server.version = told.milvus();
+    let text = format!("{address} answers: {told}");
     match server.version {
         Some(version) if version < OLDEST => {
             report.problem(about, text, format!("upgrade it to {OLDEST} or later"));
         }
-        Some(version) if (version.major, version.minor) == (TESTED.major, TESTED.minor) => report.good(about, text),
+        Some(version) if TESTED_LINE.contains(&version) => report.good(about, text),
         Some(_) => report.warning(
             about,
             format!("{text}; milvus-cdc is tested with {TESTED}"),
             "try it with collections of no importance first, and compare both sides",
         ),
-        None => report.warning(about, text, "see that it is 2.2 or later"),
+        // Milvus Lite counts on its own.
+        None => report.good(about, text),
     }
     Some(server)
 }
@@ -125,7 +128,7 @@ fn writes(server: &Server, report: &mut Report) {
         ("insert", client.write_rows(Write::Insert, &nothing, context)),
         ("upsert", client.write_rows(Write::Upsert, &nothing, context)),
         ("delete", client.delete_rows(&place, "id in [0]", context)),
-        ("query", client.query_rows(&place, &COUNT, context).map(drop)),
+        ("query", client.count_rows(&place, context).map(drop)),
         ("create partitions", client.create_partition(db, &name, "none", context)),
         ("create indexes", client.create_index(db, &name, &index, context)),
         ("load collections", client.load_collection(db, &name, 1, context)),

@@ -50,8 +50,8 @@ pub struct CheckArguments {
     json: bool,
 }
 
-/// Looks, and prints what was found. Problems are a failure without a message of its own: the table has said it.
-pub(super) fn run(arguments: &CheckArguments) -> Result<(), Failure> {
+/// Looks, and prints what was found.
+pub(super) fn run(arguments: &CheckArguments) -> Result<ExitStatus, Failure> {
     let config = Config::load(arguments.config.as_deref(), |name| env::var(name).ok())?;
     let pause = Duration::from_secs(3600 * arguments.pause_hours);
     let report = match (&arguments.target, &arguments.file) {
@@ -68,10 +68,10 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<(), Failure> {
     };
     let text = if arguments.json { format!("{}\n", as_json(&report)) } else { as_table(&report) };
     io::stdout().write_all(text.as_bytes())?;
-    match report.level() {
-        Level::Problem => Err(Failure::silent(ExitStatus::Failed)),
-        Level::Good | Level::Warning => Ok(()),
-    }
+    Ok(match report.level() {
+        Level::Problem => ExitStatus::Failed,
+        Level::Good | Level::Warning => ExitStatus::Done,
+    })
 }
 
 impl CheckArguments {

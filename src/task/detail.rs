@@ -11,6 +11,8 @@ pub enum RowsFrom {
     Log,
     /// A copy, under way or waited for.
     Copy,
+    /// Rounds that compare all rows: the source's log is not read.
+    Scan,
 }
 
 /// One collection that a task follows.

@@ -11,5 +11,7 @@ pub mod manager;
 pub mod mapping;
 pub mod position;
 pub mod runner;
+pub(crate) mod same_server;
 pub mod scope;
 pub mod spec;
+pub mod verify;

@@ -2,6 +2,8 @@
 
 const KINDS = { state: "still", phase: "still", retry: "warn", recovered: "good", copy: "busy", gap: "bad", skip: "warn", catalog: "still" };
 
+const ROWS_FROM = { log: "the log", copy: "a copy", scan: "scans" };
+
 const PAUSE_MEANS = [
   "The target stays as it is and gets no more changes; it can be read and written.",
   "The source keeps its log for a limited time only. A pause that is longer than that loses nothing, but everything is copied again afterwards.",
@@ -55,7 +57,7 @@ class Detail {
       el("div", { class: "muted", style: "grid-column:1/-1" }, ...lines.map(([name, text]) => el("div", {}, `${name}: `, el("code", {}, text))))]);
     charts.show([details.lag_curve, Math.floor(Date.now() / details.lag_curve.slot_ms)], () => [chart("Lag", details, "lag"), chart("Rows per second", details, "rows")]);
     collections.show(details.collections, () => table(`Collections (${details.collections.length})`, ["At the source", "On the target", "Rows come from"],
-      details.collections.map((one) => [one.source ?? `id ${one.id}`, one.target ?? "–", one.rows_from === "log" ? "the log" : "a copy"]), task.state === "Paused" ? "Shown while the task runs." : "None yet."));
+      details.collections.map((one) => [one.source ?? `id ${one.id}`, one.target ?? "–", ROWS_FROM[one.rows_from]]), task.state === "Paused" ? "Shown while the task runs." : "None yet."));
     const behind = (one) => duration(Math.max(0, Math.floor((Date.now() - one.acknowledged_time) / 1000) * 1000));
     const rows = details.channels.map((one) => [one.name, number(one.collections), one.acknowledged_time ? clock(one.acknowledged_time) : "–", one.acknowledged_time ? behind(one) : "–"]);
     channels.show(rows, () => table(`Channels of the source's log (${rows.length})`, ["Channel", "Collections", "Applied up to", "Behind"], rows, "None yet."));

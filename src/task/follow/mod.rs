@@ -6,14 +6,17 @@ log, news of the catalog, ends of calls and of copies, an order to stop. The oth
 mod channel;
 mod checkpoint;
 mod copy;
+mod copying;
 mod core;
 mod counted;
 mod dispatch;
+mod inspect;
 mod joining;
 mod members;
 #[cfg(test)]
 mod model;
 mod records;
+mod rounds;
 mod setup;
 mod show;
 mod status;

@@ -104,6 +104,7 @@ fn collection(id: i64, member: &Member) -> CollectionDetail {
         rows_from: match member.rows {
             Rows::Joined(_) => RowsFrom::Log,
             Rows::Copying { .. } => RowsFrom::Copy,
+            Rows::Scanned => RowsFrom::Scan,
         },
         channels: member.channels().iter().map(ToString::to_string).collect(),
     }
