@@ -167,7 +167,9 @@ impl Core {
         self.asked.remove(&id);
         self.copier.cancel(id);
         self.copier.forget_files(id);
-        self.rounds.as_mut().map(|rounds| rounds.forget(id));
+        if let Some(rounds) = &mut self.rounds {
+            rounds.forget(id);
+        }
         self.repairs.remove(&id);
         self.to_copy.retain(|waiting| *waiting != id);
         self.troubles.copies.remove(&id.0);
