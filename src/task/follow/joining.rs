@@ -65,15 +65,19 @@ impl Core {
 
     /// Takes in collections that the catalog has made ready. Where the log cannot be asked now, later.
     pub(super) fn join_waiting(&mut self) {
-        for (id, ready) in std::mem::take(&mut self.unjoined) {
+        let mut waiting = std::mem::take(&mut self.unjoined).into_iter();
+        for (id, ready) in waiting.by_ref() {
             match self.join(&ready) {
                 Ok(()) => self.troubles.joins.remove(&id.0),
                 Err(error) => {
                     self.unjoined.insert(id, ready);
-                    self.troubles.joins.insert(id.0, error.to_string())
+                    self.troubles.joins.insert(id.0, error.to_string());
+                    // The others would wait for the same log.
+                    break;
                 }
             };
         }
+        self.unjoined.extend(waiting);
     }
 
     /// A collection's first time: from its birth where the log still holds it, else by a copy.

@@ -3,7 +3,7 @@ Comparing source and target of a running task, collection by collection, and rep
 
 A comparison changes nothing and has connections and a thread of its own. While writes go on, the target is always a little behind: a
 difference counts only if it is still there once the task has passed the moment of the look, and the row at the source is the same as then
-([`recheck`]). A repair hands the collections that differ to the task's own thread, which compares and mends them as it copies, so
+(`recheck`). A repair hands the collections that differ to the task's own thread, which compares and mends them as it copies, so
 that nothing can race with the live stream; then it is compared again.
 */
 
