@@ -109,8 +109,8 @@ impl Reader<'_> {
             endpoint: self.endpoint(&raw.milvus.unwrap_or_default())?,
             log: self.log_kind(&raw.log)?,
             rocksmq_path,
-            scan_interval: self.scan_interval(&raw.scan.unwrap_or_default())?,
             kafka: self.kafka(&raw.kafka.unwrap_or_default())?,
+            scan_interval: self.scan_interval(&raw.scan.unwrap_or_default())?,
             replicate_channel: self.text("sourceConfig.replicateChan", &raw.replicate_chan, &replicate_channel)?,
             channel_prefix,
         })

@@ -87,10 +87,10 @@ pub struct SourceConfig {
     pub log: Option<LogKind>,
     /// The folder of its RocksMQ (`.../rdb_data`), when given.
     pub rocksmq_path: Option<PathBuf>,
-    /// How often its rows are compared where it has no log.
-    pub scan_interval: Duration,
     /// The brokers of its Kafka, when given.
     pub kafka: Option<KafkaConfig>,
+    /// How often its rows are compared where it has no log.
+    pub scan_interval: Duration,
     /// What its physical channels' names begin with.
     pub channel_prefix: String,
     /// Its channel of replicate messages.

@@ -48,8 +48,8 @@ pub(super) struct RawSource {
     pub(super) milvus: Option<RawMilvus>,
     pub(super) log: Leaf,
     pub(super) rocksmq: Option<RawRocksMq>,
-    pub(super) scan: Option<RawScan>,
     pub(super) kafka: Option<RawKafka>,
+    pub(super) scan: Option<RawScan>,
     pub(super) channel_prefix: Leaf,
     pub(super) replicate_chan: Leaf,
 }

@@ -73,15 +73,15 @@ pub enum Choice<'a> {
         /// For a person to read.
         why: String,
     },
-    /// None: the rows themselves.
-    Scan {
-        /// For a person to read.
-        why: String,
-    },
     /// Brokers.
     Kafka {
         /// How to reach them.
         config: &'a KafkaConfig,
+        /// For a person to read.
+        why: String,
+    },
+    /// None: the rows themselves.
+    Scan {
         /// For a person to read.
         why: String,
     },
@@ -123,7 +123,7 @@ pub fn open(settings: &LogSettings, own: &Path) -> Result<OpenLog, OpenError> {
             let log = Arc::new(RocksMq::open(path, &own.join("rocksmq"))?);
             Ok(OpenLog { log, kind: LogKind::RocksMq, why })
         }
-        Choice::Scan { why } => Ok(OpenLog { log: Arc::new(NoLog), kind: LogKind::Scan, why }),
         Choice::Kafka { config, why } => Ok(OpenLog { log: Arc::new(Kafka::open(config)?), kind: LogKind::Kafka, why }),
+        Choice::Scan { why } => Ok(OpenLog { log: Arc::new(NoLog), kind: LogKind::Scan, why }),
     }
 }

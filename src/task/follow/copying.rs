@@ -1,14 +1,19 @@
 //! Collections that are copied or compared: when a copy starts, and what becomes of it.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
 use super::copy::{Against, CopyDone, CopyEnd, CopyEvent, CopyJob};
 use super::core::Core;
 use super::members::Rows;
+use crate::catalog::Hint;
 use crate::domain::{Channel, CollectionId, Position};
 use crate::source::Start;
+
+/// In this time the catalog has looked at every collection.
+const DOUBT: Duration = Duration::from_secs(60);
 
 impl Core {
     /// The rows of a collection on the target are not what they should be, or may not be: they are compared with the source's.
@@ -71,6 +76,11 @@ impl Core {
             }
             CopyEvent::Ended(_, end) => {
                 self.troubles.copies.remove(&id.0);
+                if let CopyEnd::Hopeless(why) = &end
+                    && self.may_be_another(id)
+                {
+                    return self.copier.set_waiting(id, why.clone());
+                }
                 self.copier.forget(id);
                 match end {
                     CopyEnd::Done(done) => self.on_copied(id, done),
@@ -110,6 +120,7 @@ impl Core {
     /// The copy is complete. What comes next is in the log, replayed over it from before it began, as upserts until past its end; or,
     /// without a log, in the next round.
     fn on_copied(&mut self, id: CollectionId, done: CopyDone) {
+        self.doubts.remove(&id);
         let Some(member) = self.members.get_mut(id) else { return };
         let name = member.ready.as_ref().map(|ready| format!("{}.{}", ready.source.0, ready.source.1));
         let name = name.unwrap_or_default();
@@ -142,6 +153,16 @@ impl Core {
             self.copier.forget_progress(id);
         }
         self.repairs.remove(&id);
+    }
+
+    /// A collection without an id may be another one by now, with other fields under the same name. The catalog finds that out, and then
+    /// what failed is no copy of ours any more. True as long as that may be so.
+    fn may_be_another(&mut self, id: CollectionId) -> bool {
+        if id.is_given() {
+            return false;
+        }
+        self.watcher.hint(Hint::Collection(id, 0));
+        self.doubts.entry(id).or_insert_with(Instant::now).elapsed() < DOUBT
     }
 
     /// What is known of the target cannot be used: its own rows are asked instead.

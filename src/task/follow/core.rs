@@ -83,6 +83,8 @@ pub(super) struct Core {
     pub(super) to_copy: Vec<CollectionId>,
     /// Of a source without a log.
     pub(super) rounds: Option<Rounds>,
+    /// Collections without ids whose copies fail, and since when.
+    pub(super) doubts: BTreeMap<CollectionId, Instant>,
     /// Remove rows from adopted collections that the source does not have.
     pub(super) prune: bool,
     /// Whoever waits for a collection to be repaired: told by being dropped.
@@ -99,7 +101,7 @@ pub(super) struct Core {
 }
 
 /// Released and not acknowledged rows in memory; more are not read.
-const MEMORY: usize = 20 << 20;
+const MEMORY: usize = 16 << 20;
 /// How often the checkpoint is written while rows are applied, and while only time passes.
 const WRITE_BUSY: Duration = Duration::from_secs(1);
 const WRITE_IDLE: Duration = Duration::from_secs(10);

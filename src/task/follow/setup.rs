@@ -223,6 +223,7 @@ fn build(
         unjoined: Default::default(),
         hints_are_read: kind == LogKind::Scan,
         to_copy: Vec::new(),
+        doubts: BTreeMap::new(),
         rounds: (kind == LogKind::Scan).then(|| Rounds::every(setup.scan_interval)),
         prune: setup.spec.prune,
         repairs: BTreeMap::new(),

@@ -221,7 +221,11 @@ impl Round {
             let picked = if indexes.len() == count { None } else { Some(&indexes[..]) };
             let columns = attempt.patiently(|| {
                 let object = format!("{}.{}", to.db, to.collection);
-                pick(&step.page.columns, count, picked).map_err(|source| StepError::Rows { object, source })
+                let columns = pick(&step.page.columns, count, picked)
+                    .map_err(|source| StepError::Rows { object: object.clone(), source })?;
+                // What a query answers has another form than what is written.
+                let shape = &attempt.job.info.shape;
+                shape.written(columns, indexes.len()).map_err(|source| StepError::Form { object, source })
             })?;
             let rows = Rows::new(&to, columns, indexes.len());
             let mut write = write;

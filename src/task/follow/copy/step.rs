@@ -2,6 +2,7 @@
 
 use crate::journal::sealed::SealedError;
 use crate::milvus::Error;
+use crate::pipeline::columns::ColumnError;
 use crate::scan::{PageError, RowError, ScanError, StateError};
 use crate::source::LogError;
 use crate::target::WriteError;
@@ -21,6 +22,8 @@ pub(super) enum StepError {
     Progress(#[from] SealedError),
     #[error("{object}: {source}")]
     Rows { object: String, source: RowError },
+    #[error("{object}: {source}")]
+    Form { object: String, source: ColumnError },
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
 }
@@ -53,7 +56,10 @@ impl StepError {
             StepError::Progress(SealedError::Io { .. }) => Subject::Passing,
             StepError::Scan(ScanError::State(StateError::Io { action: "written", .. })) => Subject::Passing,
             StepError::Scan(ScanError::State(_)) | StepError::Progress(SealedError::Damaged { .. }) => Subject::State,
-            StepError::Scan(ScanError::Page(_)) | StepError::Rows { .. } | StepError::Write(_) => Subject::Rows,
+            StepError::Scan(ScanError::Page(_))
+            | StepError::Rows { .. }
+            | StepError::Form { .. }
+            | StepError::Write(_) => Subject::Rows,
         }
     }
 }
