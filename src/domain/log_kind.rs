@@ -7,18 +7,21 @@ use super::Position;
 pub enum LogKind {
     /// The files of a standalone server's built-in queue.
     RocksMq,
+    /// Topics of Kafka brokers.
+    Kafka,
     /// None at all: the rows are read and compared.
     Scan,
 }
 
 impl LogKind {
     /// Every kind there is.
-    pub const ALL: [LogKind; 2] = [LogKind::RocksMq, LogKind::Scan];
+    pub const ALL: [LogKind; 3] = [LogKind::RocksMq, LogKind::Kafka, LogKind::Scan];
 
     /// Its name in the configuration, in files and in answers.
     pub fn name(self) -> &'static str {
         match self {
             LogKind::RocksMq => "rocksmq",
+            LogKind::Kafka => "kafka",
             LogKind::Scan => "scan",
         }
     }
@@ -31,7 +34,7 @@ impl LogKind {
     /// A position in the bytes that Milvus itself uses for a message id of this log.
     pub fn message_id(self, position: Position) -> Vec<u8> {
         match self {
-            LogKind::RocksMq => position.number().to_le_bytes().to_vec(),
+            LogKind::RocksMq | LogKind::Kafka => position.number().to_le_bytes().to_vec(),
             LogKind::Scan => Vec::new(),
         }
     }
@@ -39,7 +42,7 @@ impl LogKind {
     /// The reverse of [`Self::message_id`]; `None` when the bytes are no message id of this log.
     pub fn position(self, message_id: &[u8]) -> Option<Position> {
         match self {
-            LogKind::RocksMq => Some(Position::at(u64::from_le_bytes(message_id.try_into().ok()?))),
+            LogKind::RocksMq | LogKind::Kafka => Some(Position::at(u64::from_le_bytes(message_id.try_into().ok()?))),
             LogKind::Scan => None,
         }
     }

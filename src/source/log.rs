@@ -22,6 +22,17 @@ pub struct Start {
     pub after: Timestamp,
 }
 
+/// Where reading a channel goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// The channel's first message, whatever it is.
+    First,
+    /// This message, which must still be there.
+    At(Position),
+    /// What comes behind this message, which has been read: nothing behind it may be gone.
+    After(Position),
+}
+
 /// A source's log. Shared by the reader thread and by whoever asks for positions.
 pub trait Log: Send + Sync {
     /// Looks for new messages. False when there is certainly nothing new since the last call.
@@ -30,15 +41,16 @@ pub trait Log: Send + Sync {
     /// The log cannot be reached.
     fn refresh(&self) -> Result<bool, LogError>;
 
-    /// Passes messages to `visit`, in order, beginning at `from` (inclusive; `None`: the first), until about `max_bytes`
-    /// have been passed or the end is reached.
+    /// Passes messages to `visit`, in order, beginning with `next`, until about `max_bytes` have been passed or nothing more
+    /// is there at the moment. A log may keep what it needs to go on cheaply where it left off; a channel is read by one
+    /// reader.
     ///
     /// # Errors
-    /// The log cannot be read. What was visited before stays valid.
+    /// The channel cannot be read. What was visited before stays valid.
     fn read(
         &self,
         channel: &Channel,
-        from: Option<Position>,
+        next: Next,
         max_bytes: usize,
         visit: &mut dyn FnMut(Record),
     ) -> Result<ReadEnd, LogError>;
@@ -76,6 +88,8 @@ pub enum ReadEnd {
     More,
     /// Every message that the log had at the last refresh has been visited.
     AtTail,
-    /// The message to start from is gone: retention has removed what was to be read.
+    /// More is on its way.
+    Awaited,
+    /// What was to be read next is gone: retention has removed it.
     Gap,
 }

@@ -1,11 +1,16 @@
 /*!
 Decoding log messages of Milvus 2.2 to 2.5 (`milvus.proto.msg`): the serialized protobuf alone, whose first field tells
-the type.
+the type. Later versions put the type into the message's properties, too; earlier ones do not, so they are not looked at.
+
+A message that came to the source by `ReplicateMessage` (`base.replicateInfo`) is a message like any other: the source has its rows.
 */
+
+mod kind;
 
 use bytes::Bytes;
 use protobuf::{CodedInputStream, Message};
 
+use self::kind::Kind;
 use crate::domain::{CollectionId, PartitionId, Position, Timestamp};
 use crate::milvus::pb::common::MsgBase;
 use crate::milvus::pb::{api, log, schema};
@@ -40,8 +45,17 @@ pub enum Body {
     CollectionHint(CollectionId),
     /// Something about the catalog has changed, about this collection (database and name) where the message says so.
     CatalogHint(Option<(String, String)>),
-    /// Of no use here; Milvus's number of the type.
-    Ignored(i32),
+    /// Files were imported into this collection (database and name): their rows are not in the log.
+    BulkImport {
+        /// Database; empty for the default one.
+        db: String,
+        /// Collection.
+        collection: String,
+    },
+    /// Of no use here; Milvus's name of the type.
+    Ignored(&'static str),
+    /// Of a type that did not exist when this was written; Milvus's number of it.
+    Unknown(i32),
     /// It cannot be read; counted, named, and passed over.
     Undecodable(DecodeError),
 }
@@ -57,6 +71,8 @@ pub struct Insert {
     pub rows: usize,
     /// Its columns: slices of the message.
     pub columns: Vec<Column>,
+    /// One half of an upsert; the delete with the same timestamp is the other.
+    pub half: bool,
 }
 
 /// Rows to delete: those with these keys and a timestamp before the record's.
@@ -117,23 +133,6 @@ impl From<Malformed> for DecodeError {
     }
 }
 
-/// `common.MsgType`: the numbers of the types that matter here.
-mod kind {
-    pub(super) const CREATE_COLLECTION: i32 = 100;
-    pub(super) const DROP_COLLECTION: i32 = 101;
-    pub(super) const CREATE_PARTITION: i32 = 200;
-    pub(super) const DROP_PARTITION: i32 = 201;
-    pub(super) const INSERT: i32 = 400;
-    pub(super) const DELETE: i32 = 401;
-    pub(super) const TIME_TICK: i32 = 1200;
-    /// Requests that name their collection in the fields that `CollectionRequest` has: load, release, of partitions too,
-    /// create and drop of indexes.
-    pub(super) const NAMED: [i32; 6] = [106, 107, 205, 206, 300, 302];
-    /// Requests about the catalog as users sent them, on the replicate channel: collections and aliases, partitions,
-    /// indexes, databases.
-    pub(super) const CATALOG: [std::ops::RangeInclusive<i32>; 4] = [100..=119, 200..=209, 300..=309, 1801..=1809];
-}
-
 /// Decodes one message.
 ///
 /// # Errors
@@ -141,25 +140,30 @@ mod kind {
 pub fn decode(position: Position, bytes: &Bytes) -> Result<Record, DecodeError> {
     let base = read_base(bytes)?;
     let at = Timestamp(base.timestamp);
-    let (begin, end, body) = match base.msg_type {
-        kind::TIME_TICK => (at, at, Body::Tick),
-        kind::INSERT => decode_insert(at, bytes)?,
-        kind::DELETE => decode_delete(at, bytes)?,
-        kind::CREATE_COLLECTION => {
+    let (begin, end, body) = match Kind::of(base.msg_type) {
+        Kind::TimeTick => (at, at, Body::Tick),
+        Kind::Insert => decode_insert(at, bytes)?,
+        Kind::Delete => decode_delete(at, bytes)?,
+        Kind::CreateCollection => {
             let id = log::CreateCollectionRequest::parse_from_bytes(bytes)?.collectionID;
             (at, at, Body::CreateCollection(CollectionId(id)))
         }
-        kind::DROP_COLLECTION => {
+        Kind::DropCollection => {
             let id = log::DropCollectionRequest::parse_from_bytes(bytes)?.collectionID;
             (at, at, collection_hint(id))
         }
-        kind::CREATE_PARTITION | kind::DROP_PARTITION => {
+        Kind::Partition => {
             let id = log::PartitionRequest::parse_from_bytes(bytes)?.collectionID;
             (at, at, collection_hint(id))
         }
-        other if kind::NAMED.contains(&other) => (at, at, named_hint(bytes)?),
-        other if kind::CATALOG.iter().any(|range| range.contains(&other)) => (at, at, Body::CatalogHint(None)),
-        other => (at, at, Body::Ignored(other)),
+        Kind::Import => {
+            let (db, collection) = named(bytes)?;
+            (at, at, Body::BulkImport { db, collection })
+        }
+        Kind::Named => (at, at, Body::CatalogHint(Some(named(bytes)?))),
+        Kind::Catalog => (at, at, Body::CatalogHint(None)),
+        Kind::Ignored(name) => (at, at, Body::Ignored(name)),
+        Kind::Unknown => (at, at, Body::Unknown(base.msg_type)),
     };
     Ok(Record { position, begin, end, body })
 }
@@ -172,6 +176,28 @@ pub(super) fn record(position: Position, bytes: &Bytes) -> Record {
         end: Timestamp::ZERO,
         body: Body::Undecodable(error),
     })
+}
+
+/// What a message is, as far as a search for a place in the log wants to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Glance {
+    /// A tick of that time.
+    Tick(Timestamp),
+    /// The collection was made.
+    CreateCollection(CollectionId),
+    /// Something else, or nothing that can be read.
+    Other,
+}
+
+/// Looks at a message without copying it: a search passes by many that are large.
+pub(super) fn glance(bytes: &[u8]) -> Glance {
+    let Ok(base) = read_base(bytes) else { return Glance::Other };
+    match Kind::of(base.msg_type) {
+        Kind::TimeTick => Glance::Tick(Timestamp(base.timestamp)),
+        Kind::CreateCollection => log::CreateCollectionRequest::parse_from_bytes(bytes)
+            .map_or(Glance::Other, |message| Glance::CreateCollection(CollectionId(message.collectionID))),
+        _ => Glance::Other,
+    }
 }
 
 /// Reads the first field alone: decoding a large insert only for its type would cost as much as the insert itself.
@@ -188,9 +214,10 @@ fn collection_hint(id: i64) -> Body {
     if id == 0 { Body::CatalogHint(None) } else { Body::CollectionHint(CollectionId(id)) }
 }
 
-fn named_hint(bytes: &[u8]) -> Result<Body, DecodeError> {
+/// Database and collection.
+fn named(bytes: &[u8]) -> Result<(String, String), DecodeError> {
     let request = api::CollectionRequest::parse_from_bytes(bytes)?;
-    Ok(Body::CatalogHint(Some((request.db_name, request.collection_name))))
+    Ok((request.db_name, request.collection_name))
 }
 
 /// Numbers of the fields of `msg.InsertRequest`.
@@ -205,7 +232,8 @@ mod insert {
 
 /// Read by hand: the columns stay where they are, as slices of the message.
 fn decode_insert(at: Timestamp, bytes: &Bytes) -> Result<(Timestamp, Timestamp, Body), DecodeError> {
-    let mut found = Insert { collection: CollectionId(0), partition: PartitionId(0), rows: 0, columns: Vec::new() };
+    let (collection, partition) = (CollectionId(0), PartitionId(0));
+    let mut found = Insert { collection, partition, rows: 0, columns: Vec::new(), half: false };
     let (mut begin, mut end, mut version) = (Timestamp::MAX, Timestamp::ZERO, 0);
     for field in wire::fields(bytes) {
         let (number, value) = field?;
@@ -228,6 +256,7 @@ fn decode_insert(at: Timestamp, bytes: &Bytes) -> Result<(Timestamp, Timestamp, 
         return Err(DecodeError::RowBased);
     }
     // The base of an upsert's insert carries no timestamp: the rows' own count.
+    found.half = at == Timestamp::ZERO;
     let (begin, end) = if begin > end { (at, at) } else { (begin, end) };
     Ok((begin, end, Body::Insert(found)))
 }
@@ -283,6 +312,7 @@ mod tests {
         let record = decode(Position::at(1), &message.into()).unwrap();
         assert_eq!((record.begin, record.end), (Timestamp(10), Timestamp(30)));
         let Body::Insert(insert) = record.body else { panic!("not an insert") };
+        assert!(insert.half);
         assert_eq!((insert.collection, insert.partition, insert.rows), (CollectionId(5), PartitionId(6), 3));
         assert_eq!(insert.columns, [Column::from(vec![1, 2])]);
     }

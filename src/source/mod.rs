@@ -3,14 +3,16 @@ Reading a source's log. One folder per kind of log; what comes out is the same f
 channel, each with a position and a timestamp, and time ticks between them.
 */
 
+mod kafka;
 mod log;
 mod message;
 mod open;
 mod reader;
 mod rocksmq;
 mod scan;
+mod slab;
 
-pub use log::{Log, LogError, ReadEnd, Start};
+pub use log::{Log, LogError, Next, ReadEnd, Start};
 pub use message::{Body, DecodeError, Delete, Insert, Keys, Record, decode};
 pub use open::{LogSettings, OpenError, OpenLog, open};
 pub use reader::{Reader, ReaderCommand, ReaderEvent, Seek, spawn as spawn_reader};

@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::kafka::Kafka;
 use super::log::{Log, LogError};
 use super::rocksmq::RocksMq;
 use super::scan::NoLog;
+use crate::config::KafkaConfig;
 use crate::domain::LogKind;
 
 /// What the configuration says about a source's log.
@@ -15,6 +17,8 @@ pub struct LogSettings {
     pub wanted: Option<LogKind>,
     /// The folder of the source's RocksMQ.
     pub rocksmq: Option<PathBuf>,
+    /// The source's Kafka.
+    pub kafka: Option<KafkaConfig>,
 }
 
 impl LogSettings {
@@ -27,16 +31,37 @@ impl LogSettings {
             Some(kind) => format!("sourceConfig.log is `{}`", kind.name()),
             None => "sourceConfig.log is `auto`".to_owned(),
         };
-        match &self.rocksmq {
-            _ if self.wanted == Some(LogKind::Scan) => Ok(Choice::Scan { why: asked }),
-            Some(path) => Ok(Choice::RocksMq { path, why: format!("{asked} and {} is configured", path.display()) }),
-            None => Err(Unconfigured(format!(
-                "{asked} and sourceConfig.rocksmq.path is not set: it names the folder of the source's log (rocksmq.path of \
-                 its milvus.yaml)"
+        let rocksmq = self
+            .rocksmq
+            .as_ref()
+            .map(|path| Choice::RocksMq { path, why: format!("{asked} and {} is configured", path.display()) });
+        let kafka = self.kafka.as_ref().map(|config| Choice::Kafka {
+            config,
+            why: format!("{asked} and sourceConfig.kafka.address is {}", config.address),
+        });
+        match (self.wanted, rocksmq, kafka) {
+            (Some(LogKind::Scan), ..) => Ok(Choice::Scan { why: asked }),
+            (None, Some(_), Some(_)) => Err(Unconfigured(format!(
+                "{asked}, and both sourceConfig.rocksmq.path and sourceConfig.kafka.address are set: a source has one log, \
+                 so name its kind in sourceConfig.log"
+            ))),
+            (None | Some(LogKind::RocksMq), Some(choice), _) | (None | Some(LogKind::Kafka), _, Some(choice)) => {
+                Ok(choice)
+            }
+            (Some(LogKind::Kafka), _, None) => Err(Unconfigured(format!(
+                "{asked} and sourceConfig.kafka.address is not set: it names the source's brokers (kafka.brokerList of its \
+                 milvus.yaml)"
+            ))),
+            (Some(LogKind::RocksMq), None, _) => Err(Unconfigured(format!("{asked} and {NO_ROCKSMQ}"))),
+            (None, None, None) => Err(Unconfigured(format!(
+                "{asked} and {NO_ROCKSMQ}, or sourceConfig.kafka.address for one that keeps its log in Kafka"
             ))),
         }
     }
 }
+
+const NO_ROCKSMQ: &str =
+    "sourceConfig.rocksmq.path is not set: it names the folder of the source's log (rocksmq.path of its milvus.yaml)";
 
 /// A kind of log with what it needs, and why it is this one.
 #[derive(Debug)]
@@ -45,6 +70,13 @@ pub enum Choice<'a> {
     RocksMq {
         /// Their folder.
         path: &'a Path,
+        /// For a person to read.
+        why: String,
+    },
+    /// Brokers.
+    Kafka {
+        /// How to reach them.
+        config: &'a KafkaConfig,
         /// For a person to read.
         why: String,
     },
@@ -91,6 +123,7 @@ pub fn open(settings: &LogSettings, own: &Path) -> Result<OpenLog, OpenError> {
             let log = Arc::new(RocksMq::open(path, &own.join("rocksmq"))?);
             Ok(OpenLog { log, kind: LogKind::RocksMq, why })
         }
+        Choice::Kafka { config, why } => Ok(OpenLog { log: Arc::new(Kafka::open(config)?), kind: LogKind::Kafka, why }),
         Choice::Scan { why } => Ok(OpenLog { log: Arc::new(NoLog), kind: LogKind::Scan, why }),
     }
 }

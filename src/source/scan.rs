@@ -1,6 +1,6 @@
 //! A source without a log: it has no channels, so nothing is ever read. Its rows are compared instead (`task::follow`).
 
-use super::log::{Log, LogError, ReadEnd, Start};
+use super::log::{Log, LogError, Next, ReadEnd, Start};
 use super::message::Record;
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
 
@@ -16,7 +16,7 @@ impl Log for NoLog {
     fn read(
         &self,
         _channel: &Channel,
-        _from: Option<Position>,
+        _next: Next,
         _max_bytes: usize,
         _visit: &mut dyn FnMut(Record),
     ) -> Result<ReadEnd, LogError> {

@@ -20,10 +20,12 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "scripts" / "lib")]
 
 import processes
+from kafka_broker import KafkaBroker
 from lite_server import LiteServer
 from milvus_server import MilvusServer
 from reference_server import ReferenceServer
 from support.cdc import Cdc
+from support.logs import KafkaLog
 from support.node import Node
 
 # Milvus Lite is driven by a newer pymilvus than Milvus 2.3.5 (see `scripts/lib/lite_install.py`): each environment runs its own tests.
@@ -38,7 +40,20 @@ QUICK_LOADING = {
     "queryCoord.checkSegmentInterval": 100,
     "queryCoord.distPullInterval": 50,
 }
+# Milvus uses the first partition of three, and retention looks for old messages often.
+BROKER_SETTINGS = {"num.partitions": 3, "log.retention.check.interval.ms": 500, "log.segment.delete.delay.ms": 0}
 LIVE_LOGS: dict[str, pathlib.Path] = {}
+
+
+def pytest_addoption(parser):
+    kinds = ["rocksmq", "kafka"]
+    parser.addoption("--source-log", choices=kinds, default=kinds[0], help="where the source keeps its log")
+
+
+def pytest_ignore_collect(collection_path, config):
+    """What is about a broker needs one."""
+    if collection_path.name == "test_kafka.py" and config.getoption("--source-log") != "kafka":
+        return True
 
 
 def pytest_configure(config):
@@ -91,11 +106,19 @@ def binary() -> pathlib.Path:
 
 
 class Servers:
-    """Reference servers of one scope, all stopped and their data removed at its end."""
+    """Reference servers and brokers of one scope, all stopped and their data removed at its end."""
 
     def __init__(self, folder: pathlib.Path):
         self._folder = folder
         self._servers: list[ReferenceServer] = []
+        self._brokers: list[KafkaBroker] = []
+
+    def broker(self, name: str, **settings) -> KafkaBroker:
+        """Starts a broker and waits for it."""
+        broker = KafkaBroker(self._folder / name, **settings)
+        self._brokers.append(broker)
+        LIVE_LOGS[f"kafka-{name}"] = broker.log
+        return broker.start()
 
     def lite(self, name: str, version: str) -> Node:
         """Starts a Milvus Lite; a second is all it needs."""
@@ -118,15 +141,23 @@ class Servers:
             for kind in ("milvus", "lite"):
                 LIVE_LOGS.pop(f"{kind}-{server.folder.name}", None)
             shutil.rmtree(server.data, ignore_errors=True)
+        for broker in self._brokers:
+            broker.kill()
+            LIVE_LOGS.pop(f"kafka-{broker.folder.name}", None)
+            shutil.rmtree(broker.data, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
-def pair(tmp_path_factory):
-    """Source and target, started once for the whole run, side by side."""
+def pair(tmp_path_factory, request):
+    """Source and target, started once for the whole run, side by side; with `--source-log kafka` a broker before them."""
     servers = Servers(tmp_path_factory.mktemp("pair"))
+    log, settings = None, {}
     try:
-        launched = [servers.launch("source"), servers.launch("target")]
-        yield [Node(server.wait_ready()) for server in launched]
+        if request.config.getoption("--source-log") == "kafka":
+            log = KafkaLog(servers.broker("broker", settings=BROKER_SETTINGS))
+            settings = log.broker.milvus_settings()
+        source, target = servers.launch("source", settings=settings), servers.launch("target")
+        yield [Node(source.wait_ready(), log), Node(target.wait_ready())]
     finally:
         servers.stop_all()
 

@@ -9,6 +9,7 @@ use super::core::Core;
 use super::members::{Member, Rows};
 use crate::catalog::{CatalogEvent, ReadyCollection};
 use crate::domain::{Channel, CollectionId, Timestamp};
+use crate::pipeline::Mark;
 use crate::source::{LogError, ReaderCommand, Seek, Start};
 
 impl Core {
@@ -65,15 +66,19 @@ impl Core {
 
     /// Takes in collections that the catalog has made ready. Where the log cannot be asked now, later.
     pub(super) fn join_waiting(&mut self) {
-        for (id, ready) in std::mem::take(&mut self.unjoined) {
+        let mut waiting = std::mem::take(&mut self.unjoined).into_iter();
+        for (id, ready) in waiting.by_ref() {
             match self.join(&ready) {
                 Ok(()) => self.troubles.joins.remove(&id.0),
                 Err(error) => {
                     self.unjoined.insert(id, ready);
-                    self.troubles.joins.insert(id.0, error.to_string())
+                    self.troubles.joins.insert(id.0, error.to_string());
+                    // The others would wait for the same log.
+                    break;
                 }
             };
         }
+        self.unjoined.extend(waiting);
     }
 
     /// A collection's first time: from its birth where the log still holds it, else by a copy.
@@ -149,12 +154,12 @@ impl Core {
             }
             Some(state) if !again && start.position.is_some_and(|birth| state.covers(birth)) => {
                 // Everything of it is read in this reading; what others have had before does not concern it.
-                if state.ahead > Timestamp::ZERO {
-                    state.behind.insert(id, start.after);
+                if state.ahead > Mark::NOTHING {
+                    state.behind.insert(id, Mark::up_to(start.after));
                 }
             }
             Some(state) => {
-                state.request(Rewind { start, behind: BTreeMap::from([(id, start.after)]), jump: false });
+                state.request(Rewind { start, behind: BTreeMap::from([(id, Mark::up_to(start.after))]), jump: false });
             }
         }
     }

@@ -7,7 +7,6 @@ use super::core::Core;
 use super::members::Rows;
 use crate::catalog::Hint;
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
-use crate::pipeline::Acknowledged;
 use crate::source::{Body, ReaderCommand, ReaderEvent, Record, Seek};
 
 impl Core {
@@ -51,7 +50,7 @@ impl Core {
     fn on_hint(&mut self, record: Record) {
         match record.body {
             Body::CatalogHint(Some((db, collection))) => drop(self.watcher.hint(Hint::Named { db, collection })),
-            Body::CatalogHint(None) => drop(self.watcher.hint(Hint::Anything)),
+            Body::CatalogHint(None) | Body::Unknown(_) => drop(self.watcher.hint(Hint::Anything)),
             _ => {}
         }
     }
@@ -61,14 +60,14 @@ impl Core {
         match body {
             Body::Tick => self.on_tick(channel, position, end),
             Body::Insert(insert) => {
-                if self.wants(channel, insert.collection, end)
+                if self.wants(channel, insert.collection, position, end)
                     && let Some(state) = self.channels.get_mut(channel)
                 {
                     state.pending.insert(channel, position, end, insert);
                 }
             }
             Body::Delete(delete) => {
-                if self.wants(channel, delete.collection, end)
+                if self.wants(channel, delete.collection, position, end)
                     && let Some(state) = self.channels.get_mut(channel)
                 {
                     state.pending.delete(channel, position, end, delete);
@@ -76,7 +75,17 @@ impl Core {
             }
             Body::CreateCollection(id) | Body::CollectionHint(id) => drop(self.watcher.hint(Hint::Collection(id, 0))),
             Body::CatalogHint(_) => drop(self.watcher.hint(Hint::Anything)),
-            Body::Ignored(kind) => log::debug!("{channel}: a message of type {kind} at {position} needs nothing"),
+            Body::BulkImport { db, collection } => {
+                log::error!(
+                    "{db}.{collection}: files were imported at the source; their rows are not in the log and are not carried over"
+                );
+                self.count_skipped("bulk import");
+            }
+            Body::Ignored(name) => log::debug!("{channel}: {name} at {position} needs nothing"),
+            Body::Unknown(kind) => {
+                log::warn!("{channel}: the message at {position} is passed over: its type {kind} is not known");
+                self.count_skipped("message of an unknown type");
+            }
             Body::Undecodable(error) => {
                 log::warn!("{channel}: the message at {position} is passed over: {error}");
                 self.count_skipped("undecodable message");
@@ -84,9 +93,9 @@ impl Core {
         }
     }
 
-    fn wants(&self, channel: &Channel, id: CollectionId, ts: Timestamp) -> bool {
+    fn wants(&self, channel: &Channel, id: CollectionId, position: Position, ts: Timestamp) -> bool {
         let known = self.members.get(id).is_some();
-        self.members.wants(id) && self.channels.get(channel).is_some_and(|state| state.wants(id, known, ts))
+        self.members.wants(id) && self.channels.get(channel).is_some_and(|state| state.wants(id, known, position, ts))
     }
 
     /// Everything up to the tick is released into the lanes.
@@ -97,8 +106,7 @@ impl Core {
             return;
         }
         state.released = tick;
-        let ops = state.pending.release(tick);
-        let reached = Acknowledged { position: state.pending.first_position().unwrap_or(position), time_tick: tick };
+        let (ops, reached) = state.pending.release(tick, position);
         let batch = state.progress.release(ops.len(), reached);
         let mut unknown = false;
         for mut op in ops {

@@ -40,11 +40,6 @@ def _yaml(tree: dict, indent: int = 0) -> str:
     return "".join(lines)
 
 
-def _log_of(server) -> dict:
-    """What the configuration says about the source's log, where it has one."""
-    return {"rocksmq": {"path": str(server.rocksmq)}} if server.rocksmq else {}
-
-
 class Cdc:
     """One milvus-cdc process with a folder of its own. Restarts keep the folder and the address."""
 
@@ -65,7 +60,7 @@ class Cdc:
         tree = {
             "address": f"127.0.0.1:{self.port}",
             "dataDir": str(self.data),
-            "sourceConfig": {"milvus": milvus, **_log_of(source.server), **source_config},
+            "sourceConfig": {"milvus": milvus, **(settings.pop("log", None) or source.log.config()), **source_config},
             **settings,
         }
         self.config.write_text(_yaml(tree))

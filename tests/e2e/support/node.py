@@ -2,9 +2,11 @@
 
 import grpc
 from pymilvus import Collection, CollectionSchema, DataType, FieldSchema, connections, db, utility
+from pymilvus.grpc_gen import milvus_pb2
 
 import certificates
 
+from .logs import RocksMqLog
 from .waiting import wait_until
 
 # A flat index answers exactly and needs no training, whatever the number of rows.
@@ -30,10 +32,11 @@ def _if_there_is_such_a_thing(ask, otherwise):
 
 
 class Node:
-    """One server; every database has a connection of its own."""
+    """One server; every database has a connection of its own. Its log is in its own folder unless another is named."""
 
-    def __init__(self, server):
+    def __init__(self, server, log=None):
         self.server = server
+        self.log = log or RocksMqLog(server)
         self._aliases: set[str] = set()
 
     @property
@@ -95,6 +98,13 @@ class Node:
             return sorted(self.describe(name, database)["aliases"])
         handler = connections._fetch_handler(self.using(database))
         return sorted(_if_there_is_such_a_thing(lambda: handler.list_aliases(name, db_name=database)["aliases"], []))
+
+    def topics_of(self, name: str, database: str = "default") -> list[str]:
+        """The topics of the log that carry a collection, one or several of its shards each."""
+        request = milvus_pb2.DescribeCollectionRequest(db_name=database, collection_name=name)
+        # pymilvus leaves the channels out of its own answer.
+        told = connections._fetch_handler(self.using(database))._stub.DescribeCollection(request)
+        return sorted(set(told.physical_channel_names))
 
     def is_loaded(self, name: str, database: str = "default") -> bool:
         return str(utility.load_state(name, using=self.using(database))) == "Loaded"
