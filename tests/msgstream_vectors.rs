@@ -3,6 +3,8 @@
 //! The vectors are the project's reference data beside the checkout (`../shared/vectors`, or MILVUS_CDC_VECTORS), so the test
 //! is run on demand: `scripts/test` does it where they are, and fails in CI where they are not.
 
+#![allow(clippy::unwrap_used, reason = "a test that meets an error should end there")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +17,8 @@ use serde_json::Value;
 
 fn folder() -> PathBuf {
     let named = std::env::var_os("MILVUS_CDC_VECTORS").map(PathBuf::from);
-    let folder = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors")).join("msgstream");
+    let folder =
+        named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors")).join("msgstream");
     assert!(folder.is_dir(), "{}: the vectors are not there; MILVUS_CDC_VECTORS names their folder", folder.display());
     folder
 }
@@ -42,7 +45,8 @@ fn words(body: &Body) -> String {
 fn wanted(kind: &str, body: &Value) -> String {
     let id = |key: &str| body[key].as_i64().unwrap();
     let collection = || id("collectionID");
-    let name = || format!("{}.{}", body["db_name"].as_str().unwrap_or_default(), body["collection_name"].as_str().unwrap());
+    let name =
+        || format!("{}.{}", body["db_name"].as_str().unwrap_or_default(), body["collection_name"].as_str().unwrap());
     match kind {
         "TimeTick" => "tick".into(),
         "Insert" => format!("insert {}/{}", collection(), id("partitionID")),
@@ -50,13 +54,31 @@ fn wanted(kind: &str, body: &Value) -> String {
         "CreateCollection" => format!("create {}", collection()),
         "DropCollection" | "CreatePartition" | "DropPartition" => format!("hint {}", collection()),
         "Import" => format!("import {}", name()),
-        "LoadCollection" | "ReleaseCollection" | "LoadPartitions" | "ReleasePartitions" | "CreateIndex" | "AlterIndex"
-        | "DropIndex" | "AlterCollection" | "AlterCollectionField" => format!("hint {}", name()),
+        "LoadCollection"
+        | "ReleaseCollection"
+        | "LoadPartitions"
+        | "ReleasePartitions"
+        | "CreateIndex"
+        | "AlterIndex"
+        | "DropIndex"
+        | "AlterCollection"
+        | "AlterCollectionField" => format!("hint {}", name()),
         "RenameCollection" | "CreateAlias" | "AlterAlias" | "DropAlias" | "CreateDatabase" | "AlterDatabase"
         | "DropDatabase" => "hint".into(),
-        "Flush" | "DataNodeTt" | "Replicate" | "CreateCredential" | "UpdateCredential" | "DeleteCredential"
-        | "CreateRole" | "DropRole" | "OperateUserRole" | "OperatePrivilege" | "OperatePrivilegeV2"
-        | "CreatePrivilegeGroup" | "OperatePrivilegeGroup" | "DropPrivilegeGroup" => format!("ignored {kind}"),
+        "Flush"
+        | "DataNodeTt"
+        | "Replicate"
+        | "CreateCredential"
+        | "UpdateCredential"
+        | "DeleteCredential"
+        | "CreateRole"
+        | "DropRole"
+        | "OperateUserRole"
+        | "OperatePrivilege"
+        | "OperatePrivilegeV2"
+        | "CreatePrivilegeGroup"
+        | "OperatePrivilegeGroup"
+        | "DropPrivilegeGroup" => format!("ignored {kind}"),
         other => panic!("nobody has decided what to do with {other}"),
     }
 }
@@ -70,7 +92,10 @@ fn check(vector: &Value, payload: Vec<u8>) {
     match &record.body {
         Body::Insert(insert) => {
             assert_eq!(insert.rows as u64, body["num_rows"].as_u64().unwrap());
-            assert_eq!((insert.collection, insert.partition), (CollectionId(453718835200001), PartitionId(453718835200002)));
+            assert_eq!(
+                (insert.collection, insert.partition),
+                (CollectionId(453718835200001), PartitionId(453718835200002))
+            );
             check_columns(insert.columns.iter().map(|column| column.parts().concat()), vector, insert.rows);
         }
         Body::Delete(delete) => check_keys(&delete.keys, body),
@@ -80,8 +105,7 @@ fn check(vector: &Value, payload: Vec<u8>) {
 
 /// The rows' own timestamps count, where there are any.
 fn check_times(record: &Record, body: &Value) {
-    let rows: Vec<u64> =
-        body["timestamps"].as_array().into_iter().flatten().map(|ts| ts.as_u64().unwrap()).collect();
+    let rows: Vec<u64> = body["timestamps"].as_array().into_iter().flatten().map(|ts| ts.as_u64().unwrap()).collect();
     let base = body["base"]["timestamp"].as_u64().unwrap_or_default();
     let (begin, end) = (rows.iter().min().unwrap_or(&base), rows.iter().max().unwrap_or(&base));
     assert_eq!((record.begin.0, record.end.0), (*begin, *end));

@@ -53,8 +53,7 @@ pub enum SaslMechanism {
 
 impl SaslMechanism {
     /// Every mechanism there is.
-    pub const ALL: [SaslMechanism; 3] =
-        [SaslMechanism::Plain, SaslMechanism::ScramSha256, SaslMechanism::ScramSha512];
+    pub const ALL: [SaslMechanism; 3] = [SaslMechanism::Plain, SaslMechanism::ScramSha256, SaslMechanism::ScramSha512];
 
     /// Kafka's name of it.
     pub fn name(self) -> &'static str {

@@ -30,10 +30,10 @@ impl LogSettings {
             Some(kind) => format!("sourceConfig.log is `{}`", kind.name()),
             None => "sourceConfig.log is `auto`".to_owned(),
         };
-        let rocksmq = self.rocksmq.as_ref().map(|path| Choice::RocksMq {
-            path,
-            why: format!("{asked} and {} is configured", path.display()),
-        });
+        let rocksmq = self
+            .rocksmq
+            .as_ref()
+            .map(|path| Choice::RocksMq { path, why: format!("{asked} and {} is configured", path.display()) });
         let kafka = self.kafka.as_ref().map(|config| Choice::Kafka {
             config,
             why: format!("{asked} and sourceConfig.kafka.address is {}", config.address),
@@ -43,7 +43,9 @@ impl LogSettings {
                 "{asked}, and both sourceConfig.rocksmq.path and sourceConfig.kafka.address are set: a source has one log, \
                  so name its kind in sourceConfig.log"
             ))),
-            (None | Some(LogKind::RocksMq), Some(choice), _) | (None | Some(LogKind::Kafka), _, Some(choice)) => Ok(choice),
+            (None | Some(LogKind::RocksMq), Some(choice), _) | (None | Some(LogKind::Kafka), _, Some(choice)) => {
+                Ok(choice)
+            }
             (Some(LogKind::Kafka), _, None) => Err(Unconfigured(format!(
                 "{asked} and sourceConfig.kafka.address is not set: it names the source's brokers (kafka.brokerList of its \
                  milvus.yaml)"

@@ -68,8 +68,7 @@ impl Engine for Runner {
         events: Sender<TaskEvent>,
     ) -> Result<Box<dyn TaskHandle>, EngineError> {
         let source = &self.config.source;
-        let log =
-            LogSettings { wanted: source.log, rocksmq: source.rocksmq_path.clone(), kafka: source.kafka.clone() };
+        let log = LogSettings { wanted: source.log, rocksmq: source.rocksmq_path.clone(), kafka: source.kafka.clone() };
         log.choose().map_err(|error| EngineError::State(error.to_string()))?;
         let setup = FollowSetup {
             task: id.as_str().into(),

@@ -11,9 +11,7 @@ use rdkafka::types::RDKafkaConfRes;
 use serde_saphyr::Spanned;
 
 use super::super::raw::{Leaf, RawKafka, RawKafkaTls};
-use super::super::{
-    ConfigError, KafkaConfig, KafkaLogin, KafkaTls, SaslMechanism, Secret, SecurityProtocol,
-};
+use super::super::{ConfigError, KafkaConfig, KafkaLogin, KafkaTls, SaslMechanism, Secret, SecurityProtocol};
 use super::{Reader, plain};
 
 const ADDRESS: &str = "sourceConfig.kafka.address";
@@ -132,10 +130,9 @@ impl Reader<'_> {
         let default = SecurityProtocol::of(login, login || raw.tls.is_some());
         let leaf = &raw.security_protocol;
         let text = self.text(PROTOCOL, leaf, default.name())?;
-        let protocol = SecurityProtocol::ALL
-            .into_iter()
-            .find(|one| one.name() == text)
-            .ok_or_else(|| self.not_one_of(PROTOCOL, leaf, &text, &SecurityProtocol::ALL.map(SecurityProtocol::name)))?;
+        let protocol = SecurityProtocol::ALL.into_iter().find(|one| one.name() == text).ok_or_else(|| {
+            self.not_one_of(PROTOCOL, leaf, &text, &SecurityProtocol::ALL.map(SecurityProtocol::name))
+        })?;
         if protocol.has_login() != login {
             let message = match login {
                 true => format!("{text} has no login, but saslUsername is given"),

@@ -198,7 +198,10 @@ fn kafka_in_all_ways() {
     let sasl = kafka("    saslUsername: u\n    saslPassword: s3cret\n");
     assert_eq!(sasl.protocol(), SecurityProtocol::SaslSsl, "as Milvus has it");
     let login = sasl.login.as_ref().unwrap();
-    assert_eq!((login.mechanism, login.username.as_str(), login.password.expose()), (SaslMechanism::Plain, "u", "s3cret"));
+    assert_eq!(
+        (login.mechanism, login.username.as_str(), login.password.expose()),
+        (SaslMechanism::Plain, "u", "s3cret")
+    );
     assert!(!format!("{sasl:?}").contains("s3cret"));
     let open = "    saslUsername: u\n    saslPassword: p\n    saslMechanisms: SCRAM-SHA-512\n    securityProtocol: SASL_PLAINTEXT\n";
     assert_eq!(kafka(open).protocol(), SecurityProtocol::SaslPlaintext);
@@ -221,19 +224,49 @@ fn what_kafka_does_not_take() {
         ("address: a", "cdc.yaml:2: `sourceConfig.kafka.address`: brokers look like host:9092"),
         ("address: 'u:s3cret@a:1'", "cdc.yaml:2: `sourceConfig.kafka.address`: brokers look like"),
         ("address: 'kafka://a:1'", "cdc.yaml:2: `sourceConfig.kafka.address`: brokers look like"),
-        ("saslUsername: u", "cdc.yaml:2: `sourceConfig.kafka.saslUsername`: it has no effect without sourceConfig.kafka.address"),
-        ("address: a:1, saslUsername: u", "cdc.yaml:2: `sourceConfig.kafka.saslUsername`: saslUsername and saslPassword go"),
+        (
+            "saslUsername: u",
+            "cdc.yaml:2: `sourceConfig.kafka.saslUsername`: it has no effect without sourceConfig.kafka.address",
+        ),
+        (
+            "address: a:1, saslUsername: u",
+            "cdc.yaml:2: `sourceConfig.kafka.saslUsername`: saslUsername and saslPassword go",
+        ),
         ("address: a:1, saslPassword: s3cret", "cdc.yaml:2: `sourceConfig.kafka.saslPassword`: saslUsername and"),
         ("address: a:1, saslMechanisms: PLAIN", "cdc.yaml:2: `sourceConfig.kafka.saslMechanisms`: it has no effect"),
-        (&format!("address: a:1, {login}, saslMechanisms: PLAN"), "cdc.yaml:2: `sourceConfig.kafka.saslMechanisms`: `PLAN`"),
-        (&format!("address: a:1, {login}, securityProtocol: SSL"), "cdc.yaml:2: `sourceConfig.kafka.securityProtocol`: SSL has"),
-        ("address: a:1, securityProtocol: SASL_SSL", "cdc.yaml:2: `sourceConfig.kafka.securityProtocol`: SASL_SSL needs"),
-        ("address: a:1, securityProtocol: PLAINTEXT, tls: {caPemPath: x}", "cdc.yaml:2: `sourceConfig.kafka.securityProtocol`"),
+        (
+            &format!("address: a:1, {login}, saslMechanisms: PLAN"),
+            "cdc.yaml:2: `sourceConfig.kafka.saslMechanisms`: `PLAN`",
+        ),
+        (
+            &format!("address: a:1, {login}, securityProtocol: SSL"),
+            "cdc.yaml:2: `sourceConfig.kafka.securityProtocol`: SSL has",
+        ),
+        (
+            "address: a:1, securityProtocol: SASL_SSL",
+            "cdc.yaml:2: `sourceConfig.kafka.securityProtocol`: SASL_SSL needs",
+        ),
+        (
+            "address: a:1, securityProtocol: PLAINTEXT, tls: {caPemPath: x}",
+            "cdc.yaml:2: `sourceConfig.kafka.securityProtocol`",
+        ),
         ("address: a:1, tls: {clientPemPath: x}", "cdc.yaml:2: `sourceConfig.kafka.tls`: clientPemPath and"),
-        ("address: a:1, properties: {no.such: s3cret}", "cdc.yaml:2: `sourceConfig.kafka.properties.no.such`: librdkafka has no"),
-        ("address: a:1, properties: {socket.timeout.ms: s3cret}", "cdc.yaml:2: `sourceConfig.kafka.properties.socket.timeout.ms`: l"),
-        ("address: a:1, properties: {sasl.password: s3cret}", "cdc.yaml:2: `sourceConfig.kafka.properties.sasl.password`: set source"),
-        ("address: a:1, properties: {auto.offset.reset: earliest}", "cdc.yaml:2: `sourceConfig.kafka.properties.auto.offset.reset`"),
+        (
+            "address: a:1, properties: {no.such: s3cret}",
+            "cdc.yaml:2: `sourceConfig.kafka.properties.no.such`: librdkafka has no",
+        ),
+        (
+            "address: a:1, properties: {socket.timeout.ms: s3cret}",
+            "cdc.yaml:2: `sourceConfig.kafka.properties.socket.timeout.ms`: l",
+        ),
+        (
+            "address: a:1, properties: {sasl.password: s3cret}",
+            "cdc.yaml:2: `sourceConfig.kafka.properties.sasl.password`: set source",
+        ),
+        (
+            "address: a:1, properties: {auto.offset.reset: earliest}",
+            "cdc.yaml:2: `sourceConfig.kafka.properties.auto.offset.reset`",
+        ),
     ] {
         let told = error(&format!("sourceConfig:\n  kafka: {{{text}}}"));
         assert!(told.starts_with(says), "{text} gave {told}");
@@ -247,7 +280,8 @@ fn where_kafkas_password_comes_from() {
     let file = folder.path().join("password");
     fs::write(&file, "from-file\n").unwrap();
     let path = folder.path().join("cdc.yaml");
-    let kafka = format!("{{address: 'a:1', saslUsername: u, saslPassword: inline, saslPasswordFile: {}}}", file.display());
+    let kafka =
+        format!("{{address: 'a:1', saslUsername: u, saslPassword: inline, saslPasswordFile: {}}}", file.display());
     fs::write(&path, format!("sourceConfig: {{kafka: {kafka}}}")).unwrap();
     let password = |env: Option<&str>| {
         let variable = |name: &str| env.filter(|_| name == KAFKA_PASSWORD_VARIABLE).map(str::to_owned);

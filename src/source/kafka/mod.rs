@@ -70,11 +70,7 @@ impl Kafka {
     }
 
     /// Questions come from threads that have other things to do than to wait for brokers that are away.
-    fn ask<T>(
-        &self,
-        channel: &Channel,
-        question: impl FnOnce() -> Result<T, KafkaError>,
-    ) -> Result<T, LogError> {
+    fn ask<T>(&self, channel: &Channel, question: impl FnOnce() -> Result<T, KafkaError>) -> Result<T, LogError> {
         if self.events().is_down() {
             return Err(self.error("no broker can be reached"));
         }

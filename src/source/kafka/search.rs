@@ -149,12 +149,7 @@ impl Search<'_> {
     }
 
     /// Shows the messages from `from` to before `high`, until `look` has had enough.
-    fn walk(
-        &mut self,
-        from: i64,
-        high: i64,
-        look: &mut dyn FnMut(&Record) -> Look,
-    ) -> Result<(), KafkaError> {
+    fn walk(&mut self, from: i64, high: i64, look: &mut dyn FnMut(&Record) -> Look) -> Result<(), KafkaError> {
         if from >= high {
             return Ok(());
         }
@@ -164,12 +159,7 @@ impl Search<'_> {
         outcome
     }
 
-    fn walk_open(
-        &mut self,
-        from: i64,
-        high: i64,
-        look: &mut dyn FnMut(&Record) -> Look,
-    ) -> Result<(), KafkaError> {
+    fn walk_open(&mut self, from: i64, high: i64, look: &mut dyn FnMut(&Record) -> Look) -> Result<(), KafkaError> {
         let mut next = Next::At(Position::at(from as u64));
         let mut last_news = Instant::now();
         let mut done = false;

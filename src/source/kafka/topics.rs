@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rdkafka::Message;
-use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::Consumer as _;
+use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -166,7 +166,10 @@ impl Open {
                 // Of a compressed batch that begins earlier.
                 Some(next) if offset < next => continue,
                 Some(next) if offset > next => {
-                    log::warn!("{channel}: offsets {next} to {} hold no messages (the broker passes over them)", offset - 1);
+                    log::warn!(
+                        "{channel}: offsets {next} to {} hold no messages (the broker passes over them)",
+                        offset - 1
+                    );
                 }
                 _ => {}
             }
@@ -250,4 +253,3 @@ pub(super) fn at_time(consumer: &Consumer, channel: &Channel, ms: u64) -> Result
         _ => None,
     })
 }
-

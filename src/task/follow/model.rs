@@ -213,7 +213,8 @@ impl Run {
             Message_::Insert { rows, half, .. } if wanted => {
                 let (keys, versions): (Vec<i64>, Vec<i64>) = rows.iter().copied().unzip();
                 let columns = vec![column("id", keys), column("version", versions)];
-                let insert = Insert { collection: COLLECTION, partition: PARTITION, rows: rows.len(), columns, half: *half };
+                let insert =
+                    Insert { collection: COLLECTION, partition: PARTITION, rows: rows.len(), columns, half: *half };
                 self.state.pending.insert(&channel(), position, ts, insert);
             }
             Message_::Delete { keys, .. } if wanted => {
