@@ -9,17 +9,20 @@ pub enum LogKind {
     RocksMq,
     /// Topics of Kafka brokers.
     Kafka,
+    /// None at all: the rows are read and compared.
+    Scan,
 }
 
 impl LogKind {
     /// Every kind there is.
-    pub const ALL: [LogKind; 2] = [LogKind::RocksMq, LogKind::Kafka];
+    pub const ALL: [LogKind; 3] = [LogKind::RocksMq, LogKind::Kafka, LogKind::Scan];
 
     /// Its name in the configuration, in files and in answers.
     pub fn name(self) -> &'static str {
         match self {
             LogKind::RocksMq => "rocksmq",
             LogKind::Kafka => "kafka",
+            LogKind::Scan => "scan",
         }
     }
 
@@ -32,6 +35,7 @@ impl LogKind {
     pub fn message_id(self, position: Position) -> Vec<u8> {
         match self {
             LogKind::RocksMq | LogKind::Kafka => position.number().to_le_bytes().to_vec(),
+            LogKind::Scan => Vec::new(),
         }
     }
 
@@ -39,6 +43,7 @@ impl LogKind {
     pub fn position(self, message_id: &[u8]) -> Option<Position> {
         match self {
             LogKind::RocksMq | LogKind::Kafka => Some(Position::at(u64::from_le_bytes(message_id.try_into().ok()?))),
+            LogKind::Scan => None,
         }
     }
 }
@@ -51,7 +56,9 @@ mod tests {
     fn names_and_message_ids() {
         for kind in LogKind::ALL {
             assert_eq!(LogKind::named(kind.name()), Some(kind));
-            assert_eq!(kind.position(&kind.message_id(Position::at(258))), Some(Position::at(258)));
+            if kind != LogKind::Scan {
+                assert_eq!(kind.position(&kind.message_id(Position::at(258))), Some(Position::at(258)));
+            }
             assert_eq!(kind.position(&[1, 2, 3]), None);
         }
         assert_eq!(LogKind::named("nope"), None);

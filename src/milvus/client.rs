@@ -9,8 +9,9 @@ use grpcio::{CallOption, Metadata, MetadataBuilder, Method, RpcStatusCode};
 use super::connect::{Endpoint, open};
 use super::error::{Error, ErrorKind};
 use super::methods;
-use super::pb::api::{ClientInfo, ConnectRequest, GetVersionRequest, ReplicateMessageRequest, ServerInfo};
+use super::pb::api::{ClientInfo, ConnectRequest, ReplicateMessageRequest, ServerInfo};
 use super::status::HasStatus;
+use super::version::Version;
 use super::wait::{Cancel, wait};
 
 /// How long one call may take, and what may end it sooner.
@@ -90,13 +91,8 @@ impl Client {
     /// Any call without an answer.
     pub fn lacks_time_ticks(&self, context: &CallContext) -> Result<bool, Error> {
         const NO_CHANNEL_NAME: i32 = 1100;
-        let version = self.call("GetVersion", "", &methods::GET_VERSION, &GetVersionRequest::new(), context);
-        let version = match version {
-            Ok(answer) => answer.version,
-            Err(error) if error.kind == ErrorKind::Unimplemented => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        if !["v2.3.", "v2.4."].iter().any(|old| version.starts_with(old)) {
+        const OLD: std::ops::Range<Version> = Version::new(2, 3, 0)..Version::new(2, 5, 0);
+        if !self.version(context)?.milvus().is_some_and(|version| OLD.contains(&version)) {
             return Ok(false);
         }
         let request = ReplicateMessageRequest::new();

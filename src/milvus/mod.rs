@@ -8,16 +8,19 @@ mod client;
 mod connect;
 mod error;
 mod methods;
+mod server_version;
 mod status;
 mod wait;
 pub(crate) mod wire;
 
 pub mod catalog;
 pub mod rows;
+pub mod version;
 
 pub use client::{CallContext, Client};
 pub use connect::{Endpoint, Tls};
 pub use error::{Error, ErrorKind};
+pub use server_version::ServerVersion;
 pub use wait::Cancel;
 
 /// Generated from `proto/`.

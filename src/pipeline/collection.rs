@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::columns::Shape;
 use crate::domain::{Channel, CollectionId, PartitionId, Position};
 
 /// The primary key's field.
@@ -31,6 +32,8 @@ pub struct CollectionInfo {
     pub unnamed_partitions: bool,
     /// Columns of two messages may be put one behind the other (see [`super::columns`]).
     pub mergeable: bool,
+    /// The fields whose columns must get another form before they are written.
+    pub shape: Shape,
     /// Rows up to here may be on the target already (they were there when the collection was adopted, or were copied), so
     /// inserts go in as upserts.
     pub upsert_until: HashMap<Channel, Position>,

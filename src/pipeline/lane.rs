@@ -85,7 +85,7 @@ pub enum Step {
 }
 
 /// A merged call grows up to this.
-const CALL_BYTES: usize = 5 << 20;
+const CALL_BYTES: usize = 4 << 20;
 /// A merged delete grows up to this.
 const DELETE_KEYS: usize = 4096;
 
@@ -238,6 +238,7 @@ impl Lane {
         for op in self.queue.drain(..count) {
             merged.add(&op);
             let OpBody::Insert { rows: more, columns: more_columns } = op.body else { continue };
+            let more_columns = info.shape.written(more_columns, more)?;
             rows += more;
             if columns.is_empty() {
                 columns = more_columns;

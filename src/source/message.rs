@@ -178,6 +178,28 @@ pub(super) fn record(position: Position, bytes: &Bytes) -> Record {
     })
 }
 
+/// What a message is, as far as a search for a place in the log wants to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Glance {
+    /// A tick of that time.
+    Tick(Timestamp),
+    /// The collection was made.
+    CreateCollection(CollectionId),
+    /// Something else, or nothing that can be read.
+    Other,
+}
+
+/// Looks at a message without copying it: a search passes by many that are large.
+pub(super) fn glance(bytes: &[u8]) -> Glance {
+    let Ok(base) = read_base(bytes) else { return Glance::Other };
+    match Kind::of(base.msg_type) {
+        Kind::TimeTick => Glance::Tick(Timestamp(base.timestamp)),
+        Kind::CreateCollection => log::CreateCollectionRequest::parse_from_bytes(bytes)
+            .map_or(Glance::Other, |message| Glance::CreateCollection(CollectionId(message.collectionID))),
+        _ => Glance::Other,
+    }
+}
+
 /// Reads the first field alone: decoding a large insert only for its type would cost as much as the insert itself.
 fn read_base(bytes: &[u8]) -> Result<MsgBase, DecodeError> {
     const BASE_TAG: u32 = (1 << 3) | 2;

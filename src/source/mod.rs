@@ -9,6 +9,8 @@ mod message;
 mod open;
 mod reader;
 mod rocksmq;
+mod scan;
+mod slab;
 
 pub use log::{Log, LogError, Next, ReadEnd, Start};
 pub use message::{Body, DecodeError, Delete, Insert, Keys, Record, decode};

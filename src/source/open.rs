@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::kafka::Kafka;
 use super::log::{Log, LogError};
 use super::rocksmq::RocksMq;
+use super::scan::NoLog;
 use crate::config::KafkaConfig;
 use crate::domain::LogKind;
 
@@ -39,6 +40,7 @@ impl LogSettings {
             why: format!("{asked} and sourceConfig.kafka.address is {}", config.address),
         });
         match (self.wanted, rocksmq, kafka) {
+            (Some(LogKind::Scan), ..) => Ok(Choice::Scan { why: asked }),
             (None, Some(_), Some(_)) => Err(Unconfigured(format!(
                 "{asked}, and both sourceConfig.rocksmq.path and sourceConfig.kafka.address are set: a source has one log, \
                  so name its kind in sourceConfig.log"
@@ -75,6 +77,11 @@ pub enum Choice<'a> {
     Kafka {
         /// How to reach them.
         config: &'a KafkaConfig,
+        /// For a person to read.
+        why: String,
+    },
+    /// None: the rows themselves.
+    Scan {
         /// For a person to read.
         why: String,
     },
@@ -117,5 +124,6 @@ pub fn open(settings: &LogSettings, own: &Path) -> Result<OpenLog, OpenError> {
             Ok(OpenLog { log, kind: LogKind::RocksMq, why })
         }
         Choice::Kafka { config, why } => Ok(OpenLog { log: Arc::new(Kafka::open(config)?), kind: LogKind::Kafka, why }),
+        Choice::Scan { why } => Ok(OpenLog { log: Arc::new(NoLog), kind: LogKind::Scan, why }),
     }
 }

@@ -12,7 +12,9 @@ use crossbeam_channel::{Receiver, Sender, never, select, tick};
 use super::channel::ChannelState;
 use super::checkpoint::{self, Checkpoint};
 use super::copy::Copier;
+use super::inspect::Repair;
 use super::members::{Members, Rows};
+use super::rounds::Rounds;
 use super::status::{Board, Troubles};
 use crate::catalog::{ReadyCollection, Watcher};
 use crate::domain::{Channel, CollectionId, LogKind, Timestamp};
@@ -79,6 +81,15 @@ pub(super) struct Core {
     pub(super) hints_are_read: bool,
     /// Collections to copy as soon as no call for them is under way.
     pub(super) to_copy: Vec<CollectionId>,
+    /// Of a source without a log.
+    pub(super) rounds: Option<Rounds>,
+    /// Collections without ids whose copies fail, and since when.
+    pub(super) doubts: BTreeMap<CollectionId, Instant>,
+    /// Remove rows from adopted collections that the source does not have.
+    pub(super) prune: bool,
+    /// Whoever waits for a collection to be repaired: told by being dropped.
+    pub(super) repairs: BTreeMap<CollectionId, Vec<Sender<()>>>,
+    pub(super) repair_orders: Receiver<Repair>,
     pub(super) troubles: Troubles,
     pub(super) skipped: BTreeMap<String, u64>,
     pub(super) settled: bool,
@@ -90,7 +101,7 @@ pub(super) struct Core {
 }
 
 /// Released and not acknowledged rows in memory; more are not read.
-const MEMORY: usize = 20 << 20;
+const MEMORY: usize = 16 << 20;
 /// How often the checkpoint is written while rows are applied, and while only time passes.
 const WRITE_BUSY: Duration = Duration::from_secs(1);
 const WRITE_IDLE: Duration = Duration::from_secs(10);
@@ -105,7 +116,9 @@ impl Core {
     /// Runs until told to stop or until an error needs a human.
     pub(super) fn run(mut self, orders: &Receiver<Order>) -> End {
         let heartbeat = tick(HEARTBEAT);
-        self.read_replicate_channel();
+        if !self.hints_are_read {
+            self.read_replicate_channel();
+        }
         loop {
             self.work();
             if let Some(reason) = self.failure.take() {
@@ -115,6 +128,7 @@ impl Core {
             let records = if self.scheduler.bytes() < MEMORY { self.reader.events().clone() } else { never() };
             let (catalog, calls, copies) =
                 (self.watcher.events().clone(), self.pool.events().clone(), self.copier.events().clone());
+            let repairs = self.repair_orders.clone();
             select! {
                 recv(orders) -> order => {
                     let deadline = match order {
@@ -140,6 +154,10 @@ impl Core {
                     Ok(event) => self.on_copy(event),
                     Err(_) => self.fail("the copying thread has ended"),
                 },
+                recv(repairs) -> repair => match repair {
+                    Ok(repair) => self.on_repair(repair),
+                    Err(_) => self.repair_orders = never(),
+                },
                 recv(heartbeat) -> _ => self.on_heartbeat(),
             }
         }
@@ -164,6 +182,7 @@ impl Core {
     fn on_heartbeat(&mut self) {
         self.ask_about_unknown();
         self.join_waiting();
+        self.start_rounds();
         if !self.hints_are_read {
             self.read_replicate_channel();
         }
@@ -250,6 +269,8 @@ impl Core {
             Phase::Connecting
         } else if self.copier.is_copying() {
             Phase::Copying
+        } else if self.rounds.is_some() {
+            if lag.is_some() { Phase::Following } else { Phase::CatchingUp }
         } else if self.channels.values().all(|channel| channel.at_tail) && lag.is_none_or(|lag| lag < FOLLOWING) {
             Phase::Following
         } else {
@@ -263,6 +284,9 @@ impl Core {
     fn lag(&self, troubled: bool) -> Option<Duration> {
         if !self.settled && self.channels.is_empty() {
             return None;
+        }
+        if let Some(rounds) = &self.rounds {
+            return self.settled.then(|| rounds.lag(&self.members)).flatten();
         }
         let live = self.live_channels();
         let counts = |name: &Channel, channel: &ChannelState| {

@@ -192,6 +192,7 @@ fn info() -> Arc<CollectionInfo> {
         partitions: [(PARTITION, "p".to_owned())].into(),
         unnamed_partitions: false,
         mergeable: true,
+        shape: Default::default(),
         upsert_until: Default::default(),
         generation: 1,
     })

@@ -1,0 +1,168 @@
+/*!
+The form of columns that users write, where a log has another (Milvus 2.5 and later). Most fields have one form; a collection
+without any other passes through untouched.
+
+| field | in the log (and in what a query answers) | as users write it |
+|---|---|---|
+| nullable | values for all rows, fillers where null | values of the rows that are not null, `valid_data` for all |
+| geometry | well-known binary | well-known text |
+| timestamptz | microseconds since 1970 | ISO 8601 text |
+| list of records | a column per member, `struct[member]` | one column with its members inside |
+| computed by a function | a column, for some functions | none: the server computes it |
+*/
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protobuf::Message;
+
+use super::decode::decode;
+use super::pick::{is_compact, pick_scalars, pick_vectors};
+use super::{ColumnError, field, geometry, timestamp};
+use crate::milvus::pb::schema::field_data::Field;
+use crate::milvus::pb::schema::scalar_field::Data as Scalars;
+use crate::milvus::pb::schema::{CollectionSchema, FieldData, StringArray, StructArrayField};
+use crate::milvus::rows::Column;
+use crate::milvus::wire::fields;
+
+/// The fields of a collection whose columns need another form.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shape {
+    nullable: BTreeSet<String>,
+    /// Geometry and timestamptz.
+    texts: BTreeSet<String>,
+    structs: BTreeSet<String>,
+    computed: BTreeSet<String>,
+}
+
+/// Numbers of Milvus's `DataType`.
+const GEOMETRY: i32 = 24;
+const TIMESTAMPTZ: i32 = 26;
+const ARRAY_OF_STRUCT: i32 = 200;
+
+impl Shape {
+    /// The fields of this schema that need it.
+    pub fn of(schema: &CollectionSchema) -> Shape {
+        let mut shape = Shape::default();
+        for field in &schema.fields {
+            if field.is_function_output {
+                shape.computed.insert(field.name.clone());
+                continue;
+            }
+            if field.nullable {
+                shape.nullable.insert(field.name.clone());
+            }
+            if matches!(field.data_type, GEOMETRY | TIMESTAMPTZ) {
+                shape.texts.insert(field.name.clone());
+            }
+        }
+        shape.structs = schema.struct_array_fields.iter().map(|field| field.name.clone()).collect();
+        shape
+    }
+
+    /// Whether every column passes as it is.
+    pub fn is_plain(&self) -> bool {
+        *self == Shape::default()
+    }
+
+    /// The columns in the form that users write; those that have it already stay.
+    ///
+    /// # Errors
+    /// A column is damaged, or holds what cannot be written.
+    pub fn written(&self, columns: Vec<Column>, rows: usize) -> Result<Vec<Column>, ColumnError> {
+        if self.is_plain() {
+            return Ok(columns);
+        }
+        let mut written = Vec::with_capacity(columns.len());
+        let mut structs: BTreeMap<String, StructArrayField> = BTreeMap::new();
+        for column in columns {
+            let name = name_of(&column)?;
+            if self.computed.contains(&name) {
+                continue;
+            }
+            if let Some((list, member)) = self.member(&name) {
+                let mut data = decode(&column)?;
+                data.field_name = member.to_owned();
+                structs.entry(list.to_owned()).or_default().fields.push(data);
+            } else if self.nullable.contains(&name) || self.texts.contains(&name) {
+                written
+                    .push(rewritten(decode(&column)?, self.nullable.contains(&name), rows)?.write_to_bytes()?.into());
+            } else {
+                written.push(column);
+            }
+        }
+        for (field_name, members) in structs {
+            let field = Some(Field::StructArrays(members));
+            let list = FieldData { type_: ARRAY_OF_STRUCT, field_name, field, ..FieldData::default() };
+            written.push(list.write_to_bytes()?.into());
+        }
+        Ok(written)
+    }
+
+    /// The list of records and the member that a column's name stands for.
+    fn member<'a>(&self, name: &'a str) -> Option<(&'a str, &'a str)> {
+        let (list, member) = name.strip_suffix(']')?.split_once('[')?;
+        self.structs.contains(list).then_some((list, member))
+    }
+}
+
+fn name_of(column: &Column) -> Result<String, ColumnError> {
+    for part in column.parts().iter().flat_map(|part| fields(part)) {
+        let (number, bytes) = part?;
+        if number == field::NAME {
+            return Ok(String::from_utf8_lossy(bytes).into_owned());
+        }
+    }
+    Ok(String::new())
+}
+
+fn rewritten(mut data: FieldData, nullable: bool, rows: usize) -> Result<FieldData, ColumnError> {
+    if nullable {
+        compact(&mut data, rows)?;
+    }
+    let name = data.field_name.clone();
+    if let Some(Field::Scalars(scalars)) = &mut data.field {
+        let unwritable = |why: String| ColumnError::Unwritable(name.clone(), why);
+        let texts: Option<Vec<String>> = match &scalars.data {
+            Some(Scalars::GeometryData(shapes)) => {
+                let texts: Result<_, _> = shapes.data.iter().map(|shape| geometry::to_text(shape)).collect();
+                Some(texts.map_err(unwritable)?)
+            }
+            Some(Scalars::TimestamptzData(times)) => {
+                Some(times.data.iter().map(|&time| timestamp::to_text(time)).collect())
+            }
+            _ => None,
+        };
+        let array = |data| StringArray { data, ..StringArray::default() };
+        match (&scalars.data, texts) {
+            (Some(Scalars::GeometryData(_)), Some(texts)) => {
+                scalars.data = Some(Scalars::GeometryWktData(array(texts)))
+            }
+            (_, Some(texts)) => scalars.data = Some(Scalars::StringData(array(texts))),
+            (_, None) => {}
+        }
+    }
+    Ok(data)
+}
+
+/// Leaves the values of the rows that are not null, and says of every row whether it is. Two such columns may be put one behind
+/// the other.
+fn compact(data: &mut FieldData, rows: usize) -> Result<(), ColumnError> {
+    let opaque = || ColumnError::Opaque(data.field_name.clone());
+    if data.valid_data.is_empty() {
+        data.valid_data = vec![true; rows];
+        return Ok(());
+    }
+    let there: Vec<usize> =
+        data.valid_data.iter().enumerate().filter(|(_, valid)| **valid).map(|(index, _)| index).collect();
+    if data.field.is_none() || is_compact(data, there.len()).ok_or_else(opaque)? {
+        return Ok(());
+    }
+    let all = data.valid_data.len();
+    let kept = match data.field.as_ref() {
+        Some(Field::Scalars(scalars)) => pick_scalars(scalars, &there).map(Field::Scalars),
+        Some(Field::Vectors(vectors)) => pick_vectors(vectors, all, &there).map(Field::Vectors),
+        Some(Field::StructArrays(_)) | None => None,
+    };
+    data.field = Some(kept.ok_or_else(opaque)?);
+    Ok(())
+}

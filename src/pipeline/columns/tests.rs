@@ -1,0 +1,66 @@
+use protobuf::Message;
+
+use super::*;
+use crate::milvus::pb::schema::vector_field::Data as Vectors;
+use crate::milvus::pb::schema::{FieldData, FloatArray, LongArray, StringArray, VectorField};
+
+fn scalar(name: &str, data: Scalars) -> Column {
+    let scalars = ScalarField { data: Some(data), ..Default::default() };
+    let field = Some(Field::Scalars(scalars));
+    FieldData { field_name: name.into(), field, ..Default::default() }.write_to_bytes().unwrap().into()
+}
+
+fn longs(name: &str, data: &[i64]) -> Column {
+    scalar(name, Scalars::LongData(LongArray { data: data.to_vec(), ..Default::default() }))
+}
+
+fn strings(name: &str, data: &[&str]) -> Column {
+    let data = data.iter().map(|&text| text.to_owned()).collect();
+    scalar(name, Scalars::StringData(StringArray { data, ..Default::default() }))
+}
+
+fn vectors(data: Vectors) -> Column {
+    let field = Some(Field::Vectors(VectorField { dim: 2, data: Some(data), ..Default::default() }));
+    FieldData { field_name: "v".into(), field, ..Default::default() }.write_to_bytes().unwrap().into()
+}
+
+#[test]
+fn keys_by_name() {
+    let columns = [strings("s", &["x", "y"]), longs("id", &[3, -4])];
+    assert_eq!(keys(&columns, "id").unwrap(), Keys::Int(vec![3, -4]));
+    assert_eq!(keys(&columns, "s").unwrap(), Keys::Str(vec!["x".into(), "y".into()]));
+    assert!(matches!(keys(&columns, "nope"), Err(ColumnError::NoKey(_))));
+}
+
+#[test]
+fn appended_columns_are_one_column() {
+    let floats = |data: &[f32]| vectors(Vectors::FloatVector(FloatArray { data: data.to_vec(), ..Default::default() }));
+    let both = |mut first: Column, second: Column| {
+        first.append(second);
+        first
+    };
+    let ids = both(longs("id", &[1, 2]), longs("id", &[3]));
+    let vectors = both(floats(&[1., 2., 3., 4.]), floats(&[5., 6.]));
+    assert_eq!(keys(std::slice::from_ref(&ids), "id").unwrap(), Keys::Int(vec![1, 2, 3]));
+    let picked = pick(&[ids, vectors], 3, &[1, 2]).unwrap();
+    assert_eq!(picked, [longs("id", &[2, 3]), floats(&[3., 4., 5., 6.])]);
+}
+
+#[test]
+fn picks_rows_of_every_kind() {
+    let floats = Vectors::FloatVector(FloatArray { data: vec![1., 2., 3., 4., 5., 6.], ..Default::default() });
+    let columns = [longs("id", &[1, 2, 3]), vectors(floats), vectors(Vectors::BinaryVector(vec![7, 8, 9]))];
+    let picked = pick(&columns, 3, &[2, 0]).unwrap();
+    assert_eq!(keys(&picked, "id").unwrap(), Keys::Int(vec![3, 1]));
+    let floats = Vectors::FloatVector(FloatArray { data: vec![5., 6., 1., 2.], ..Default::default() });
+    assert_eq!(picked[1], vectors(floats));
+    assert_eq!(picked[2], vectors(Vectors::BinaryVector(vec![9, 7])));
+}
+
+#[test]
+fn what_cannot_be_picked_is_an_error() {
+    let columns = [longs("id", &[1, 2])];
+    assert!(pick(&columns, 2, &[2]).is_err(), "no such row");
+    assert!(pick(&[vectors(Vectors::BinaryVector(vec![1, 2, 3]))], 2, &[0]).is_err(), "uneven");
+    assert!(pick(&[b"\xff\xff".to_vec().into()], 1, &[0]).is_err(), "damaged");
+}

@@ -1,0 +1,315 @@
+/*!
+The rows of one place in the order of their keys, page by page.
+
+Most servers answer `key > last` with a limit in the order of the keys: the next page begins behind the last key of this one. Some do
+not (Milvus Lite 3.2.2 returns any rows of the range, in any order). What a server does is found out with its first full page, not
+by its name: one that is out of order, or that left out a smaller key, makes the rest be read by bisecting ranges ([`super::ranges`]).
+*/
+
+use std::sync::Arc;
+
+use super::Digest;
+use super::column::{RowError, pick};
+use super::digest::digest;
+use super::key::{Key, above, between};
+use super::ranges::Ranges;
+use crate::milvus::rows::{Column, Consistency, Place, Query};
+use crate::milvus::{CallContext, Client, Error, ErrorKind};
+use crate::pipeline::KeyField;
+use crate::pipeline::columns::{self, ColumnError};
+
+/// Milvus answers at most so many rows to one query.
+pub(super) const MAX_ROWS: usize = 16_384;
+/// The first page: how large rows are is not known yet.
+const FIRST_ROWS: usize = 1000;
+/// What a page should weigh: small pages cost calls, large ones memory.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// What is read, and from where.
+#[derive(Clone)]
+pub struct Target {
+    /// The server.
+    pub client: Arc<Client>,
+    /// Of every call.
+    pub context: CallContext,
+    /// Collection and partition; an empty partition for all.
+    pub place: Place,
+    /// The primary key.
+    pub key: KeyField,
+    /// Keys only, which is cheaper; then every digest is 0.
+    pub keys_only: bool,
+    /// The pages keep the columns that they were read as.
+    pub keep_columns: bool,
+}
+
+/// Rows that follow one another in the order of their keys. A key may be there more than once.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// Their keys.
+    pub keys: Vec<Key>,
+    /// Their digests.
+    pub digests: Vec<Digest>,
+    /// Their columns, if kept.
+    pub columns: Vec<Column>,
+}
+
+/// Why a page could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum PageError {
+    /// The call.
+    #[error(transparent)]
+    Call(#[from] Error),
+    /// The key column.
+    #[error("{object}: {source}")]
+    Columns {
+        /// Database and collection.
+        object: String,
+        /// What is wrong.
+        source: ColumnError,
+    },
+    /// Another column.
+    #[error("{object}: {source}")]
+    Rows {
+        /// Database and collection.
+        object: String,
+        /// What is wrong.
+        source: RowError,
+    },
+    /// More rows of one key than a call can answer.
+    #[error("{object}: the key {key} is there more than {MAX_ROWS} times, and no call can answer so many rows")]
+    SameKey {
+        /// Database and collection.
+        object: String,
+        /// Which.
+        key: Key,
+    },
+    /// A row outside of the range that was asked for.
+    #[error("{object}: asked for rows with {expression}, the server answered one with the key {key}")]
+    Outside {
+        /// Database and collection.
+        object: String,
+        /// What was asked for.
+        expression: String,
+        /// What came.
+        key: Key,
+    },
+}
+
+/// What one query answered.
+pub(super) struct Answer {
+    pub(super) keys: Vec<Key>,
+    pub(super) columns: Vec<Column>,
+}
+
+/// How the server answers.
+enum Order {
+    /// By keys, as far as it is known.
+    ByKey { proved: bool },
+    /// Any rows of a range.
+    Any(Ranges),
+}
+
+/// Walks over one place.
+pub struct Pages {
+    pub(super) target: Target,
+    /// Everything up to this key has been read.
+    last: Option<Key>,
+    /// The next page's size.
+    pub(super) rows: usize,
+    ended: bool,
+    /// A strong read has been made: what was acknowledged before it is visible, and later reads need not wait again.
+    is_visible: bool,
+    order: Order,
+}
+
+impl Pages {
+    /// The rows behind `after`; all without it.
+    pub fn new(target: Target, after: Option<Key>) -> Pages {
+        let order = Order::ByKey { proved: false };
+        Pages { target, last: after, rows: FIRST_ROWS, ended: false, is_visible: false, order }
+    }
+
+    /// The next page, never an empty one; `None` at the end. After an error the same page is read again.
+    ///
+    /// # Errors
+    /// [`PageError`]
+    pub fn next_page(&mut self) -> Result<Option<Page>, PageError> {
+        while !self.ended {
+            let answer = match &mut self.order {
+                Order::ByKey { .. } if self.target.key.is_int && self.last.is_none() => self.smallest()?,
+                Order::ByKey { .. } => self.next_by_key()?,
+                Order::Any(ranges) => {
+                    // Taken out while it works with the rest of this; put back whatever comes.
+                    let mut ranges = std::mem::take(ranges);
+                    let answer = ranges.next_answer(self);
+                    self.order = Order::Any(ranges);
+                    let answer = answer?;
+                    self.ended = answer.is_none();
+                    answer
+                }
+            };
+            if let Some(answer) = answer {
+                return self.page(answer).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The smallest integer is asked for first, alone: it cannot be written, and a range without a lower end does not always have
+    /// it (seen on 2.3.5).
+    fn smallest(&mut self) -> Result<Option<Answer>, PageError> {
+        let smallest = Key::Int(i64::MIN);
+        let expression = self.expression(None, Some(&smallest));
+        let answer = self.ask(&expression, MAX_ROWS, self.target.keys_only)?;
+        self.check_range(&answer, &expression, None, Some(&smallest))?;
+        self.last = Some(smallest);
+        Ok((!answer.keys.is_empty()).then_some(answer))
+    }
+
+    /// One step of the walk by keys; `None` when there was nothing to take, or the order turned out to be another.
+    fn next_by_key(&mut self) -> Result<Option<Answer>, PageError> {
+        let limit = self.rows;
+        let expression = self.expression(self.last.as_ref(), None);
+        let mut answer = match self.ask(&expression, limit, self.target.keys_only) {
+            Err(error) if is_too_large(&error) && limit > 1 => {
+                self.rows = limit / 2;
+                return Ok(None);
+            }
+            outcome => outcome?,
+        };
+        if answer.keys.is_empty() {
+            self.ended = true;
+            return Ok(None);
+        }
+        self.check_range(&answer, &expression, self.last.as_ref(), None)?;
+        let is_full = answer.keys.len() >= limit;
+        let is_sorted = answer.keys.is_sorted();
+        if is_full && !(is_sorted && self.is_lowest(&answer)?) {
+            log::info!(
+                "{}: {} does not answer in the order of the keys: reading by ranges",
+                self.object(),
+                self.target.client.address()
+            );
+            self.order = Order::Any(Ranges::above(self.last.clone()));
+            return Ok(None);
+        }
+        if !is_sorted {
+            // All there is, in some order.
+            answer = self.sort(answer)?;
+            self.ended = true;
+        }
+        if is_full && !self.cut_last_key(&mut answer)? {
+            return Ok(None);
+        }
+        self.last = answer.keys.last().cloned();
+        Ok(Some(answer))
+    }
+
+    /// The last key of a full page may be there again behind it: it is left to the next page. False when nothing is left: then the
+    /// next page is larger.
+    fn cut_last_key(&mut self, answer: &mut Answer) -> Result<bool, PageError> {
+        let Some(last) = answer.keys.last() else { return Ok(false) };
+        let keep = answer.keys.iter().position(|key| key == last).unwrap_or(0);
+        if keep == 0 {
+            if self.rows >= MAX_ROWS {
+                return Err(PageError::SameKey { object: self.object(), key: last.clone() });
+            }
+            self.rows = (self.rows * 2).min(MAX_ROWS);
+            return Ok(false);
+        }
+        answer.columns = self.pick(&answer.columns, answer.keys.len(), &(0..keep).collect::<Vec<_>>())?;
+        answer.keys.truncate(keep);
+        Ok(true)
+    }
+
+    /// Whether a full page holds the smallest keys of what was asked for: asked once, with the keys alone.
+    fn is_lowest(&mut self, answer: &Answer) -> Result<bool, PageError> {
+        if let Order::ByKey { proved: true } = self.order {
+            return Ok(true);
+        }
+        let expression = self.expression(self.last.as_ref(), answer.keys.last());
+        let found = self.ask(&expression, (answer.keys.len() + 1).min(MAX_ROWS), true)?;
+        let is_lowest = found.keys.len() <= answer.keys.len();
+        self.order = Order::ByKey { proved: is_lowest };
+        Ok(is_lowest)
+    }
+
+    /// Asks for rows. Does not change what is read next.
+    pub(super) fn ask(&mut self, expression: &str, limit: usize, keys_only: bool) -> Result<Answer, PageError> {
+        let key = self.target.key.name.clone();
+        let fields: [&str; 1] = [if keys_only { &key } else { "*" }];
+        let consistency = if self.is_visible { Consistency::Bounded } else { Consistency::Strong };
+        let query = Query { expression, fields: &fields, limit: Some(limit), consistency };
+        let columns = self.target.client.query_rows(&self.target.place, &query, &self.target.context)?;
+        self.is_visible = true;
+        if columns.iter().all(Column::is_empty) {
+            return Ok(Answer { keys: Vec::new(), columns: Vec::new() });
+        }
+        let keys =
+            columns::keys(&columns, &key).map_err(|source| PageError::Columns { object: self.object(), source })?;
+        Ok(Answer { keys: Key::each(keys), columns })
+    }
+
+    /// The rows in the order of their keys.
+    pub(super) fn sort(&self, answer: Answer) -> Result<Answer, PageError> {
+        let Answer { keys, columns } = answer;
+        let mut order: Vec<usize> = (0..keys.len()).collect();
+        order.sort_by_key(|&index| &keys[index]);
+        let columns = self.pick(&columns, keys.len(), &order)?;
+        Ok(Answer { keys: order.into_iter().map(|index| keys[index].clone()).collect(), columns })
+    }
+
+    fn pick(&self, columns: &[Column], rows: usize, indexes: &[usize]) -> Result<Vec<Column>, PageError> {
+        pick(columns, rows, Some(indexes)).map_err(|source| PageError::Rows { object: self.object(), source })
+    }
+
+    /// What came must lie in the range that was asked for, or the walk would never end or miss rows.
+    pub(super) fn check_range(
+        &self,
+        answer: &Answer,
+        expression: &str,
+        low: Option<&Key>,
+        high: Option<&Key>,
+    ) -> Result<(), PageError> {
+        let is_outside = |key: &&Key| low.is_some_and(|low| *key <= low) || high.is_some_and(|high| *key > high);
+        match answer.keys.iter().find(is_outside) {
+            None => Ok(()),
+            Some(key) => {
+                Err(PageError::Outside { object: self.object(), expression: expression.to_owned(), key: key.clone() })
+            }
+        }
+    }
+
+    fn page(&mut self, answer: Answer) -> Result<Page, PageError> {
+        let Answer { keys, columns } = answer;
+        let bytes: usize = columns.iter().map(Column::len).sum();
+        self.rows = (PAGE_BYTES / (bytes / keys.len().max(1)).max(1)).clamp(1, MAX_ROWS);
+        let digests = if self.target.keys_only {
+            vec![0; keys.len()]
+        } else {
+            digest(&columns, keys.len()).map_err(|source| PageError::Rows { object: self.object(), source })?
+        };
+        Ok(Page { keys, digests, columns: if self.target.keep_columns { columns } else { Vec::new() } })
+    }
+
+    pub(super) fn expression(&self, low: Option<&Key>, high: Option<&Key>) -> String {
+        let key = &self.target.key;
+        match (low, high) {
+            (Some(low), None) => above(&key.name, low),
+            _ => between(&key.name, low, high).unwrap_or_else(|| everything(key)),
+        }
+    }
+
+    pub(super) fn object(&self) -> String {
+        format!("{}.{}", self.target.place.db, self.target.place.collection)
+    }
+}
+
+fn everything(key: &KeyField) -> String {
+    if key.is_int { format!("{} <= {}", key.name, i64::MAX) } else { format!("{} >= \"\"", key.name) }
+}
+
+/// The answer does not fit into a message: gRPC's limit, or that of the server (`quotaAndLimits.limits.maxOutputSize`).
+pub(super) fn is_too_large(error: &PageError) -> bool {
+    matches!(error, PageError::Call(error) if error.kind == ErrorKind::TooLarge || error.detail.contains("maxOutputSize"))
+}
