@@ -1,6 +1,6 @@
 //! Making, adopting, renaming and dropping collections and databases on the target.
 
-use super::capability::{Release, unsupported};
+use super::capability::unsupported;
 use super::carry::{Carrier, CarryError};
 use super::event::CatalogEvent;
 use super::look::SourceCollection;
@@ -8,6 +8,7 @@ use super::record::Carried;
 use super::schema;
 use crate::domain::CollectionId;
 use crate::milvus::catalog::CollectionDetails;
+use crate::milvus::version::Version;
 use crate::task::spec::DEFAULT_DATABASE;
 
 impl Carrier {
@@ -97,12 +98,13 @@ impl Carrier {
 
     /// An older server would make another collection than it is asked for, or refuse without saying which field it means.
     fn check_capability(&self, source: &SourceCollection, (db, name): (&str, &str)) -> Result<(), CarryError> {
-        let Some(version) = self.target.version(&self.context)? else { return Ok(()) };
-        let Some(release) = Release::read(&version) else { return Ok(()) };
-        match unsupported(&source.details.schema, release) {
+        let told = self.target.version(&self.context)?;
+        // One that is numbered otherwise has to refuse by itself.
+        let Some(version) = told.as_deref().and_then(Version::parse) else { return Ok(()) };
+        match unsupported(&source.details.schema, version) {
             None => Ok(()),
             Some(what) => Err(CarryError::Conflict(format!(
-                "{}.{} at the source cannot be made as {db}.{name} on the target {}, a Milvus {release}: its field {what}; \
+                "{}.{} at the source cannot be made as {db}.{name} on the target {}, a Milvus {version}: its field {what}; \
                  leave the collection out of the task, or use a newer target",
                 source.db,
                 source.details.name,

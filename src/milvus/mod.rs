@@ -14,6 +14,8 @@ pub(crate) mod wire;
 
 pub mod catalog;
 pub mod rows;
+pub mod version;
+pub mod wal;
 
 pub use client::{CallContext, Client};
 pub use connect::{Endpoint, Tls};

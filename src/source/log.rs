@@ -22,6 +22,17 @@ pub struct Start {
     pub after: Timestamp,
 }
 
+/// Where reading a channel goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// The channel's first message, whatever it is.
+    First,
+    /// This message, which must still be there.
+    At(Position),
+    /// What comes behind this message, which has been read: nothing behind it may be gone.
+    After(Position),
+}
+
 /// A source's log. Shared by the reader thread and by whoever asks for positions.
 pub trait Log: Send + Sync {
     /// Looks for new messages. False when there is certainly nothing new since the last call.
@@ -30,21 +41,22 @@ pub trait Log: Send + Sync {
     /// The log cannot be reached.
     fn refresh(&self) -> Result<bool, LogError>;
 
-    /// Passes messages to `visit`, in order, beginning at `from` (inclusive; `None`: the first), until about `max_bytes`
-    /// have been passed or the end is reached.
+    /// Passes messages to `visit`, in order, beginning with `next`, until about `max_bytes` have been passed or nothing more
+    /// is there at the moment. A log may keep what it needs to go on cheaply where it left off; a channel is read by one
+    /// reader.
     ///
     /// # Errors
-    /// The log cannot be read. What was visited before stays valid.
+    /// The channel cannot be read. What was visited before stays valid.
     fn read(
         &self,
         channel: &Channel,
-        from: Option<Position>,
+        next: Next,
         max_bytes: usize,
         visit: &mut dyn FnMut(Record),
     ) -> Result<ReadEnd, LogError>;
 
     /// Where a collection made at `created` begins on this channel: its `CreateCollection` message. `None` when the log does
-    /// not hold that any more.
+    /// not hold that any more. `begins` is what the source itself says about it, in the log's own bytes.
     ///
     /// # Errors
     /// The log cannot be read.
@@ -53,6 +65,7 @@ pub trait Log: Send + Sync {
         channel: &Channel,
         collection: CollectionId,
         created: Timestamp,
+        begins: Option<&[u8]>,
     ) -> Result<Option<Position>, LogError>;
 
     /// The last message's position; `None` when the channel has none.
@@ -76,6 +89,8 @@ pub enum ReadEnd {
     More,
     /// Every message that the log had at the last refresh has been visited.
     AtTail,
-    /// The message to start from is gone: retention has removed what was to be read.
+    /// More is on its way.
+    Awaited,
+    /// What was to be read next is gone: retention has removed it.
     Gap,
 }

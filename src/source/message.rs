@@ -1,12 +1,17 @@
 /*!
 Decoding log messages of Milvus 2.2 to 2.5 (`milvus.proto.msg`): the serialized protobuf alone, whose first field tells
-the type.
+the type. Later versions put the type into the message's properties, too; earlier ones do not, so they are not looked at.
+
+A message that came to the source by `ReplicateMessage` (`base.replicateInfo`) is a message like any other: the source has its rows.
 */
+
+mod kind;
 
 use bytes::Bytes;
 use protobuf::{CodedInputStream, Message};
 
-use crate::domain::{CollectionId, PartitionId, Position, Timestamp};
+use self::kind::Kind;
+use crate::domain::{Channel, CollectionId, PartitionId, Position, Timestamp};
 use crate::milvus::pb::common::MsgBase;
 use crate::milvus::pb::{api, log, schema};
 use crate::milvus::rows::Column;
@@ -40,8 +45,35 @@ pub enum Body {
     CollectionHint(CollectionId),
     /// Something about the catalog has changed, about this collection (database and name) where the message says so.
     CatalogHint(Option<(String, String)>),
-    /// Of no use here; Milvus's number of the type.
-    Ignored(i32),
+    /// Files were imported into this collection (database and name): their rows are not in the log.
+    BulkImport {
+        /// Database; empty for the default one.
+        db: String,
+        /// Collection.
+        collection: String,
+    },
+    /// Of no use here; Milvus's name of the type.
+    Ignored(&'static str),
+    /// Of a type that did not exist when this was written; Milvus's number of it.
+    Unknown(i32),
+    /// All rows of a collection are gone.
+    Truncate(Truncate),
+    /// Rows of this collection came or went, and the log does not say which.
+    Uncarried {
+        /// Whose rows.
+        collection: CollectionId,
+        /// What happened, or why they cannot be read.
+        what: &'static str,
+    },
+    /// Rows of this collection have changed in a way that only the source itself can tell: they have to be compared.
+    Compare {
+        /// Whose rows.
+        collection: CollectionId,
+        /// What happened.
+        what: &'static str,
+    },
+    /// Nothing may be passed on behind this: why, and what to do.
+    Stop(String),
     /// It cannot be read; counted, named, and passed over.
     Undecodable(DecodeError),
 }
@@ -68,6 +100,25 @@ pub struct Delete {
     pub partition: PartitionId,
     /// Which.
     pub keys: Keys,
+}
+
+/// The rows of a collection are gone: those that stand before one such message on each of its shards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Truncate {
+    /// Whose rows.
+    pub collection: CollectionId,
+    /// The same in every shard's message.
+    pub id: u64,
+    /// The physical channels of the shards.
+    pub channels: Vec<Channel>,
+}
+
+impl Truncate {
+    /// Whether two of its shards are on one channel: then what stands between their messages cannot be told apart.
+    pub fn shares_a_channel(&self) -> bool {
+        let distinct: std::collections::BTreeSet<&Channel> = self.channels.iter().collect();
+        distinct.len() < self.channels.len()
+    }
 }
 
 /// Primary keys.
@@ -103,6 +154,9 @@ pub enum DecodeError {
     /// Rows in a form that no Milvus since 2.0 writes.
     #[error("an insert in the row-based form, which is not supported")]
     RowBased,
+    /// The keys are not given, only a condition in a form of the server's own (Milvus 3).
+    #[error("a delete by a condition without keys, which only the source itself can evaluate")]
+    ByCondition,
 }
 
 impl From<protobuf::Error> for DecodeError {
@@ -117,23 +171,6 @@ impl From<Malformed> for DecodeError {
     }
 }
 
-/// `common.MsgType`: the numbers of the types that matter here.
-mod kind {
-    pub(super) const CREATE_COLLECTION: i32 = 100;
-    pub(super) const DROP_COLLECTION: i32 = 101;
-    pub(super) const CREATE_PARTITION: i32 = 200;
-    pub(super) const DROP_PARTITION: i32 = 201;
-    pub(super) const INSERT: i32 = 400;
-    pub(super) const DELETE: i32 = 401;
-    pub(super) const TIME_TICK: i32 = 1200;
-    /// Requests that name their collection in the fields that `CollectionRequest` has: load, release, of partitions too,
-    /// create and drop of indexes.
-    pub(super) const NAMED: [i32; 6] = [106, 107, 205, 206, 300, 302];
-    /// Requests about the catalog as users sent them, on the replicate channel: collections and aliases, partitions,
-    /// indexes, databases.
-    pub(super) const CATALOG: [std::ops::RangeInclusive<i32>; 4] = [100..=119, 200..=209, 300..=309, 1801..=1809];
-}
-
 /// Decodes one message.
 ///
 /// # Errors
@@ -141,25 +178,30 @@ mod kind {
 pub fn decode(position: Position, bytes: &Bytes) -> Result<Record, DecodeError> {
     let base = read_base(bytes)?;
     let at = Timestamp(base.timestamp);
-    let (begin, end, body) = match base.msg_type {
-        kind::TIME_TICK => (at, at, Body::Tick),
-        kind::INSERT => decode_insert(at, bytes)?,
-        kind::DELETE => decode_delete(at, bytes)?,
-        kind::CREATE_COLLECTION => {
+    let (begin, end, body) = match Kind::of(base.msg_type) {
+        Kind::TimeTick => (at, at, Body::Tick),
+        Kind::Insert => decode_insert(at, bytes)?,
+        Kind::Delete => decode_delete(at, bytes)?,
+        Kind::CreateCollection => {
             let id = log::CreateCollectionRequest::parse_from_bytes(bytes)?.collectionID;
             (at, at, Body::CreateCollection(CollectionId(id)))
         }
-        kind::DROP_COLLECTION => {
+        Kind::DropCollection => {
             let id = log::DropCollectionRequest::parse_from_bytes(bytes)?.collectionID;
             (at, at, collection_hint(id))
         }
-        kind::CREATE_PARTITION | kind::DROP_PARTITION => {
+        Kind::Partition => {
             let id = log::PartitionRequest::parse_from_bytes(bytes)?.collectionID;
             (at, at, collection_hint(id))
         }
-        other if kind::NAMED.contains(&other) => (at, at, named_hint(bytes)?),
-        other if kind::CATALOG.iter().any(|range| range.contains(&other)) => (at, at, Body::CatalogHint(None)),
-        other => (at, at, Body::Ignored(other)),
+        Kind::Import => {
+            let (db, collection) = named(bytes)?;
+            (at, at, Body::BulkImport { db, collection })
+        }
+        Kind::Named => (at, at, Body::CatalogHint(Some(named(bytes)?))),
+        Kind::Catalog => (at, at, Body::CatalogHint(None)),
+        Kind::Ignored(name) => (at, at, Body::Ignored(name)),
+        Kind::Unknown => (at, at, Body::Unknown(base.msg_type)),
     };
     Ok(Record { position, begin, end, body })
 }
@@ -188,9 +230,10 @@ fn collection_hint(id: i64) -> Body {
     if id == 0 { Body::CatalogHint(None) } else { Body::CollectionHint(CollectionId(id)) }
 }
 
-fn named_hint(bytes: &[u8]) -> Result<Body, DecodeError> {
+/// Database and collection.
+fn named(bytes: &[u8]) -> Result<(String, String), DecodeError> {
     let request = api::CollectionRequest::parse_from_bytes(bytes)?;
-    Ok(Body::CatalogHint(Some((request.db_name, request.collection_name))))
+    Ok((request.db_name, request.collection_name))
 }
 
 /// Numbers of the fields of `msg.InsertRequest`.
@@ -201,6 +244,26 @@ mod insert {
     pub(super) const COLUMNS: u32 = 13;
     pub(super) const ROWS: u32 = 14;
     pub(super) const VERSION: u32 = 15;
+}
+
+/// An insert's rows.
+///
+/// # Errors
+/// The bytes are damaged or of a form that cannot be carried over.
+pub(super) fn insert(bytes: &Bytes) -> Result<Insert, DecodeError> {
+    match decode_insert(Timestamp::ZERO, bytes)? {
+        (_, _, Body::Insert(insert)) => Ok(insert),
+        _ => Err(DecodeError::Damaged("it is no insert".into())),
+    }
+}
+
+/// A delete's keys.
+///
+/// # Errors
+/// The bytes are damaged, or the rows to delete are told by a condition.
+pub(super) fn delete(bytes: &[u8]) -> Result<Delete, DecodeError> {
+    let message = log::DeleteRequest::parse_from_bytes(bytes)?;
+    delete_of(message)
 }
 
 /// Read by hand: the columns stay where they are, as slices of the message.
@@ -235,13 +298,21 @@ fn decode_insert(at: Timestamp, bytes: &Bytes) -> Result<(Timestamp, Timestamp, 
 fn decode_delete(at: Timestamp, bytes: &[u8]) -> Result<(Timestamp, Timestamp, Body), DecodeError> {
     let message = log::DeleteRequest::parse_from_bytes(bytes)?;
     let (begin, end) = span(&message.timestamps, at);
+    Ok((begin, end, Body::Delete(delete_of(message)?)))
+}
+
+fn delete_of(message: log::DeleteRequest) -> Result<Delete, DecodeError> {
+    let by_condition = !message.serialized_expr_plan.is_empty();
     let keys = match message.primary_keys.into_option().and_then(|ids| ids.id_field) {
         Some(schema::ids::Id_field::IntId(keys)) => Keys::Int(keys.data),
         Some(schema::ids::Id_field::StrId(keys)) => Keys::Str(keys.data),
         None => Keys::Int(message.int64_primary_keys),
     };
     let partition = if message.partitionID > 0 { PartitionId(message.partitionID) } else { PartitionId::ALL };
-    Ok((begin, end, Body::Delete(Delete { collection: CollectionId(message.collectionID), partition, keys })))
+    if by_condition && keys.is_empty() {
+        return Err(DecodeError::ByCondition);
+    }
+    Ok(Delete { collection: CollectionId(message.collectionID), partition, keys })
 }
 
 fn span(rows: &[u64], base: Timestamp) -> (Timestamp, Timestamp) {

@@ -8,8 +8,9 @@ mod message;
 mod open;
 mod reader;
 mod rocksmq;
+pub mod wal;
 
-pub use log::{Log, LogError, ReadEnd, Start};
-pub use message::{Body, DecodeError, Delete, Insert, Keys, Record, decode};
+pub use log::{Log, LogError, Next, ReadEnd, Start};
+pub use message::{Body, DecodeError, Delete, Insert, Keys, Record, Truncate, decode};
 pub use open::{LogSettings, OpenError, OpenLog, open};
 pub use reader::{Reader, ReaderCommand, ReaderEvent, Seek, spawn as spawn_reader};

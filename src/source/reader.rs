@@ -6,11 +6,11 @@ told to, from where it is told to, in small turns so that no channel starves ano
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::log::{Log, LogError, ReadEnd};
+use super::log::{Log, LogError, Next, ReadEnd};
 use super::message::Record;
 use crate::domain::{Channel, Position};
 
@@ -53,9 +53,9 @@ pub enum ReaderEvent {
         /// Of the seek that it follows from.
         epoch: u64,
     },
-    /// Reading fails, and is tried again until [`ReaderEvent::Recovered`].
+    /// Reading fails, of one channel at least, and is tried again until [`ReaderEvent::Recovered`].
     Failing(LogError),
-    /// Reading works again.
+    /// Reading works again, of every channel.
     Recovered,
 }
 
@@ -116,11 +116,20 @@ pub fn spawn(name: &str, log: Arc<dyn Log>) -> std::io::Result<Reader> {
 
 struct Cursor {
     epoch: u64,
-    /// The last message read, or the one to begin with.
-    at: Option<Position>,
-    /// `at` has been passed on already.
-    passed: bool,
+    next: Next,
     at_tail: bool,
+    /// Reading it has failed; not to be tried before.
+    retry_at: Option<Instant>,
+}
+
+impl Cursor {
+    /// Whether there may be something to read. `fresh`: the log has changed.
+    fn is_due(&self, fresh: bool) -> bool {
+        match self.retry_at {
+            Some(at) => Instant::now() >= at,
+            None => fresh || !self.at_tail,
+        }
+    }
 }
 
 struct Turn {
@@ -163,7 +172,8 @@ impl Turn {
     fn obey(&mut self, command: ReaderCommand) {
         let ReaderCommand::Seek(seeks) = command;
         for Seek { channel, from, epoch } in seeks {
-            self.cursors.insert(channel, Cursor { epoch, at: from, passed: false, at_tail: false });
+            let next = from.map_or(Next::First, Next::At);
+            self.cursors.insert(channel, Cursor { epoch, next, at_tail: false, retry_at: None });
         }
     }
 
@@ -173,45 +183,42 @@ impl Turn {
             Ok(fresh) => fresh,
             Err(error) => return Ok(Err(error)),
         };
-        if std::mem::take(&mut self.failing) {
-            self.send(ReaderEvent::Recovered)?;
-        }
-        let channels: Vec<Channel> = self.cursors.keys().cloned().collect();
+        let due = self.cursors.iter().filter(|(_, cursor)| cursor.is_due(fresh));
+        let channels: Vec<Channel> = due.map(|(channel, _)| channel.clone()).collect();
         let mut more = false;
         for channel in channels {
-            let idle = self.cursors.get(&channel).is_none_or(|cursor| cursor.at_tail);
-            if idle && !fresh {
-                continue;
-            }
             match self.read_turn(&channel)? {
-                Ok(ReadEnd::More) => more = true,
-                Ok(ReadEnd::AtTail | ReadEnd::Gap) => {}
-                Err(error) => return Ok(Err(error)),
+                Ok(end) => more |= end == ReadEnd::More,
+                // One channel's trouble does not hold up the others.
+                Err(error) => self.report_failure(error)?,
             }
+        }
+        if self.failing && self.cursors.values().all(|cursor| cursor.retry_at.is_none()) {
+            self.failing = false;
+            self.send(ReaderEvent::Recovered)?;
         }
         Ok(Ok(more))
     }
 
     fn read_turn(&mut self, channel: &Channel) -> Result<Result<ReadEnd, LogError>, Closed> {
         let Some(cursor) = self.cursors.get_mut(channel) else { return Ok(Ok(ReadEnd::AtTail)) };
-        let (from, epoch) = (cursor.at, cursor.epoch);
+        let (next, epoch) = (cursor.next, cursor.epoch);
         let mut records = Vec::new();
-        let outcome = self.log.read(channel, from, TURN_BYTES, &mut |record: Record| {
-            let position = record.position;
-            if !(cursor.passed && from == Some(position)) {
-                records.push(record);
-            }
-            cursor.at = Some(position);
+        let outcome = self.log.read(channel, next, TURN_BYTES, &mut |record: Record| {
+            cursor.next = Next::After(record.position);
+            records.push(record);
         });
-        cursor.passed |= !records.is_empty();
         let at_tail = matches!(outcome, Ok(ReadEnd::AtTail));
         let news = at_tail != cursor.at_tail;
         cursor.at_tail = at_tail;
-        if matches!(outcome, Ok(ReadEnd::Gap)) {
+        cursor.retry_at = outcome.is_err().then(|| Instant::now() + RETRY);
+        let gap = matches!(outcome, Ok(ReadEnd::Gap));
+        if !records.is_empty() || news {
+            self.send(ReaderEvent::Records { channel: channel.clone(), epoch, records, at_tail })?;
+        }
+        if gap {
             self.cursors.remove(channel);
             self.send(ReaderEvent::Gap { channel: channel.clone(), epoch })?;
-        } else if !records.is_empty() || news {
-            self.send(ReaderEvent::Records { channel: channel.clone(), epoch, records, at_tail })?;
         }
         Ok(outcome)
     }

@@ -68,7 +68,7 @@ impl Engine for Runner {
         events: Sender<TaskEvent>,
     ) -> Result<Box<dyn TaskHandle>, EngineError> {
         let log = LogSettings { wanted: self.config.source.log, rocksmq: self.config.source.rocksmq_path.clone() };
-        log.choose().map_err(|error| EngineError::State(error.to_string()))?;
+        log.candidates().map_err(|error| EngineError::State(error.to_string()))?;
         let setup = FollowSetup {
             task: id.as_str().into(),
             spec: spec.clone(),

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use rocksdb::{DB, DBRawIterator, Options, ReadOptions};
 
 use self::directory::Fingerprint;
-use super::log::{Log, LogError, ReadEnd, Start};
+use super::log::{Log, LogError, Next, ReadEnd, Start};
 use super::message::{Body, Record, decode, record};
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
 
@@ -95,28 +95,28 @@ impl Log for RocksMq {
     fn read(
         &self,
         channel: &Channel,
-        from: Option<Position>,
+        next: Next,
         max_bytes: usize,
         visit: &mut dyn FnMut(Record),
     ) -> Result<ReadEnd, LogError> {
         let mut iterator = self.iterator();
-        match from {
-            Some(position) => iterator.seek(keys::of(channel, position)),
-            None => iterator.seek(keys::before_first(channel)),
-        }
-        let mut passed = 0;
-        let mut first = true;
-        while let Some((key, value)) = iterator.item() {
-            let Some(position) = keys::position(channel, key) else { break };
-            if std::mem::take(&mut first) && from.is_some() {
-                if from != Some(position) {
+        match next {
+            Next::First => iterator.seek(keys::before_first(channel)),
+            Next::At(position) | Next::After(position) => {
+                iterator.seek(keys::of(channel, position));
+                // The ids have holes: that nothing is gone shows only in this message being there.
+                if iterator.key().and_then(|key| keys::position(channel, key)) != Some(position) {
+                    iterator.status().map_err(|error| self.error(error))?;
                     return Ok(ReadEnd::Gap);
                 }
-                // The reader has had it before, most of the time: a large one must not use up the turn again and again.
-                visit(record(position, &Bytes::copy_from_slice(value)));
-                iterator.next();
-                continue;
             }
+        }
+        if matches!(next, Next::After(_)) {
+            iterator.next();
+        }
+        let mut passed = 0;
+        while let Some((key, value)) = iterator.item() {
+            let Some(position) = keys::position(channel, key) else { break };
             visit(record(position, &Bytes::copy_from_slice(value)));
             passed += value.len();
             if passed >= max_bytes {
@@ -125,7 +125,7 @@ impl Log for RocksMq {
             iterator.next();
         }
         iterator.status().map_err(|error| self.error(error))?;
-        Ok(if first && from.is_some() { ReadEnd::Gap } else { ReadEnd::AtTail })
+        Ok(ReadEnd::AtTail)
     }
 
     fn birth(
@@ -133,6 +133,7 @@ impl Log for RocksMq {
         channel: &Channel,
         collection: CollectionId,
         created: Timestamp,
+        _begins: Option<&[u8]>,
     ) -> Result<Option<Position>, LogError> {
         self.catch_up()?;
         let mut iterator = self.iterator();

@@ -14,6 +14,7 @@ use super::checkpoint::{self, Checkpoint};
 use super::copy::Copier;
 use super::members::{Members, Rows};
 use super::status::{Board, Troubles};
+use super::uncarried::Uncarried;
 use crate::catalog::{ReadyCollection, Watcher};
 use crate::domain::{Channel, CollectionId, LogKind, Timestamp};
 use crate::journal::sealed::SealedError;
@@ -81,6 +82,7 @@ pub(super) struct Core {
     pub(super) to_copy: Vec<CollectionId>,
     pub(super) troubles: Troubles,
     pub(super) skipped: BTreeMap<String, u64>,
+    pub(super) uncarried: Uncarried,
     pub(super) settled: bool,
     /// Something of the checkpoint has changed since it was written.
     pub(super) dirty: bool,
@@ -105,7 +107,9 @@ impl Core {
     /// Runs until told to stop or until an error needs a human.
     pub(super) fn run(mut self, orders: &Receiver<Order>) -> End {
         let heartbeat = tick(HEARTBEAT);
-        self.read_replicate_channel();
+        if !self.hints_are_read {
+            self.read_replicate_channel();
+        }
         loop {
             self.work();
             if let Some(reason) = self.failure.take() {
@@ -156,14 +160,20 @@ impl Core {
         self.answer_blocks();
         self.start_copies();
         self.rewind_channels();
+        let mut advanced = false;
         for channel in self.channels.values_mut() {
-            self.dirty |= channel.advance();
+            advanced |= channel.advance();
+        }
+        if advanced {
+            self.dirty = true;
+            self.members.forget_truncated(|channel| Some(self.channels.get(channel)?.acked.after));
         }
     }
 
     fn on_heartbeat(&mut self) {
         self.ask_about_unknown();
         self.join_waiting();
+        self.compare_half_truncated();
         if !self.hints_are_read {
             self.read_replicate_channel();
         }
@@ -196,6 +206,8 @@ impl Core {
             channels: self.channels.iter().map(|(name, channel)| (name.to_string(), channel.record())).collect(),
             collections: self.members.records(),
             skipped: self.skipped.clone(),
+            truncated: self.members.truncated(),
+            uncarried: self.uncarried.records(),
         };
         checkpoint::save(&self.folder, &checkpoint)
     }
@@ -231,7 +243,8 @@ impl Core {
     fn show(&self) {
         let troubles = self.troubles.retried();
         let waiting = self.copier.waiting();
-        let reasons: Vec<String> = troubles.iter().cloned().chain(waiting).collect();
+        let uncarried = self.uncarried_reasons();
+        let reasons: Vec<String> = troubles.iter().cloned().chain(waiting).chain(uncarried).collect();
         let lag = self.lag(!troubles.is_empty());
         let status = TaskStatus {
             phase: self.phase(!troubles.is_empty(), lag),

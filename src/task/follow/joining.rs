@@ -62,15 +62,19 @@ impl Core {
 
     /// Takes in collections that the catalog has made ready. Where the log cannot be asked now, later.
     pub(super) fn join_waiting(&mut self) {
-        for (id, ready) in std::mem::take(&mut self.unjoined) {
+        let mut waiting = std::mem::take(&mut self.unjoined).into_iter();
+        for (id, ready) in waiting.by_ref() {
             match self.join(&ready) {
                 Ok(()) => self.troubles.joins.remove(&id.0),
                 Err(error) => {
                     self.unjoined.insert(id, ready);
-                    self.troubles.joins.insert(id.0, error.to_string())
+                    self.troubles.joins.insert(id.0, error.to_string());
+                    // The others would wait for the same log.
+                    break;
                 }
             };
         }
+        self.unjoined.extend(waiting);
     }
 
     /// A collection's first time: from its birth where the log still holds it, else by a copy.
@@ -120,7 +124,8 @@ impl Core {
     fn births(&self, ready: &ReadyCollection) -> Result<Option<BTreeMap<Channel, Start>>, LogError> {
         let mut births = BTreeMap::new();
         for channel in &ready.channels {
-            let Some(birth) = self.log.birth(channel, ready.info.id, ready.created)? else { return Ok(None) };
+            let begins = ready.begins.get(channel).map(Vec::as_slice);
+            let Some(birth) = self.log.birth(channel, ready.info.id, ready.created, begins)? else { return Ok(None) };
             births.insert(channel.clone(), Start { position: Some(birth), after: Timestamp::ZERO });
         }
         Ok((!births.is_empty()).then_some(births))
@@ -156,6 +161,7 @@ impl Core {
         self.copier.cancel(id);
         self.to_copy.retain(|waiting| *waiting != id);
         self.troubles.copies.remove(&id.0);
+        self.uncarried.forget(id);
         self.discard(id);
         self.dirty = true;
     }
@@ -274,6 +280,7 @@ impl Core {
 
     /// The copy is complete: the log is replayed over it, from before it began, as upserts until past its end.
     fn on_copied(&mut self, id: CollectionId, done: CopyDone) {
+        self.uncarried.forget(id);
         let Some(member) = self.members.get_mut(id) else { return };
         let until: BTreeMap<Channel, Option<Position>> =
             done.spans.iter().map(|(channel, span)| (channel.clone(), span.until)).collect();

@@ -15,6 +15,7 @@ mod model;
 mod records;
 mod setup;
 mod status;
+mod uncarried;
 
 pub(crate) use checkpoint::{ChannelRecord, load as load_checkpoint};
 pub(crate) use setup::{FollowSetup, Following, follow};

@@ -51,7 +51,7 @@ impl Core {
     fn on_hint(&mut self, record: Record) {
         match record.body {
             Body::CatalogHint(Some((db, collection))) => drop(self.watcher.hint(Hint::Named { db, collection })),
-            Body::CatalogHint(None) => drop(self.watcher.hint(Hint::Anything)),
+            Body::CatalogHint(None) | Body::Unknown(_) => drop(self.watcher.hint(Hint::Anything)),
             _ => {}
         }
     }
@@ -76,7 +76,27 @@ impl Core {
             }
             Body::CreateCollection(id) | Body::CollectionHint(id) => drop(self.watcher.hint(Hint::Collection(id, 0))),
             Body::CatalogHint(_) => drop(self.watcher.hint(Hint::Anything)),
-            Body::Ignored(kind) => log::debug!("{channel}: a message of type {kind} at {position} needs nothing"),
+            Body::BulkImport { db, collection } => {
+                log::error!(
+                    "{db}.{collection}: files were imported at the source; their rows are not in the log and are not carried over"
+                );
+                self.count_skipped("bulk import");
+            }
+            Body::Truncate(truncate) => {
+                if self.wants(channel, truncate.collection, end)
+                    && let Some(state) = self.channels.get_mut(channel)
+                {
+                    state.pending.truncate(channel, position, end, truncate);
+                }
+            }
+            Body::Uncarried { collection, what } => self.on_uncarried(channel, collection, what, end),
+            Body::Compare { collection, what } => self.on_compare(channel, collection, what, end),
+            Body::Stop(why) => self.fail(&why),
+            Body::Ignored(name) => log::debug!("{channel}: {name} at {position} needs nothing"),
+            Body::Unknown(kind) => {
+                log::warn!("{channel}: the message at {position} is passed over: its type {kind} is not known");
+                self.count_skipped("message of an unknown type");
+            }
             Body::Undecodable(error) => {
                 log::warn!("{channel}: the message at {position} is passed over: {error}");
                 self.count_skipped("undecodable message");
@@ -84,9 +104,11 @@ impl Core {
         }
     }
 
-    fn wants(&self, channel: &Channel, id: CollectionId, ts: Timestamp) -> bool {
+    pub(super) fn wants(&self, channel: &Channel, id: CollectionId, ts: Timestamp) -> bool {
         let known = self.members.get(id).is_some();
-        self.members.wants(id) && self.channels.get(channel).is_some_and(|state| state.wants(id, known, ts))
+        self.members.wants(id)
+            && !self.members.is_truncated(id, channel, ts)
+            && self.channels.get(channel).is_some_and(|state| state.wants(id, known, ts))
     }
 
     /// Everything up to the tick is released into the lanes.

@@ -15,6 +15,7 @@ use super::copy::Copier;
 use super::core::{Core, End, Order};
 use super::members::Members;
 use super::status::{Board, Troubles};
+use super::uncarried::Uncarried;
 use crate::catalog;
 use crate::domain::{Channel, CollectionId, LogKind, Timestamp};
 use crate::milvus::{Cancel, Client, Endpoint};
@@ -129,8 +130,13 @@ fn build(setup: &FollowSetup, cancel: &Cancel, board: &Arc<Board>) -> Result<Cor
     std::fs::create_dir_all(&setup.folder)
         .map_err(|error| Trouble::Passing(format!("{}: {error}", setup.folder.display())))?;
     let saved = checkpoint::load(&setup.folder).map_err(|error| hopeless(&error))?;
-    let opened = source::open(&setup.log, &setup.folder).map_err(|error| match &error {
-        OpenError::Unconfigured(_) => hopeless(&error),
+    let connect = |endpoint| Client::open(endpoint).map(Arc::new).map_err(|error| hopeless(&error));
+    let (source, target) = (connect(&setup.source)?, connect(&setup.target)?);
+    // What was chosen once stays: positions of one log mean nothing to another.
+    let before = saved.as_ref().and_then(|saved| LogKind::named(&saved.log));
+    let settings = LogSettings { wanted: setup.log.wanted.or(before), ..setup.log.clone() };
+    let opened = source::open(&settings, &source, cancel, &setup.folder).map_err(|error| match &error {
+        OpenError::Unconfigured(_) | OpenError::Unusable(_) => hopeless(&error),
         OpenError::Unreachable(_) => passing(&error),
     })?;
     let OpenLog { log, kind, why } = opened;
@@ -144,8 +150,6 @@ fn build(setup: &FollowSetup, cancel: &Cancel, board: &Arc<Board>) -> Result<Cor
             kind.name()
         )));
     }
-    let connect = |endpoint| Client::open(endpoint).map(Arc::new).map_err(|error| hopeless(&error));
-    let (source, target) = (connect(&setup.source)?, connect(&setup.target)?);
     for client in [&source, &target] {
         client.connect(cancel).map_err(|error| passing(&error))?;
     }
@@ -163,7 +167,7 @@ fn build(setup: &FollowSetup, cancel: &Cancel, board: &Arc<Board>) -> Result<Cor
         cancel: cancel.clone(),
     })
     .map_err(|error| hopeless(&error))?;
-    let Checkpoint { log: _, channels, collections, skipped } = saved;
+    let Checkpoint { log: _, channels, collections, skipped, truncated, uncarried } = saved;
     let channels: BTreeMap<Channel, ChannelState> =
         channels.iter().map(|(name, record)| (Channel::new(name), ChannelState::restore(record))).collect();
     let seek = |(name, state): (&Channel, &ChannelState)| Seek {
@@ -184,17 +188,19 @@ fn build(setup: &FollowSetup, cancel: &Cancel, board: &Arc<Board>) -> Result<Cor
         board: Arc::clone(board),
         replicate_channel: Channel::new(&setup.replicate_channel),
         channels,
-        members: Members::restore(&collections),
+        members: Members::restore(&collections, &truncated),
         scheduler: Scheduler::default(),
         blocks: Vec::new(),
         given: given_starts(&setup.spec, kind),
         asked: Default::default(),
         ticket: 1,
         unjoined: Default::default(),
-        hints_are_read: false,
+        // Only some logs have such a channel.
+        hints_are_read: !kind.has_request_channel(),
         to_copy: Vec::new(),
         troubles: Troubles::default(),
         skipped,
+        uncarried: Uncarried::restore(&uncarried),
         settled: false,
         dirty: false,
         rows_acked: false,
