@@ -22,7 +22,7 @@ use crate::milvus::Cancel;
 use crate::pipeline::Scheduler;
 use crate::source::{Log, Reader, Start};
 use crate::target::Pool;
-use crate::task::engine::{ChannelPosition, Phase, TaskStatus};
+use crate::task::engine::{ChannelPosition, Phase, SourceLog, TaskStatus};
 
 /// An order to the task's thread.
 #[derive(Debug)]
@@ -56,6 +56,7 @@ pub(super) type Blocks = Vec<(CollectionId, Sender<()>)>;
 pub(super) struct Core {
     pub(super) folder: PathBuf,
     pub(super) log_kind: LogKind,
+    pub(super) log_why: String,
     pub(super) log: Arc<dyn Log>,
     pub(super) reader: Reader,
     pub(super) watcher: Watcher,
@@ -251,6 +252,7 @@ impl Core {
             lag_ms: lag.map(|lag| lag.as_millis() as u64),
             skipped: self.skipped.clone(),
             reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
+            source_log: Some(SourceLog { kind: self.log_kind.name(), why: self.log_why.clone() }),
         };
         self.board.show(status);
         self.board.show_positions(positions(self.log_kind, &self.channels));

@@ -179,6 +179,7 @@ fn build(setup: &FollowSetup, cancel: &Cancel, board: &Arc<Board>) -> Result<Cor
     Ok(Core {
         folder: setup.folder.clone(),
         log_kind: kind,
+        log_why: why,
         log,
         reader,
         watcher,
