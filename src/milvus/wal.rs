@@ -130,7 +130,7 @@ pub struct Interrupted(grpcio::Error);
 
 impl DumpStream {
     /// Takes what is there without waiting. After an end there is nothing more to ask for.
-    pub fn next(&mut self) -> Next {
+    pub fn poll(&mut self) -> Next {
         match Pin::new(&mut self.stream).poll_next(&mut Context::from_waker(&self.waker)) {
             Poll::Ready(Some(Ok(answer))) => Next::Answer(answer),
             Poll::Ready(Some(Err(error))) => Next::Broken(Interrupted(error)),

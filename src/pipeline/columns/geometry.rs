@@ -154,7 +154,7 @@ mod tests {
             (shape(LINE, &counted(&[])), "LINESTRING EMPTY"),
             (polygon.clone(), "POLYGON ((0 0, 1 0, 1 1, 0 0))"),
             (shape(POINTS, &counted(&[point(1., 2.), point(3., 4.)])), "MULTIPOINT ((1 2), (3 4))"),
-            (shape(LINES, &counted(&[line.clone()])), "MULTILINESTRING ((0 0, 1 1))"),
+            (shape(LINES, &counted(std::slice::from_ref(&line))), "MULTILINESTRING ((0 0, 1 1))"),
             (shape(POLYGONS, &counted(&[polygon])), "MULTIPOLYGON (((0 0, 1 0, 1 1, 0 0)))"),
             (
                 shape(COLLECTION, &counted(&[point(1., 2.), line])),

@@ -29,7 +29,7 @@ use self::starts::Starts;
 use super::log::{Log, LogError, Next, ReadEnd, Start};
 use super::message::{Body, Record};
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
-use crate::milvus::wal::{self, DumpRequest, Ready};
+use crate::milvus::wal::{self, DumpRequest, DumpStream, Ready};
 use crate::milvus::{CallContext, Cancel, Client, Error, ErrorKind};
 
 pub use self::decode::{Complete, Headless, Transactions, body};
@@ -45,8 +45,15 @@ pub struct Wal {
     ready: Ready,
     clock: Clock,
     starts: Mutex<Starts>,
-    readings: Mutex<BTreeMap<Channel, Reading>>,
+    readings: Mutex<BTreeMap<Channel, Open>>,
     looked: Mutex<Instant>,
+}
+
+/// A channel that is being read.
+struct Open {
+    reading: Reading,
+    /// Of the reading's window.
+    stream: Option<DumpStream>,
 }
 
 /// One question; the task's thread may be waiting for the answer.
@@ -84,36 +91,39 @@ impl Wal {
         self.clock.now(&self.client, &self.context).map_err(|error| self.failed(&error))
     }
 
-    fn open(&self, channel: &Channel, reading: &mut Reading) -> Result<(), LogError> {
+    fn open(&self, channel: &Channel, reading: &mut Reading) -> Result<DumpStream, LogError> {
         let end = reading.next_end(self.now()?);
         let place = reading.place();
         let start = (place.start.text.as_str(), place.start.queue.number());
         let wanted = DumpRequest { channel: channel.as_str(), start, from: reading.next_begin(), until: end };
         let stream = self.client.dump_messages(wanted, &self.ready).map_err(|error| self.fail(channel, error))?;
-        reading.opened(stream, end);
-        Ok(())
+        reading.opened(end);
+        Ok(stream)
     }
 
     /// Reads until `max_bytes` have come or nothing more is there at the moment.
     fn drain(
         &self,
         channel: &Channel,
-        reading: &mut Reading,
+        Open { reading, stream }: &mut Open,
         max_bytes: usize,
         visit: &mut dyn FnMut(Record),
     ) -> Result<ReadEnd, LogError> {
         let mut bytes = 0;
         loop {
-            let Some(stream) = reading.stream() else {
-                self.open(channel, reading)?;
-                continue;
+            let open = match stream {
+                Some(open) => open,
+                None => stream.insert(self.open(channel, reading)?),
             };
-            let step = match stream.next() {
+            let step = match open.poll() {
                 wal::Next::Answer(answer) => {
                     bytes += answer.len();
                     reading.take(&answer, visit)
                 }
-                wal::Next::End => reading.ended(),
+                wal::Next::End => {
+                    *stream = None;
+                    reading.ended()
+                }
                 wal::Next::Nothing => return self.at_rest(channel, reading),
                 wal::Next::Broken(why) => return self.broken(channel, reading, why, visit),
             };
@@ -193,20 +203,25 @@ impl Log for Wal {
         };
         let wanted = wanted.ok_or_else(|| self.fail(channel, "there is no such place to read from"))?;
         let known = self.readings.lock().remove(channel);
-        let mut reading = known.filter(|reading| *reading.place() == wanted).unwrap_or_else(|| Reading::at(wanted));
-        let before = reading.place().clone();
-        let end = self.drain(channel, &mut reading, max_bytes, visit);
-        if *reading.place() != before
-            && let Some(tick) = reading.tick()
+        let mut open = known
+            .filter(|open| *open.reading.place() == wanted)
+            .unwrap_or_else(|| Open { reading: Reading::at(wanted), stream: None });
+        let before = open.reading.place().clone();
+        let end = self.drain(channel, &mut open, max_bytes, visit);
+        if *open.reading.place() != before
+            && let Some(tick) = open.reading.tick()
         {
             visit(tick);
         }
         match &end {
             Ok(ReadEnd::Gap) => return end,
-            Err(_) => reading.close(),
+            Err(_) => {
+                open.stream = None;
+                open.reading.close();
+            }
             Ok(_) => {}
         }
-        self.readings.lock().insert(channel.clone(), reading);
+        self.readings.lock().insert(channel.clone(), open);
         end
     }
 

@@ -55,7 +55,7 @@ fn first_answer(client: &Client, context: &CallContext) -> Option<Error> {
     };
     let asked = Instant::now();
     while asked.elapsed() < PATIENCE {
-        match stream.next() {
+        match stream.poll() {
             Next::Broken(why) => return Some(client.dump_failed("", why)),
             Next::End | Next::Answer(_) => return None,
             Next::Nothing => {

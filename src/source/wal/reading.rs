@@ -16,7 +16,6 @@ use super::decode::Transactions;
 use super::envelope::{self, Answer, Envelope};
 use super::place::Place;
 use crate::domain::{Position, Timestamp};
-use crate::milvus::wal::DumpStream;
 use crate::source::message::{Body, Record};
 
 /// How far a window reaches ahead of the source's clock. An idle channel's lag shows with this precision.
@@ -28,6 +27,7 @@ const MAX_PATIENCE: Duration = Duration::from_secs(600);
 const REMEMBERED: usize = 4096;
 
 /// What came of an answer.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// On to the next.
     Next,
@@ -37,7 +37,8 @@ pub(super) enum Step {
     Nonsense(String),
 }
 
-/// One channel.
+/// One channel, as far as it is not a connection.
+#[derive(Debug)]
 pub(super) struct Reading {
     place: Place,
     window: Option<Window>,
@@ -48,8 +49,8 @@ pub(super) struct Reading {
     verify: bool,
 }
 
+#[derive(Debug)]
 struct Window {
-    stream: DumpStream,
     end: u64,
     transactions: Transactions,
     /// The witness has come.
@@ -69,11 +70,6 @@ impl Reading {
         &self.place
     }
 
-    /// The window's stream; `None` when one has to be opened first.
-    pub(super) fn stream(&mut self) -> Option<&mut DumpStream> {
-        self.window.as_mut().map(|window| &mut window.stream)
-    }
-
     /// The first tick that the next window has to bring. Right behind another window nothing can have been cut, and the message
     /// before, which may be large, need not be sent again.
     pub(super) fn next_begin(&self) -> u64 {
@@ -86,9 +82,9 @@ impl Reading {
     }
 
     /// A window has been opened.
-    pub(super) fn opened(&mut self, stream: DumpStream, end: u64) {
+    pub(super) fn opened(&mut self, end: u64) {
         let (transactions, last_sign) = (Transactions::default(), Instant::now());
-        self.window = Some(Window { stream, end, transactions, verified: !self.verify, moved: false, last_sign });
+        self.window = Some(Window { end, transactions, verified: !self.verify, moved: false, last_sign });
     }
 
     /// Gives the window up; the next one begins at the same place.
@@ -194,3 +190,6 @@ impl Reading {
 fn record(position: Position, tick: u64, body: Body) -> Record {
     Record { position, begin: Timestamp(tick), end: Timestamp(tick), body }
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,7 +122,7 @@ pub(super) fn birth(
     let mut stream = client.dump_messages(wanted, &Ready::default())?;
     let deadline = Instant::now() + context.timeout + MARGIN;
     loop {
-        match stream.next() {
+        match stream.poll() {
             Next::Answer(answer) => {
                 let Answer::Message(message) = envelope::read(&answer)? else { continue };
                 if is_birth(&message, collection) {
