@@ -99,6 +99,11 @@ impl Reading {
         Duration::from_millis(ms(self.place.passed).saturating_sub(ms(self.place.witness)))
     }
 
+    /// Whether the window reaches further than this.
+    pub(super) fn ends_after(&self, time: Timestamp) -> bool {
+        self.window.as_ref().is_some_and(|window| Timestamp(window.end) > time)
+    }
+
     /// Whether so little is left to come that nobody would notice.
     pub(super) fn is_near(&self, now: Timestamp) -> bool {
         Timestamp(self.place.passed).plus(WINDOW * 4) >= now

@@ -17,6 +17,8 @@ class Faults:
     unavailable: bool = False
     # Streams begin with messages from before the tick that was asked for.
     repeat: bool = False
+    # A shutdown ends streams as if everything had been sent.
+    early_end: bool = False
     # Ids that are none.
     wrong_ids: bool = False
     # Two messages that come together come in the wrong order, once per entry.

@@ -98,6 +98,8 @@ class Service(grpc.GenericRpcHandler):
                 return
             after = max(after, passed)
             time.sleep(PAUSE)
+        if not faults.early_end:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "the fake shuts down")
 
     def _number(self, channel, text: str) -> int:
         try:
@@ -177,10 +179,12 @@ class Service(grpc.GenericRpcHandler):
             inMemory_percentages=[100] * len(names),
         )
 
-    def _indexes(self, _request):
+    def _indexes(self, request):
+        kept = self._milvus.collections.get(request.collection_name)
+        vector = next(field.name for field in kept.fields if not isinstance(field, bytes) and field.data_type == 101)
         params = {"index_type": "FLAT", "metric_type": "L2", "params": "{}"}
         pairs = [common_pb2.KeyValuePair(key=key, value=value) for key, value in params.items()]
-        index = milvus_pb2.IndexDescription(index_name="vec", field_name="vec", params=pairs)
+        index = milvus_pb2.IndexDescription(index_name=vector, field_name=vector, params=pairs)
         return milvus_pb2.DescribeIndexResponse(index_descriptions=[index])
 
     def _load_state(self, _request):
