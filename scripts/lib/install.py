@@ -29,6 +29,12 @@ DEBIAN_PACKAGES = {
     "curl": "the demo's requests",
 }
 
+# Only for what runs a broker.
+JAVA_PACKAGES = {
+    "default-jre-headless": "Kafka is Java",
+    "maven": "downloads the broker",
+}
+
 # pymilvus 2.3.7 asks for grpcio <= 1.60, which has wheels up to this CPython and cannot be built by newer ones.
 NEWEST_PYTHON_OF_PINNED_GRPCIO = (3, 12)
 
@@ -45,13 +51,23 @@ def debian_packages() -> None:
     if not shutil.which("dpkg-query"):
         say("not a Debian system: assuming that a C++ compiler, cmake, libclang, openssl and curl are installed")
         return
-    missing = [name for name in DEBIAN_PACKAGES if not _is_installed(name)]
+    _install_missing(DEBIAN_PACKAGES)
+
+
+def java_packages() -> None:
+    """Installs what a broker needs, when it is missing and we may; else says what to install."""
+    if not (shutil.which("java") and shutil.which("mvn")) and shutil.which("dpkg-query"):
+        _install_missing(JAVA_PACKAGES)
+
+
+def _install_missing(packages: dict[str, str]) -> None:
+    missing = [name for name in packages if not _is_installed(name)]
     if not missing:
         return
     command = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
     if os.geteuid() != 0:
         for name in missing:
-            say(f"missing: {name} ({DEBIAN_PACKAGES[name]})")
+            say(f"missing: {name} ({packages[name]})")
         raise UserError(f"install them first: sudo {' '.join(command)}")
     say(f"installing Debian packages: {' '.join(missing)}")
     with cache.lock("apt"):

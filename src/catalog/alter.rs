@@ -231,26 +231,32 @@ impl Carrier {
         Ok(self.record.save()?)
     }
 
-    /// A target with fewer query nodes than the source cannot hold as many replicas: one is better than none.
+    /// A target with fewer query nodes than the source cannot hold as many replicas: it gets as many as it has room for.
     fn with_fewer_replicas(
         &self,
         object: &str,
         replicas: i32,
         load: impl Fn(i32) -> Result<(), Error>,
     ) -> Result<Result<(), Error>, CarryError> {
-        match load(replicas) {
-            Err(error) if replicas > 1 && lacks_nodes(&error) => {
-                self.skip("replicas", object, &error)?;
-                Ok(load(1))
-            }
-            outcome => Ok(outcome),
+        let first = load(replicas);
+        let Err(error) = &first else { return Ok(first) };
+        if replicas <= 1 || !lacks_nodes(error) {
+            return Ok(first);
         }
+        self.skip("replicas", object, error)?;
+        for fewer in (2..replicas).rev() {
+            match load(fewer) {
+                Err(error) if lacks_nodes(&error) => {}
+                outcome => return Ok(outcome),
+            }
+        }
+        Ok(load(1))
     }
 }
 
-/// More replicas were asked for than there are query nodes: 2.3 says so in words only.
+/// More replicas were asked for than there are query nodes. 2.3.5 says so in words only: `nodes not enough`, code 65535.
 fn lacks_nodes(error: &Error) -> bool {
-    let words = ["replica", "resource group", "query node", "querynode", "not enough nodes"];
+    let words = ["nodes not enough", "not enough nodes", "replica", "resource group", "query node", "querynode"];
     matches!(error.kind, ErrorKind::Server { .. }) && words.iter().any(|word| error.detail.contains(word))
 }
 

@@ -15,11 +15,15 @@ use crate::domain::LogKind;
 use crate::observe::logging::{self, LogFormat};
 
 mod access;
+mod kafka;
 
 /// Takes the place of `sourceConfig.milvus.token`, in whichever way the file gives it.
 pub const SOURCE_TOKEN_VARIABLE: &str = "MILVUS_CDC_SOURCE_TOKEN";
 /// Takes the place of `api.token`, in whichever way the file gives it. The command line reads it, too.
 pub const API_TOKEN_VARIABLE: &str = "MILVUS_CDC_API_TOKEN";
+
+/// Takes the place of `sourceConfig.kafka.saslPassword`, in whichever way the file gives it.
+pub const KAFKA_PASSWORD_VARIABLE: &str = "MILVUS_CDC_KAFKA_PASSWORD";
 
 const DEFAULT_ADDRESS: &str = "127.0.0.1:8444";
 const DEFAULT_DATA_DIR: &str = "./milvus-cdc-data";
@@ -45,7 +49,8 @@ impl Config {
         };
         let variable = |name| environment(name).filter(|token| !token.is_empty());
         let (source_token, api_token) = (variable(SOURCE_TOKEN_VARIABLE), variable(API_TOKEN_VARIABLE));
-        Reader { path, source_token, api_token }.config(parse(path, &text)?)
+        let kafka_password = variable(KAFKA_PASSWORD_VARIABLE);
+        Reader { path, source_token, api_token, kafka_password }.config(parse(path, &text)?)
     }
 }
 
@@ -64,6 +69,7 @@ struct Reader<'a> {
     path: &'a Path,
     source_token: Option<String>,
     api_token: Option<String>,
+    kafka_password: Option<String>,
 }
 
 impl Reader<'_> {
@@ -101,6 +107,7 @@ impl Reader<'_> {
             endpoint: self.endpoint(&raw.milvus.unwrap_or_default())?,
             log: self.log_kind(&raw.log)?,
             rocksmq_path,
+            kafka: self.kafka(&raw.kafka.unwrap_or_default())?,
             replicate_channel: self.text("sourceConfig.replicateChan", &raw.replicate_chan, &replicate_channel)?,
             channel_prefix,
         })

@@ -5,6 +5,7 @@ program gets ([`Config`]): complete, with every default filled in.
 
 mod endpoint;
 mod error;
+mod kafka;
 mod load;
 mod raw;
 mod secret;
@@ -22,7 +23,8 @@ pub use self::endpoint::{
     Address, AddressError, DEFAULT_CONNECT_TIMEOUT, DialFiles, Endpoint, HalfMutualTls, ParsedUri, Tls, bearer_text,
 };
 pub use self::error::ConfigError;
-pub use self::load::{API_TOKEN_VARIABLE, SOURCE_TOKEN_VARIABLE};
+pub use self::kafka::{KafkaConfig, KafkaLogin, KafkaTls, SaslMechanism, SecurityProtocol};
+pub use self::load::{API_TOKEN_VARIABLE, KAFKA_PASSWORD_VARIABLE, SOURCE_TOKEN_VARIABLE};
 pub use self::secret::Secret;
 pub use self::show::{Setting, settings};
 
@@ -84,6 +86,8 @@ pub struct SourceConfig {
     pub log: Option<LogKind>,
     /// The folder of its RocksMQ (`.../rdb_data`), when given.
     pub rocksmq_path: Option<PathBuf>,
+    /// The brokers of its Kafka, when given.
+    pub kafka: Option<KafkaConfig>,
     /// What its physical channels' names begin with.
     pub channel_prefix: String,
     /// Its channel of replicate messages.

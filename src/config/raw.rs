@@ -5,6 +5,8 @@ All values are read as text together with their place in the file; turning the t
 where a message can name the key (`load`).
 */
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
@@ -46,6 +48,7 @@ pub(super) struct RawSource {
     pub(super) milvus: Option<RawMilvus>,
     pub(super) log: Leaf,
     pub(super) rocksmq: Option<RawRocksMq>,
+    pub(super) kafka: Option<RawKafka>,
     pub(super) channel_prefix: Leaf,
     pub(super) replicate_chan: Leaf,
 }
@@ -74,6 +77,37 @@ impl std::fmt::Debug for RawMilvus {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct RawRocksMq {
     pub(super) path: Leaf,
+}
+
+/// No `Debug`: it holds secrets, among the properties, too.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct RawKafka {
+    pub(super) address: Leaf,
+    pub(super) security_protocol: Leaf,
+    pub(super) sasl_mechanisms: Leaf,
+    pub(super) sasl_username: Leaf,
+    pub(super) sasl_password: Leaf,
+    pub(super) sasl_password_file: Leaf,
+    pub(super) tls: Option<RawKafkaTls>,
+    pub(super) properties: Option<BTreeMap<String, Spanned<String>>>,
+}
+
+impl std::fmt::Debug for RawKafka {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RawKafka").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// No `Debug`: it holds a secret.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct RawKafkaTls {
+    pub(super) ca_pem_path: Leaf,
+    pub(super) client_pem_path: Leaf,
+    pub(super) client_key_path: Leaf,
+    pub(super) client_key_password: Leaf,
+    pub(super) client_key_password_file: Leaf,
 }
 
 #[derive(Debug, Default, Deserialize)]

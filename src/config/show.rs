@@ -4,8 +4,8 @@ The settings one by one: what the server runs with, and where that came from.
 
 use std::path::Path;
 
-use super::load::{API_TOKEN_VARIABLE, SOURCE_TOKEN_VARIABLE, parse, read_text};
-use super::raw::{Leaf, RawConfig, RawMilvus};
+use super::load::{API_TOKEN_VARIABLE, KAFKA_PASSWORD_VARIABLE, SOURCE_TOKEN_VARIABLE, parse, read_text};
+use super::raw::{Leaf, RawConfig, RawKafka, RawKafkaTls, RawMilvus};
 use super::{AUTO, Config, ConfigError};
 use crate::domain::LogKind;
 use crate::observe::logging::LogFormat;
@@ -46,6 +46,9 @@ pub fn settings(
     let milvus = raw.source_config.as_ref().and_then(|source| source.milvus.as_ref()).unwrap_or(&none);
     list.login(milvus, is_set(SOURCE_TOKEN_VARIABLE));
     list.dial(milvus);
+    let none = RawKafka::default();
+    let kafka = raw.source_config.as_ref().and_then(|source| source.kafka.as_ref()).unwrap_or(&none);
+    list.kafka(kafka, &config, is_set(KAFKA_PASSWORD_VARIABLE));
     Ok(list.settings)
 }
 
@@ -136,6 +139,32 @@ impl List<'_> {
         self.optional("sourceConfig.milvus.dialConfig.clientPemPath", &dial.client_pem_path);
         self.optional("sourceConfig.milvus.dialConfig.clientKeyPath", &dial.client_key_path);
     }
+
+    fn kafka(&mut self, raw: &RawKafka, config: &Config, in_environment: bool) {
+        self.optional("sourceConfig.kafka.address", &raw.address);
+        let kafka = config.source.kafka.as_ref();
+        let protocol = kafka.map_or(NONE, |kafka| kafka.protocol().name());
+        self.add("sourceConfig.kafka.securityProtocol", &raw.security_protocol, protocol);
+        let login = kafka.and_then(|kafka| kafka.login.as_ref());
+        let mechanism = login.map_or(NONE, |login| login.mechanism.name());
+        self.add("sourceConfig.kafka.saslMechanisms", &raw.sasl_mechanisms, mechanism);
+        self.optional("sourceConfig.kafka.saslUsername", &raw.sasl_username);
+        let variable = in_environment.then_some(KAFKA_PASSWORD_VARIABLE);
+        self.secret("sourceConfig.kafka.saslPassword", &raw.sasl_password, variable);
+        self.optional("sourceConfig.kafka.saslPasswordFile", &raw.sasl_password_file);
+        let none = RawKafkaTls::default();
+        let tls = raw.tls.as_ref().unwrap_or(&none);
+        self.optional("sourceConfig.kafka.tls.caPemPath", &tls.ca_pem_path);
+        self.optional("sourceConfig.kafka.tls.clientPemPath", &tls.client_pem_path);
+        self.optional("sourceConfig.kafka.tls.clientKeyPath", &tls.client_key_path);
+        self.secret("sourceConfig.kafka.tls.clientKeyPassword", &tls.client_key_password, None);
+        self.optional("sourceConfig.kafka.tls.clientKeyPasswordFile", &tls.client_key_password_file);
+        // Their values may be secrets.
+        let keys: Vec<&str> = raw.properties.iter().flatten().map(|(key, _)| key.as_str()).collect();
+        let first = raw.properties.as_ref().and_then(|properties| properties.values().next().cloned());
+        let shown = if keys.is_empty() { NONE.to_owned() } else { format!("{} {HIDDEN}", keys.join(", ")) };
+        self.add("sourceConfig.kafka.properties", &first, shown);
+    }
 }
 
 #[cfg(test)]
@@ -183,6 +212,8 @@ mod tests {
             "sourceConfig.milvus",
             "sourceConfig.rocksmq",
             "sourceConfig.milvus.dialConfig",
+            "sourceConfig.kafka",
+            "sourceConfig.kafka.tls",
         ];
         for section in sections {
             let parts: Vec<&str> = section.split('.').filter(|part| !part.is_empty()).collect();

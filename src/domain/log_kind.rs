@@ -7,18 +7,21 @@ use super::Position;
 pub enum LogKind {
     /// The files of a standalone server's built-in queue.
     RocksMq,
+    /// Topics of Kafka brokers.
+    Kafka,
     /// The write-ahead log of Milvus 2.6.20 and later, over gRPC.
     Wal,
 }
 
 impl LogKind {
     /// Every kind there is.
-    pub const ALL: [LogKind; 2] = [LogKind::RocksMq, LogKind::Wal];
+    pub const ALL: [LogKind; 3] = [LogKind::RocksMq, LogKind::Kafka, LogKind::Wal];
 
     /// Its name in the configuration, in files and in answers.
     pub fn name(self) -> &'static str {
         match self {
             LogKind::RocksMq => "rocksmq",
+            LogKind::Kafka => "kafka",
             LogKind::Wal => "wal",
         }
     }
@@ -30,13 +33,13 @@ impl LogKind {
 
     /// Whether users' requests about the catalog stand on a channel of their own.
     pub fn has_request_channel(self) -> bool {
-        matches!(self, LogKind::RocksMq)
+        matches!(self, LogKind::RocksMq | LogKind::Kafka)
     }
 
     /// A position in the bytes that Milvus itself uses for a message id of this log.
     pub fn message_id(self, position: Position) -> Vec<u8> {
         match self {
-            LogKind::RocksMq => position.number().to_le_bytes().to_vec(),
+            LogKind::RocksMq | LogKind::Kafka => position.number().to_le_bytes().to_vec(),
             // A place is more than a message id: both of a position's numbers, in bytes of our own.
             LogKind::Wal => [position.order().to_be_bytes(), position.resume().to_be_bytes()].concat(),
         }
@@ -45,7 +48,7 @@ impl LogKind {
     /// The reverse of [`Self::message_id`]; `None` when the bytes are no message id of this log.
     pub fn position(self, message_id: &[u8]) -> Option<Position> {
         match self {
-            LogKind::RocksMq => Some(Position::at(u64::from_le_bytes(message_id.try_into().ok()?))),
+            LogKind::RocksMq | LogKind::Kafka => Some(Position::at(u64::from_le_bytes(message_id.try_into().ok()?))),
             LogKind::Wal => {
                 let (order, resume) = message_id.split_first_chunk::<16>()?;
                 Some(Position::pair(u128::from_be_bytes(*order), u128::from_be_bytes(resume.try_into().ok()?)))

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::kafka::Kafka;
 use super::log::{Log, LogError};
 use super::rocksmq::RocksMq;
 use super::wal::{Unusable, Wal, probe};
+use crate::config::KafkaConfig;
 use crate::domain::LogKind;
 use crate::milvus::{CallContext, Cancel, Client};
 
@@ -17,6 +19,8 @@ pub struct LogSettings {
     pub wanted: Option<LogKind>,
     /// The folder of the source's RocksMQ.
     pub rocksmq: Option<PathBuf>,
+    /// The source's Kafka.
+    pub kafka: Option<KafkaConfig>,
 }
 
 impl LogSettings {
@@ -25,26 +29,36 @@ impl LogSettings {
     ///
     /// # Errors
     /// The kind that is asked for is not configured: what to set.
-    pub fn candidates(&self) -> Result<Vec<Choice<'_>>, Unconfigured> {
+    pub fn candidates<'a>(&'a self) -> Result<Vec<Choice<'a>>, Unconfigured> {
         let rocksmq = self.rocksmq.as_deref().map(Choice::RocksMq);
+        let kafka = self.kafka.as_ref().map(Choice::Kafka);
+        let needs = |choice: Option<Choice<'a>>, what: &str| {
+            choice.map(|choice| vec![choice]).ok_or_else(|| Unconfigured(what.to_owned()))
+        };
         match self.wanted {
-            Some(LogKind::RocksMq) => Ok(vec![
-                rocksmq.ok_or_else(|| Unconfigured(format!("sourceConfig.log is `rocksmq` and {NO_ROCKSMQ}")))?,
-            ]),
+            Some(LogKind::RocksMq) => needs(rocksmq, NO_ROCKSMQ),
+            Some(LogKind::Kafka) => needs(kafka, NO_KAFKA),
             Some(LogKind::Wal) => Ok(vec![Choice::Wal]),
-            None => Ok(rocksmq.into_iter().chain([Choice::Wal]).collect()),
+            None if rocksmq.is_some() && kafka.is_some() => Err(Unconfigured(TWO_QUEUES.to_owned())),
+            None => Ok(rocksmq.into_iter().chain(kafka).chain([Choice::Wal]).collect()),
         }
     }
 }
 
-const NO_ROCKSMQ: &str =
-    "sourceConfig.rocksmq.path is not set: it names the folder of the source's log (rocksmq.path of its milvus.yaml)";
+const NO_ROCKSMQ: &str = "sourceConfig.log is `rocksmq` and sourceConfig.rocksmq.path is not set: it names the folder of the \
+     source's log (rocksmq.path of its milvus.yaml)";
+const NO_KAFKA: &str = "sourceConfig.log is `kafka` and sourceConfig.kafka.address is not set: it names the source's brokers \
+     (kafka.brokerList of its milvus.yaml)";
+const TWO_QUEUES: &str = "sourceConfig.log is `auto`, and both sourceConfig.rocksmq.path and sourceConfig.kafka.address are set: a \
+     source has one log, so name its kind in sourceConfig.log";
 
 /// A kind of log with what it needs.
 #[derive(Debug, Clone, Copy)]
 pub enum Choice<'a> {
     /// The files of the built-in queue, in this folder.
     RocksMq(&'a Path),
+    /// The topics of its brokers.
+    Kafka(&'a KafkaConfig),
     /// The source's own write-ahead log.
     Wal,
 }
@@ -54,6 +68,7 @@ impl Choice<'_> {
     pub fn kind(self) -> LogKind {
         match self {
             Choice::RocksMq(_) => LogKind::RocksMq,
+            Choice::Kafka(_) => LogKind::Kafka,
             Choice::Wal => LogKind::Wal,
         }
     }
@@ -101,8 +116,9 @@ pub fn open(settings: &LogSettings, client: &Arc<Client>, cancel: &Cancel, own: 
         return Ok(OpenLog { log, kind: choice.kind(), why });
     }
     let mut others: Vec<String> = Vec::new();
-    if settings.rocksmq.is_none() {
+    if settings.rocksmq.is_none() && settings.kafka.is_none() {
         others.push("not `rocksmq`: sourceConfig.rocksmq.path is not set".into());
+        others.push("not `kafka`: sourceConfig.kafka.address is not set".into());
     }
     for choice in candidates {
         match open_one(choice, client, cancel, own) {
@@ -110,8 +126,8 @@ pub fn open(settings: &LogSettings, client: &Arc<Client>, cancel: &Cancel, own: 
                 let why = std::iter::once(format!("sourceConfig.log is `auto`, {what}")).chain(others);
                 return Ok(OpenLog { log, kind: choice.kind(), why: why.collect::<Vec<_>>().join("; ") });
             }
-            // A source that does not answer says nothing about what it has.
-            Err(error @ OpenError::Unreachable(_)) if choice.kind() == LogKind::Wal => return Err(error),
+            // Servers that do not answer now say nothing about what they have.
+            Err(error @ OpenError::Unreachable(_)) if choice.kind() != LogKind::RocksMq => return Err(error),
             Err(error) => others.push(format!("not `{}`: {error}", choice.kind().name())),
         }
     }
@@ -129,6 +145,9 @@ fn open_one(
         Choice::RocksMq(path) => {
             let log = Arc::new(RocksMq::open(path, &own.join("rocksmq"))?);
             Ok((log, format!("{} is configured and can be read", path.display())))
+        }
+        Choice::Kafka(config) => {
+            Ok((Arc::new(Kafka::open(config)?), format!("sourceConfig.kafka.address is {}", config.address)))
         }
         Choice::Wal => {
             const TIMEOUT: Duration = Duration::from_secs(5);

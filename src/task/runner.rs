@@ -67,7 +67,8 @@ impl Engine for Runner {
         spec: &TaskSpec,
         events: Sender<TaskEvent>,
     ) -> Result<Box<dyn TaskHandle>, EngineError> {
-        let log = LogSettings { wanted: self.config.source.log, rocksmq: self.config.source.rocksmq_path.clone() };
+        let source = &self.config.source;
+        let log = LogSettings { wanted: source.log, rocksmq: source.rocksmq_path.clone(), kafka: source.kafka.clone() };
         log.candidates().map_err(|error| EngineError::State(error.to_string()))?;
         let setup = FollowSetup {
             task: id.as_str().into(),

@@ -16,8 +16,10 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "scripts" / "lib")]
 
 import processes
+from kafka_broker import KafkaBroker
 from milvus_server import MilvusServer
 from support.cdc import Cdc
+from support.logs import KafkaLog
 from support.node import Node
 
 DEFAULT_LIMIT = 120
@@ -28,7 +30,20 @@ QUICK_LOADING = {
     "queryCoord.checkSegmentInterval": 100,
     "queryCoord.distPullInterval": 50,
 }
+# Milvus uses the first partition of three, and retention looks for old messages often.
+BROKER_SETTINGS = {"num.partitions": 3, "log.retention.check.interval.ms": 500, "log.segment.delete.delay.ms": 0}
 LIVE_LOGS: dict[str, pathlib.Path] = {}
+
+
+def pytest_addoption(parser):
+    kinds = ["rocksmq", "kafka"]
+    parser.addoption("--source-log", choices=kinds, default=kinds[0], help="where the source keeps its log")
+
+
+def pytest_ignore_collect(collection_path, config):
+    """What is about a broker needs one."""
+    if collection_path.name == "test_kafka.py" and config.getoption("--source-log") != "kafka":
+        return True
 
 
 def pytest_configure(config):
@@ -81,11 +96,19 @@ def binary() -> pathlib.Path:
 
 
 class Servers:
-    """Reference servers of one scope, all stopped and their data removed at its end."""
+    """Reference servers and brokers of one scope, all stopped and their data removed at its end."""
 
     def __init__(self, folder: pathlib.Path):
         self._folder = folder
         self._servers: list[MilvusServer] = []
+        self._brokers: list[KafkaBroker] = []
+
+    def broker(self, name: str, **settings) -> KafkaBroker:
+        """Starts a broker and waits for it."""
+        broker = KafkaBroker(self._folder / name, **settings)
+        self._brokers.append(broker)
+        LIVE_LOGS[f"kafka-{name}"] = broker.log
+        return broker.start()
 
     def launch(self, name: str, **how) -> MilvusServer:
         """Starts one without waiting for it, so that several start at the same time."""
@@ -100,15 +123,23 @@ class Servers:
             server.kill()
             LIVE_LOGS.pop(f"milvus-{server.folder.name}", None)
             shutil.rmtree(server.data, ignore_errors=True)
+        for broker in self._brokers:
+            broker.kill()
+            LIVE_LOGS.pop(f"kafka-{broker.folder.name}", None)
+            shutil.rmtree(broker.data, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
-def pair(tmp_path_factory):
-    """Source and target, started once for the whole run, side by side."""
+def pair(tmp_path_factory, request):
+    """Source and target, started once for the whole run, side by side; with `--source-log kafka` a broker before them."""
     servers = Servers(tmp_path_factory.mktemp("pair"))
+    log, settings = None, {}
     try:
-        launched = [servers.launch("source"), servers.launch("target")]
-        yield [Node(server.wait_ready()) for server in launched]
+        if request.config.getoption("--source-log") == "kafka":
+            log = KafkaLog(servers.broker("broker", settings=BROKER_SETTINGS))
+            settings = log.broker.milvus_settings()
+        source, target = servers.launch("source", settings=settings), servers.launch("target")
+        yield [Node(source.wait_ready(), log), Node(target.wait_ready())]
     finally:
         servers.stop_all()
 
@@ -188,3 +219,30 @@ def following(binary, source, target, tmp_path_factory):
 def name(request) -> str:
     """A collection name of the test's own."""
     return re.sub(r"\W+", "_", request.node.name)[:120]
+
+
+@pytest.fixture
+def fake():
+    """A source that tells of its log over gRPC: see `support/fake`."""
+    from support.fake import FakeMilvus
+
+    fake = FakeMilvus().start()
+    yield fake
+    fake.stop()
+    assert not fake.strange_ids, f"ids were asked for that were never given: {fake.strange_ids}"
+
+
+@pytest.fixture
+def follow(make_cdc):
+    """Starts servers that follow a fake."""
+
+    def start(fake, log: str = "wal") -> Cdc:
+        return make_cdc(fake, sourceConfig={"milvus": {"uri": fake.uri, "connectTimeout": 2}, "log": log}).start()
+
+    return start
+
+
+@pytest.fixture
+def wal(follow, fake) -> Cdc:
+    """A started server that follows `fake`."""
+    return follow(fake)

@@ -5,7 +5,6 @@ import time
 import pytest
 from pymilvus import utility
 
-from support import rocksmq
 from support.cdc import scope
 from support.load import Load
 from support.node import FLAT, simple_rows
@@ -18,10 +17,8 @@ def forget_log(source, *names: str) -> None:
     topics = set()
     for name in names:
         source.collection(name).flush()
-        topics.update(rocksmq.topics_of(source, name))
-    source.server.stop()
-    assert rocksmq.cut(source.server.rocksmq, sorted(topics)) > 0
-    source.server.start()
+        topics.update(source.topics_of(name))
+    source.log.cut(sorted(topics))
     for name in names:
         wait_until(lambda: count(source, name) >= 0, 60, f"{name} to be readable again")
 

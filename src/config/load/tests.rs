@@ -1,3 +1,4 @@
+use super::super::{KafkaConfig, SaslMechanism, SecurityProtocol};
 use super::*;
 
 fn load_with(text: &str, token: Option<&str>) -> Result<Config, String> {
@@ -5,7 +6,7 @@ fn load_with(text: &str, token: Option<&str>) -> Result<Config, String> {
     let path = folder.path().join("cdc.yaml");
     fs::write(&path, text).unwrap();
     let loaded = Config::load(Some(&path), |name| {
-        assert!([SOURCE_TOKEN_VARIABLE, API_TOKEN_VARIABLE].contains(&name));
+        assert!([SOURCE_TOKEN_VARIABLE, API_TOKEN_VARIABLE, KAFKA_PASSWORD_VARIABLE].contains(&name));
         token.filter(|_| name == SOURCE_TOKEN_VARIABLE).map(str::to_owned)
     });
     loaded.map_err(|error| error.to_string().replace(&format!("{}/", folder.path().display()), ""))
@@ -84,7 +85,7 @@ fn wrong_values_name_the_key_and_what_is_allowed() {
         ("dataDir: ''", "cdc.yaml:1: `dataDir`: the value is empty"),
         (
             "sourceConfig:\n  log: redis",
-            "cdc.yaml:2: `sourceConfig.log`: `redis` is not allowed (allowed: auto, rocksmq",
+            "cdc.yaml:2: `sourceConfig.log`: `redis` is not allowed (allowed: auto, rocksmq, kafka",
         ),
         ("sourceConfig:\n  milvus:\n    uri: ftp://x", "cdc.yaml:3: `sourceConfig.milvus.uri`: the scheme must be"),
         ("sourceConfig:\n  milvus:\n    username: root", "cdc.yaml:3: `sourceConfig.milvus.username`: username and"),
@@ -184,4 +185,108 @@ fn the_examples_are_read() {
     assert_eq!(example.source.rocksmq_path.take(), Some("/var/lib/milvus/rdb_data".into()));
     example.source.log = None;
     assert_eq!(example, defaults);
+}
+
+fn kafka(text: &str) -> KafkaConfig {
+    load(&format!("sourceConfig:\n  kafka:\n    address: a:1\n{text}")).unwrap().source.kafka.unwrap()
+}
+
+#[test]
+fn kafka_in_all_ways() {
+    let plain = kafka("");
+    assert_eq!((plain.address.as_str(), plain.protocol()), ("a:1", SecurityProtocol::Plaintext));
+    let sasl = kafka("    saslUsername: u\n    saslPassword: s3cret\n");
+    assert_eq!(sasl.protocol(), SecurityProtocol::SaslSsl, "as Milvus has it");
+    let login = sasl.login.as_ref().unwrap();
+    assert_eq!(
+        (login.mechanism, login.username.as_str(), login.password.expose()),
+        (SaslMechanism::Plain, "u", "s3cret")
+    );
+    assert!(!format!("{sasl:?}").contains("s3cret"));
+    let open = "    saslUsername: u\n    saslPassword: p\n    saslMechanisms: SCRAM-SHA-512\n    securityProtocol: SASL_PLAINTEXT\n";
+    assert_eq!(kafka(open).protocol(), SecurityProtocol::SaslPlaintext);
+    let tls = kafka("    tls: {caPemPath: ca, clientPemPath: c, clientKeyPath: k, clientKeyPassword: s3cret}\n");
+    assert_eq!(tls.protocol(), SecurityProtocol::Ssl);
+    assert_eq!(tls.tls.as_ref().unwrap().identity, Some(("c".into(), "k".into())));
+    let settings = tls.client_settings();
+    let value = |key: &str| settings.iter().find(|(name, _)| name == key).map(|(_, value)| value.expose());
+    assert_eq!((value("ssl.ca.location"), value("ssl.key.password")), (Some("ca"), Some("s3cret")));
+    let more = kafka("    properties: {client.rack: r, socket.timeout.ms: 7000}\n");
+    assert_eq!(more.properties["socket.timeout.ms"].expose(), "7000");
+    let several = load("sourceConfig: {kafka: {address: 'a:1, b:2'}}").unwrap().source.kafka.unwrap();
+    assert_eq!(several.address, "a:1,b:2");
+}
+
+#[test]
+fn what_kafka_does_not_take() {
+    let login = "saslUsername: u, saslPassword: s3cret";
+    for (text, says) in [
+        ("address: a", "cdc.yaml:2: `sourceConfig.kafka.address`: brokers look like host:9092"),
+        ("address: 'u:s3cret@a:1'", "cdc.yaml:2: `sourceConfig.kafka.address`: brokers look like"),
+        ("address: 'kafka://a:1'", "cdc.yaml:2: `sourceConfig.kafka.address`: brokers look like"),
+        (
+            "saslUsername: u",
+            "cdc.yaml:2: `sourceConfig.kafka.saslUsername`: it has no effect without sourceConfig.kafka.address",
+        ),
+        (
+            "address: a:1, saslUsername: u",
+            "cdc.yaml:2: `sourceConfig.kafka.saslUsername`: saslUsername and saslPassword go",
+        ),
+        ("address: a:1, saslPassword: s3cret", "cdc.yaml:2: `sourceConfig.kafka.saslPassword`: saslUsername and"),
+        ("address: a:1, saslMechanisms: PLAIN", "cdc.yaml:2: `sourceConfig.kafka.saslMechanisms`: it has no effect"),
+        (
+            &format!("address: a:1, {login}, saslMechanisms: PLAN"),
+            "cdc.yaml:2: `sourceConfig.kafka.saslMechanisms`: `PLAN`",
+        ),
+        (
+            &format!("address: a:1, {login}, securityProtocol: SSL"),
+            "cdc.yaml:2: `sourceConfig.kafka.securityProtocol`: SSL has",
+        ),
+        (
+            "address: a:1, securityProtocol: SASL_SSL",
+            "cdc.yaml:2: `sourceConfig.kafka.securityProtocol`: SASL_SSL needs",
+        ),
+        (
+            "address: a:1, securityProtocol: PLAINTEXT, tls: {caPemPath: x}",
+            "cdc.yaml:2: `sourceConfig.kafka.securityProtocol`",
+        ),
+        ("address: a:1, tls: {clientPemPath: x}", "cdc.yaml:2: `sourceConfig.kafka.tls`: clientPemPath and"),
+        (
+            "address: a:1, properties: {no.such: s3cret}",
+            "cdc.yaml:2: `sourceConfig.kafka.properties.no.such`: librdkafka has no",
+        ),
+        (
+            "address: a:1, properties: {socket.timeout.ms: s3cret}",
+            "cdc.yaml:2: `sourceConfig.kafka.properties.socket.timeout.ms`: l",
+        ),
+        (
+            "address: a:1, properties: {sasl.password: s3cret}",
+            "cdc.yaml:2: `sourceConfig.kafka.properties.sasl.password`: set source",
+        ),
+        (
+            "address: a:1, properties: {auto.offset.reset: earliest}",
+            "cdc.yaml:2: `sourceConfig.kafka.properties.auto.offset.reset`",
+        ),
+    ] {
+        let told = error(&format!("sourceConfig:\n  kafka: {{{text}}}"));
+        assert!(told.starts_with(says), "{text} gave {told}");
+        assert!(!told.contains("s3cret"), "{told}");
+    }
+}
+
+#[test]
+fn where_kafkas_password_comes_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    fs::write(&file, "from-file\n").unwrap();
+    let path = folder.path().join("cdc.yaml");
+    let kafka =
+        format!("{{address: 'a:1', saslUsername: u, saslPassword: inline, saslPasswordFile: {}}}", file.display());
+    fs::write(&path, format!("sourceConfig: {{kafka: {kafka}}}")).unwrap();
+    let password = |env: Option<&str>| {
+        let variable = |name: &str| env.filter(|_| name == KAFKA_PASSWORD_VARIABLE).map(str::to_owned);
+        Config::load(Some(&path), variable).unwrap().source.kafka.unwrap().login.unwrap().password
+    };
+    assert_eq!(password(Some("from-env")).expose(), "from-env");
+    assert_eq!(password(None).expose(), "from-file");
 }

@@ -54,8 +54,10 @@ pub(super) type Blocks = Vec<(CollectionId, Sender<()>)>;
 
 /// Everything of one running task.
 pub(super) struct Core {
+    pub(super) task: String,
     pub(super) folder: PathBuf,
     pub(super) log_kind: LogKind,
+    /// Why this log is read.
     pub(super) log_why: String,
     pub(super) log: Arc<dyn Log>,
     pub(super) reader: Reader,

@@ -7,6 +7,7 @@ use super::core::Core;
 use super::members::Rows;
 use crate::catalog::Hint;
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
+use crate::observe::metrics;
 use crate::pipeline::Acknowledged;
 use crate::source::{Body, ReaderCommand, ReaderEvent, Record, Seek};
 
@@ -92,7 +93,10 @@ impl Core {
             Body::Uncarried { collection, what } => self.on_uncarried(channel, collection, what, end),
             Body::Compare { collection, what } => self.on_compare(channel, collection, what, end),
             Body::Stop(why) => self.fail(&why),
-            Body::Ignored(name) => log::debug!("{channel}: {name} at {position} needs nothing"),
+            Body::Ignored(name) => {
+                log::debug!("{channel}: {name} at {position} needs nothing");
+                metrics::ignored(&self.task, name);
+            }
             Body::Unknown(kind) => {
                 log::warn!("{channel}: the message at {position} is passed over: its type {kind} is not known");
                 self.count_skipped("message of an unknown type");

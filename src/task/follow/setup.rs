@@ -177,6 +177,7 @@ fn build(setup: &FollowSetup, cancel: &Cancel, board: &Arc<Board>) -> Result<Cor
     };
     reader.send(ReaderCommand::Seek(channels.iter().map(seek).collect()));
     Ok(Core {
+        task: setup.task.clone(),
         folder: setup.folder.clone(),
         log_kind: kind,
         log_why: why,

@@ -59,7 +59,7 @@ class Cdc:
         tree = {
             "address": f"127.0.0.1:{self.port}",
             "dataDir": str(self.data),
-            "sourceConfig": {"milvus": milvus, "rocksmq": {"path": str(source.server.rocksmq)}},
+            "sourceConfig": {"milvus": milvus, **(settings.pop("log", None) or source.log.config())},
             **settings,
         }
         self.config.write_text(_yaml(tree))

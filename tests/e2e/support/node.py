@@ -1,9 +1,11 @@
 """A Milvus server as the tests see it, through pymilvus."""
 
 from pymilvus import Collection, CollectionSchema, DataType, FieldSchema, connections, db, utility
+from pymilvus.grpc_gen import milvus_pb2
 
 import certificates
 
+from .logs import RocksMqLog
 from .waiting import wait_until
 
 # A flat index answers exactly and needs no training, whatever the number of rows.
@@ -15,10 +17,11 @@ INDEX_OF = {
 
 
 class Node:
-    """One server; every database has a connection of its own."""
+    """One server; every database has a connection of its own. Its log is in its own folder unless another is named."""
 
-    def __init__(self, server):
+    def __init__(self, server, log=None):
         self.server = server
+        self.log = log or RocksMqLog(server)
         self._aliases: set[str] = set()
 
     @property
@@ -73,6 +76,13 @@ class Node:
 
     def partitions(self, name: str, database: str = "default") -> list[str]:
         return sorted(partition.name for partition in self.collection(name, database).partitions)
+
+    def topics_of(self, name: str, database: str = "default") -> list[str]:
+        """The topics of the log that carry a collection, one or several of its shards each."""
+        request = milvus_pb2.DescribeCollectionRequest(db_name=database, collection_name=name)
+        # pymilvus leaves the channels out of its own answer.
+        told = connections._fetch_handler(self.using(database))._stub.DescribeCollection(request)
+        return sorted(set(told.physical_channel_names))
 
     def is_loaded(self, name: str, database: str = "default") -> bool:
         return str(utility.load_state(name, using=self.using(database))) == "Loaded"

@@ -3,8 +3,6 @@
 import contextlib
 import pathlib
 
-from pymilvus import connections
-from pymilvus.grpc_gen import milvus_pb2
 from rocksdict import BlockBasedOptions, DBCompressionType, Options, Rdict
 
 
@@ -48,11 +46,3 @@ def cut(path: pathlib.Path, topics: list[str], keep_last: int = 3) -> int:
                 gone += 1
         database.flush()
     return gone
-
-
-def topics_of(node, name: str, database: str = "default") -> list[str]:
-    """The topics of the log that carry a collection, one or several of its shards each."""
-    request = milvus_pb2.DescribeCollectionRequest(db_name=database, collection_name=name)
-    # pymilvus leaves the channels out of its own answer.
-    told = connections._fetch_handler(node.using(database))._stub.DescribeCollection(request)
-    return sorted(set(told.physical_channel_names))

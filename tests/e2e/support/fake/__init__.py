@@ -6,7 +6,8 @@ written after the reference (order of ticks, windows, transactions, retention), 
 milvus-cdc does what the reference says, no more.
 """
 
+from . import vectors, wire
 from .faults import Faults
 from .milvus import FakeMilvus
 
-__all__ = ["FakeMilvus", "Faults"]
+__all__ = ["FakeMilvus", "Faults", "vectors", "wire"]

@@ -1,0 +1,61 @@
+"""What an administrator does to a broker's topics."""
+
+import confluent_kafka as kafka
+from confluent_kafka import admin
+
+from .waiting import wait_until
+
+PARTITION = 0
+SECONDS = 20
+
+
+def _admin(broker) -> admin.AdminClient:
+    return admin.AdminClient({"bootstrap.servers": broker.address()})
+
+
+def topics(broker) -> dict[str, int]:
+    """The topics that there are, Kafka's own left out, with their numbers of partitions."""
+    told = _admin(broker).list_topics(timeout=SECONDS).topics
+    return {name: len(topic.partitions) for name, topic in told.items() if not name.startswith("__")}
+
+
+def span(broker, topic: str) -> tuple[int, int]:
+    """The first offset and the one behind the last."""
+    reader = kafka.Consumer({"bootstrap.servers": broker.address(), "group.id": "support"})
+    try:
+        return reader.get_watermark_offsets(kafka.TopicPartition(topic, PARTITION), timeout=SECONDS)
+    finally:
+        reader.close()
+
+
+def cut(broker, names: list[str], keep_last: int = 3) -> int:
+    """Deletes all but the last messages of the topics. Answers how many went."""
+    spans = {name: span(broker, name) for name in names}
+    ends = [kafka.TopicPartition(name, PARTITION, high - keep_last) for name, (low, high) in spans.items() if high - low > keep_last]
+    client = _admin(broker)
+    for future in client.delete_records(ends).values():
+        future.result(SECONDS)
+    return sum(end.offset - spans[end.topic][0] for end in ends)
+
+
+def configure(broker, topic: str, **settings) -> None:
+    """Changes settings of one topic, `retention_ms=1` for `retention.ms=1`."""
+    changes = [
+        admin.ConfigEntry(key.replace("_", "."), str(value), incremental_operation=admin.AlterConfigOpType.SET)
+        for key, value in settings.items()
+    ]
+    resource = admin.ConfigResource(admin.ResourceType.TOPIC, topic, incremental_configs=changes)
+    client = _admin(broker)
+    for future in client.incremental_alter_configs([resource]).values():
+        future.result(SECONDS)
+
+
+def wait_for_retention(broker, topic: str, beyond: int) -> None:
+    """Waits until the broker has deleted everything before this offset by itself."""
+    wait_until(lambda: span(broker, topic)[0] > beyond, 60, f"the retention of {topic}", every=0.5)
+
+
+def groups(broker) -> list[str]:
+    """The consumer groups that somebody has joined or committed for."""
+    client = _admin(broker)
+    return [group.group_id for group in client.list_consumer_groups(request_timeout=SECONDS).result().valid]

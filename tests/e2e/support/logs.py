@@ -1,0 +1,39 @@
+"""The log that a source keeps, of either kind: what milvus-cdc must be told of it, and cutting it as retention does."""
+
+from . import kafka, rocksmq
+
+
+class RocksMqLog:
+    """In the source's own data folder. It can be cut while the source is stopped only."""
+
+    kind = "rocksmq"
+
+    def __init__(self, server):
+        self._server = server
+
+    def config(self) -> dict:
+        """The part of `sourceConfig` that says where the log is."""
+        return {"rocksmq": {"path": str(self._server.rocksmq)}}
+
+    def cut(self, topics: list[str]) -> None:
+        """Removes all but the last messages."""
+        self._server.stop()
+        assert rocksmq.cut(self._server.rocksmq, topics) > 0
+        self._server.start()
+
+
+class KafkaLog:
+    """In a broker."""
+
+    kind = "kafka"
+
+    def __init__(self, broker):
+        self.broker = broker
+
+    def config(self) -> dict:
+        """The part of `sourceConfig` that says where the log is."""
+        return {"kafka": {"address": self.broker.address()}}
+
+    def cut(self, topics: list[str]) -> None:
+        """Removes all but the last messages, as retention does."""
+        assert kafka.cut(self.broker, topics) > 0

@@ -1,0 +1,216 @@
+"""A source that keeps its log in Kafka: logins and TLS, brokers that go away, retention, topics and who else writes to them."""
+
+import pathlib
+
+import numpy
+import pytest
+
+import kafka_broker
+from support import kafka
+from support.cdc import scope
+from support.load import Load
+from support.logs import KafkaLog
+from support.node import Node, simple_rows
+from support.oracle import assert_same_rows, count, wait_same_rows
+from support.waiting import wait_until
+
+
+@pytest.fixture
+def broker(source):
+    """The source's broker, running again after the test."""
+    yield source.log.broker
+    if not source.log.broker.is_running():
+        source.log.broker.start()
+        wait_until(lambda: source.collections() is not None, 60, "the source to answer")
+
+
+LOGIN = {"saslUsername": kafka_broker.USER, "saslPassword": kafka_broker.PASSWORD}
+
+
+def ways_in(broker, folder) -> dict[str, dict]:
+    """`sourceConfig.kafka` for each way to connect."""
+    password = folder / "password"
+    password.write_text(kafka_broker.PASSWORD + "\n")
+    ca = {"caPemPath": str(broker.certificates / "ca.pem")}
+    client = {key: str(broker.certificates / file) for key, file in (("clientPemPath", "client.pem"), ("clientKeyPath", "client.key"))}
+    return {
+        "sasl": {"address": broker.address("sasl"), "securityProtocol": "SASL_PLAINTEXT", "saslMechanisms": "PLAIN", **LOGIN},
+        "sasl-tls": {
+            "address": broker.address("sasl_tls"),
+            "saslUsername": kafka_broker.USER,
+            "saslPasswordFile": str(password),
+            "tls": ca,
+        },
+        "mutual-tls": {"address": broker.address("tls"), "tls": {**ca, **client}},
+    }
+
+
+@pytest.mark.parametrize("way", ["sasl", "sasl-tls", "mutual-tls"])
+def test_ways_in(make_cdc, source, target, broker, name, tmp_path, way):
+    cdc = make_cdc(source, log={"kafka": ways_in(broker, tmp_path)[way]}).start()
+    made = source.create(name, shards=2)
+    made.insert(simple_rows(range(100)))
+    cdc.create(target, scope(name))
+    made.delete("id in [1, 2]")
+    wait_same_rows(source, target, name, expect=98)
+    assert kafka_broker.PASSWORD not in cdc.log.read_text()
+
+
+@pytest.mark.parametrize(
+    "wrong, told",
+    [
+        ({"saslPassword": "geheimnis"}, "uthentication"),
+        ({"tls": {}}, "certificate"),
+        ({"securityProtocol": "SASL_PLAINTEXT", "tls": None}, "roker"),
+    ],
+)
+def test_refused_by_the_broker(make_cdc, source, target, broker, name, tmp_path, wrong, told):
+    """The task says why and goes on trying; no password is shown."""
+    way = {**ways_in(broker, tmp_path)["sasl-tls"], **LOGIN}
+    way.pop("saslPasswordFile")
+    way = {key: value for key, value in {**way, **wrong}.items() if value is not None}
+    cdc = make_cdc(source, log={"kafka": way}).start()
+    source.create(name)
+    task = cdc.create(target, scope(name))
+    reason = wait_until(lambda: task.get().get("reason"), 30, "a reason")
+    assert task.get()["phase"] == "Retrying"
+    assert broker.address("sasl_tls") in reason and told in reason, reason
+    shown = cdc.log.read_text() + str(cdc.call("list"))
+    assert "geheimnis" not in shown and kafka_broker.PASSWORD not in shown
+    assert task.pause() <= 10
+
+
+@pytest.mark.limit(180)
+def test_broker_killed_under_load(cdc, source, target, broker, name):
+    source.create(name, shards=2)
+    task = cdc.create(target, scope(name))
+    with Load(source, name) as load:
+        wait_until(lambda: load.batches > 10, 30, "the load")
+        broker.kill()
+        reason = wait_until(lambda: task.get()["phase"] == "Retrying" and task.get().get("reason"), 30, "a reason")
+        assert broker.address() in reason, reason
+        assert task.pause() <= 10
+        task.resume()
+        broker.start()
+        seen = load.batches
+        wait_until(lambda: load.batches > seen + 15, 90, "the load to go on")
+    task.wait_caught_up()
+    assert task.get()["skipped"] == {}
+    wait_same_rows(source, target, name, timeout=60)
+
+
+@pytest.mark.limit(180)
+def test_server_starts_while_the_broker_is_down(cdc, source, target, broker, name):
+    made = source.create(name)
+    made.insert(simple_rows(range(100)))
+    task = cdc.create(target, scope(name))
+    wait_same_rows(source, target, name, expect=100)
+    cdc.kill9()
+    broker.stop()
+    cdc.start()
+    task.wait_phase("Retrying")
+    assert broker.address() in task.get()["reason"]
+    broker.start()
+    wait_until(lambda: source.collection(name).insert(simple_rows([1000]), timeout=5), 60, "the source to write again")
+    task.wait_caught_up()
+    wait_same_rows(source, target, name, timeout=60)
+
+
+@pytest.mark.limit(180)
+def test_retention_during_a_pause(cdc, source, target, broker, name):
+    """The broker itself deletes what the paused task has not read."""
+    made = source.create(name)
+    made.insert(simple_rows(range(300)))
+    task = cdc.create(target, scope(name))
+    wait_same_rows(source, target, name, expect=300)
+    task.wait_caught_up()
+    task.pause()
+    made.insert(simple_rows(range(300, 400)))
+    made.delete("id in [1, 2, 3]")
+    made.flush()
+    [topic] = source.topics_of(name)
+    end = kafka.span(broker, topic)[1]
+    kafka.configure(broker, topic, segment_ms=500, retention_ms=1000)
+    try:
+        kafka.wait_for_retention(broker, topic, end)
+    finally:
+        kafka.configure(broker, topic, segment_ms=604_800_000, retention_ms=604_800_000)
+    task.resume()
+    wait_same_rows(source, target, name, expect=397, timeout=60)
+    assert task.get()["skipped"] == {"gap in the log, copied again": 1}
+    assert name in cdc.log.read_text()
+
+
+def test_topics_are_milvus_own_business(make_cdc, more_servers, target, broker, name):
+    """A source without a collection has no topic yet: the task makes none, and joins no group."""
+    lonely = kafka_source(more_servers, "lonely", broker, prefix="lonely")
+    cdc = make_cdc(lonely, log={**lonely.log.config(), "channelPrefix": "lonely"}).start()
+    task = cdc.create(target)
+    task.wait_phase("Following")
+    assert not [topic for topic in kafka.topics(broker) if topic.startswith("lonely")]
+    lonely.create(name).insert(simple_rows(range(50)))
+    wait_same_rows(lonely, target, name, expect=50)
+    task.wait_caught_up()
+    assert kafka.topics(broker)[lonely.topics_of(name)[0]] == 3, "the broker makes topics with three partitions"
+    assert "milvus-cdc" not in kafka.groups(broker)
+
+
+def kafka_source(servers, name, broker, prefix="by-dev") -> Node:
+    settings = {**broker.milvus_settings(), "msgChannel.chanNamePrefix.cluster": prefix}
+    return Node(servers.launch(name, settings=settings).wait_ready(), KafkaLog(broker))
+
+
+@pytest.mark.limit(180)
+def test_topics_that_another_milvus_writes_to(cdc, more_servers, source, target, broker, name):
+    """Two Milvus with the same prefix on one broker: what is the other's is passed over."""
+    other = kafka_source(more_servers, "other", broker)
+    foreign = [other.create(f"{name}_other_{number}", shards=8) for number in range(2)]
+    mine = source.create(name, shards=4)
+    assert set(source.topics_of(name)) <= set(other.topics_of(f"{name}_other_0") + other.topics_of(f"{name}_other_1"))
+    task = cdc.create(target, scope("*"))
+    with Load(source, name) as load, Load(other, f"{name}_other_0"), Load(other, f"{name}_other_1"):
+        wait_until(lambda: load.batches > 60, 60, "the load")
+    assert foreign and mine
+    task.wait_caught_up()
+    wait_same_rows(source, target, name, timeout=60)
+    assert target.collections() == [name]
+
+
+@pytest.mark.limit(180)
+def test_large_messages(cdc, source, target, name):
+    """Messages of several megabytes."""
+    made = source.create(name, dim=768)
+    task = cdc.create(target, scope(name))
+    vectors = numpy.random.default_rng(1).random((9000, 768), dtype=numpy.float32)
+    for first in range(0, 9000, 3000):
+        made.insert([list(range(first, first + 3000)), list(vectors[first : first + 3000])])
+    wait_until(lambda: count(target, name) == 9000, 60, "the rows")
+    task.wait_caught_up()
+    assert_same_rows(source, target, name)
+
+
+def connections_to(pid: int, port: int) -> int:
+    """Open TCP connections of a process to a port of this host."""
+    inodes = set()
+    for link in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            inodes.add(str(link.readlink()))
+        except OSError:
+            continue  # closed meanwhile
+    lines = [line.split() for line in pathlib.Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    return sum(f"socket:[{line[9]}]" in inodes and int(line[2].split(":")[1], 16) == port and line[3] == "01" for line in lines)
+
+
+@pytest.mark.limit(180)
+def test_connections_do_not_grow_with_collections(cdc, source, target, broker, name):
+    """One consumer for all topics of a task, and one for questions while there are some."""
+    names = [f"{name}_{number}" for number in range(24)]
+    task = cdc.create(target, scope("*"))
+    for one in names:
+        source.create(one, load=False)
+    wait_until(lambda: target.collections() == sorted(names), 90, "the collections")
+    task.wait_caught_up()
+    port = int(broker.address().rpartition(":")[2])
+    # Each consumer has a connection to the broker that it was told of, and one to the same broker as leader.
+    assert 1 <= connections_to(cdc.pid, port) <= 6
+    wait_until(lambda: connections_to(cdc.pid, port) <= 3, 40, "the questions' connections to be closed")
