@@ -237,7 +237,7 @@ def follow(make_cdc):
     """Starts servers that follow a fake."""
 
     def start(fake, log: str = "wal") -> Cdc:
-        return make_cdc(fake, sourceConfig={"milvus": {"uri": fake.uri, "connectTimeout": 2}, "log": log}).start()
+        return make_cdc(fake, milvus={"connectTimeout": 2}, log={"log": log}).start()
 
     return start
 
