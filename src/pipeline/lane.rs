@@ -89,7 +89,7 @@ pub enum Step {
 }
 
 /// A merged call grows up to this.
-const CALL_BYTES: usize = 5 << 20;
+const CALL_BYTES: usize = 4 << 20;
 /// A merged delete grows up to this.
 const DELETE_KEYS: usize = 4096;
 

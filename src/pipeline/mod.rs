@@ -16,5 +16,5 @@ pub use collection::{CollectionInfo, KeyField};
 pub use keyset::KeySet;
 pub use lane::{Call, CallId, Done, Rules, Step, Work};
 pub use order::{Op, OpBody, Pending};
-pub use progress::{Acknowledged, BatchSeq, Progress};
+pub use progress::{Acknowledged, BatchSeq, Mark, Progress};
 pub use scheduler::Scheduler;

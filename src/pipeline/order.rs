@@ -1,14 +1,22 @@
 /*!
 Order within a channel. Between two ticks the log is not ordered by timestamp; at a tick T everything up to T has been
 seen and is released, sorted by timestamp. At equal timestamps deletes come before inserts: that is what an upsert is.
+
+Nearly everything: a message may stand behind a tick that is later than itself. Milvus 2.3.5 was seen to write rows, and
+either half of an upsert, up to some 60 ms too late to Kafka. Such a message is released with the next tick; as nobody
+works on a key before the call that wrote it was answered, it still comes before all that builds on it. Only an upsert must
+not be torn: its insert, which comes first, would be applied and then removed by its own delete. So it waits for its delete.
 */
+
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::domain::{Channel, CollectionId, PartitionId, Position, Timestamp};
 use crate::milvus::rows::Column;
 use crate::source::{Delete, Insert, Keys, Truncate};
 
 use super::keyset::KeySet;
-use super::progress::BatchSeq;
+use super::progress::{Acknowledged, BatchSeq, Mark};
 
 /// One data record on its way to the target.
 #[derive(Debug)]
@@ -29,6 +37,8 @@ pub struct Op {
     pub body: OpBody,
     /// The number of the question that was asked about its partition.
     pub asked: Option<u64>,
+    /// An insert that must not be released without its delete; how many ticks it has waited for it.
+    awaits_delete: Option<u32>,
     /// An insert that takes the place of rows with the same keys: one half of an upsert.
     pub replaces: bool,
     /// Deletes that became part of this operation: done when it is done.
@@ -59,17 +69,32 @@ pub enum OpBody {
 #[derive(Debug, Default)]
 pub struct Pending {
     ops: Vec<Op>,
+    /// Of the last deletes: their timestamps, for halves of upserts that come after them.
+    deletes: BTreeSet<(Timestamp, CollectionId)>,
+    /// What the ticks so far have completed.
+    mark: Mark,
+    /// What was released beyond the mark: it would be read and applied again, all of it or nothing.
+    beyond: Vec<(Timestamp, Position)>,
 }
+
+/// How many ticks (of 0.2 s) half an upsert waits: the other half of one that was written while the server died never comes.
+const PATIENCE_TICKS: u32 = 25;
+/// How long the timestamps of deletes are kept.
+const KEPT: Duration = Duration::from_secs(10);
 
 impl Pending {
     /// Takes in an insert.
     pub fn insert(&mut self, channel: &Channel, position: Position, ts: Timestamp, insert: Insert) {
-        let Insert { collection, partition, rows, columns } = insert;
+        let Insert { collection, partition, rows, columns, half } = insert;
         self.push(channel, position, ts, collection, partition, OpBody::Insert { rows, columns });
+        if let Some(op) = self.ops.last_mut().filter(|_| half) {
+            op.awaits_delete = Some(0);
+        }
     }
 
     /// Takes in a delete.
     pub fn delete(&mut self, channel: &Channel, position: Position, ts: Timestamp, delete: Delete) {
+        self.deletes.insert((ts, delete.collection));
         self.push(channel, position, ts, delete.collection, delete.partition, OpBody::Delete(delete.keys));
     }
 
@@ -98,6 +123,7 @@ impl Pending {
             partition,
             body,
             asked: None,
+            awaits_delete: None,
             replaces: false,
             absorbed: Vec::new(),
             keys: None,
@@ -105,23 +131,47 @@ impl Pending {
         });
     }
 
-    /// Everything up to `tick`, in order. What is later stays.
-    pub fn release(&mut self, tick: Timestamp) -> Vec<Op> {
-        let (mut released, kept): (Vec<Op>, Vec<Op>) =
-            std::mem::take(&mut self.ops).into_iter().partition(|op| op.ts <= tick);
-        self.ops = kept;
+    /// Everything up to the tick that stands at `position`, in order, but for halves of upserts; and what has been reached
+    /// when all of it is acknowledged. What is later stays.
+    pub fn release(&mut self, tick: Timestamp, position: Position) -> (Vec<Op>, Acknowledged) {
+        let deletes = &self.deletes;
+        let is_torn = |op: &mut Op| match &mut op.awaits_delete {
+            Some(ticks) if !deletes.contains(&(op.ts, op.collection)) => {
+                *ticks += 1;
+                *ticks <= PATIENCE_TICKS
+            }
+            _ => false,
+        };
+        let mut released = Vec::new();
+        for mut op in std::mem::take(&mut self.ops) {
+            let stays = op.ts > tick || is_torn(&mut op);
+            if stays { self.ops.push(op) } else { released.push(op) }
+        }
         released.sort_by_key(|op| (op.ts, matches!(op.body, OpBody::Insert { .. }), op.position));
-        released
+        self.deletes = self.deletes.split_off(&(tick.minus(KEPT), CollectionId(i64::MIN)));
+        let reached = self.reached(tick, position, &released);
+        (released, reached)
     }
 
-    /// The first message in the log of those that still wait.
-    pub fn first_position(&self) -> Option<Position> {
-        self.ops.iter().map(|op| op.position).min()
+    /// A half that waits holds the mark back. What was released beyond the mark is read again together with it after a crash,
+    /// from its first message on: a delete that is repeated without the insert behind it would remove rows for good.
+    fn reached(&mut self, tick: Timestamp, position: Position, released: &[Op]) -> Acknowledged {
+        let torn = self.ops.iter().map(|op| op.ts).filter(|ts| *ts <= tick).min();
+        let ts = torn.map_or(tick, |torn| Timestamp(torn.0.saturating_sub(1)));
+        if ts >= self.mark.ts {
+            self.mark = Mark { ts, tick: Some(position) };
+        }
+        let mark = self.mark;
+        self.beyond.extend(released.iter().map(|op| (op.ts, op.position)));
+        self.beyond.retain(|(ts, position)| !mark.covers(*position, *ts));
+        let beyond = self.beyond.iter().map(|(_, position)| *position);
+        let first = beyond.chain(self.ops.iter().map(|op| op.position)).min();
+        Acknowledged { position: first.unwrap_or(position), mark }
     }
 
-    /// Forgets everything, before the channel is read from elsewhere.
-    pub fn clear(&mut self) {
-        self.ops.clear();
+    /// Nothing waits, and everything up to `mark` is done with.
+    pub fn after(mark: Mark) -> Pending {
+        Pending { mark, ..Pending::default() }
     }
 
     /// Whether nothing waits.
@@ -150,7 +200,7 @@ mod tests {
     }
 
     fn insert() -> Insert {
-        Insert { collection: CollectionId(1), partition: PartitionId(2), rows: 1, columns: vec![] }
+        Insert { collection: CollectionId(1), partition: PartitionId(2), rows: 1, columns: vec![], half: false }
     }
 
     #[test]
@@ -161,10 +211,36 @@ mod tests {
         pending.insert(&channel, Position::at(2), Timestamp(20), insert());
         pending.delete(&channel, Position::at(3), Timestamp(20), delete(1));
         pending.insert(&channel, Position::at(4), Timestamp(10), insert());
-        let order: Vec<u64> = pending.release(Timestamp(20)).iter().map(|op| op.position.number()).collect();
+        let (released, reached) = pending.release(Timestamp(20), Position::at(5));
+        let order: Vec<u64> = released.iter().map(|op| op.position.number()).collect();
         assert_eq!(order, [4, 3, 2]);
-        assert_eq!(pending.first_position(), Some(Position::at(1)));
-        assert_eq!(pending.release(Timestamp(30)).len(), 1);
+        assert_eq!((reached.position, reached.mark.ts), (Position::at(1), Timestamp(20)));
+        assert_eq!(pending.release(Timestamp(30), Position::at(6)).0.len(), 1);
         assert!(pending.is_empty());
+    }
+
+    #[test]
+    fn an_upsert_is_not_torn_by_a_tick() {
+        let channel = Channel::new("c");
+        let mut pending = Pending::default();
+        pending.insert(&channel, Position::at(1), Timestamp(10), insert());
+        pending.insert(&channel, Position::at(2), Timestamp(20), Insert { half: true, ..insert() });
+        pending.insert(&channel, Position::at(3), Timestamp(25), insert());
+        let (released, reached) = pending.release(Timestamp(30), Position::at(4));
+        assert_eq!(released.len(), 2);
+        assert_eq!((reached.position, reached.mark.ts), (Position::at(2), Timestamp(19)));
+        pending.delete(&channel, Position::at(5), Timestamp(20), delete(1));
+        let (released, reached) = pending.release(Timestamp(40), Position::at(6));
+        let order: Vec<u64> = released.iter().map(|op| op.position.number()).collect();
+        assert_eq!(order, [5, 2], "its delete comes first");
+        assert_eq!((reached.position, reached.mark.ts), (Position::at(6), Timestamp(40)));
+    }
+
+    #[test]
+    fn half_an_upsert_waits_for_a_while_only() {
+        let mut pending = Pending::default();
+        pending.insert(&Channel::new("c"), Position::at(1), Timestamp(10), Insert { half: true, ..insert() });
+        let ticks = (2..100).find(|&tick| !pending.release(Timestamp(tick * 10), Position::at(tick)).0.is_empty());
+        assert_eq!(ticks, Some(2 + u64::from(PATIENCE_TICKS)));
     }
 }

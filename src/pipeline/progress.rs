@@ -11,13 +11,38 @@ use crate::domain::{Position, Timestamp};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub struct BatchSeq(u64);
 
-/// Everything up to `time_tick` has been acknowledged; reading goes on at `position`.
+/// Everything up to a tick has been acknowledged; reading goes on at `position`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Acknowledged {
     /// The first message to read again. Those before it are done with.
     pub position: Position,
-    /// Messages from there on with a timestamp up to this are done with, too.
-    pub time_tick: Timestamp,
+    /// What else is done with of the messages from there on.
+    pub mark: Mark,
+}
+
+/// Messages that are done with: those with a timestamp up to `ts` that stand at or before a tick. One that stands behind the
+/// tick and is older than it has come too late (see `order`), but nothing has been done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Mark {
+    /// Up to this.
+    pub ts: Timestamp,
+    /// Where the tick stands; none: wherever the messages stand.
+    pub tick: Option<Position>,
+}
+
+impl Mark {
+    /// No message.
+    pub const NOTHING: Mark = Mark { ts: Timestamp::ZERO, tick: None };
+
+    /// Everything up to a timestamp.
+    pub fn up_to(ts: Timestamp) -> Mark {
+        Mark { ts, tick: None }
+    }
+
+    /// Whether a message is among them.
+    pub fn covers(self, position: Position, ts: Timestamp) -> bool {
+        ts <= self.ts && self.tick.is_none_or(|tick| position <= tick)
+    }
 }
 
 #[derive(Debug)]
@@ -91,7 +116,7 @@ mod tests {
     use super::*;
 
     fn at(n: u64) -> Acknowledged {
-        Acknowledged { position: Position::at(n), time_tick: Timestamp(n) }
+        Acknowledged { position: Position::at(n), mark: Mark { ts: Timestamp(n), tick: Some(Position::at(n)) } }
     }
 
     #[test]

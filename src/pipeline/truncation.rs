@@ -179,7 +179,7 @@ mod tests {
                 None => pending.truncate(&channel, position, ts, truncate.clone()),
             }
         }
-        pending.release(Timestamp::MAX).into_iter().for_each(|op| scheduler.push(op));
+        pending.release(Timestamp::MAX, Position::at(99)).0.into_iter().for_each(|op| scheduler.push(op));
     }
 
     /// Everything that may start now, as call and words.

@@ -89,6 +89,8 @@ pub struct Insert {
     pub rows: usize,
     /// Its columns: slices of the message.
     pub columns: Vec<Column>,
+    /// One half of an upsert; the delete with the same timestamp is the other.
+    pub half: bool,
 }
 
 /// Rows to delete: those with these keys and a timestamp before the record's.
@@ -216,6 +218,28 @@ pub(super) fn record(position: Position, bytes: &Bytes) -> Record {
     })
 }
 
+/// What a message is, as far as a search for a place in the log wants to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Glance {
+    /// A tick of that time.
+    Tick(Timestamp),
+    /// The collection was made.
+    CreateCollection(CollectionId),
+    /// Something else, or nothing that can be read.
+    Other,
+}
+
+/// Looks at a message without copying it: a search passes by many that are large.
+pub(super) fn glance(bytes: &[u8]) -> Glance {
+    let Ok(base) = read_base(bytes) else { return Glance::Other };
+    match Kind::of(base.msg_type) {
+        Kind::TimeTick => Glance::Tick(Timestamp(base.timestamp)),
+        Kind::CreateCollection => log::CreateCollectionRequest::parse_from_bytes(bytes)
+            .map_or(Glance::Other, |message| Glance::CreateCollection(CollectionId(message.collectionID))),
+        _ => Glance::Other,
+    }
+}
+
 /// Reads the first field alone: decoding a large insert only for its type would cost as much as the insert itself.
 fn read_base(bytes: &[u8]) -> Result<MsgBase, DecodeError> {
     const BASE_TAG: u32 = (1 << 3) | 2;
@@ -246,13 +270,13 @@ mod insert {
     pub(super) const VERSION: u32 = 15;
 }
 
-/// An insert's rows.
+/// An insert's rows, for logs in which both halves of an upsert come together.
 ///
 /// # Errors
 /// The bytes are damaged or of a form that cannot be carried over.
 pub(super) fn insert(bytes: &Bytes) -> Result<Insert, DecodeError> {
     match decode_insert(Timestamp::ZERO, bytes)? {
-        (_, _, Body::Insert(insert)) => Ok(insert),
+        (_, _, Body::Insert(insert)) => Ok(Insert { half: false, ..insert }),
         _ => Err(DecodeError::Damaged("it is no insert".into())),
     }
 }
@@ -268,7 +292,8 @@ pub(super) fn delete(bytes: &[u8]) -> Result<Delete, DecodeError> {
 
 /// Read by hand: the columns stay where they are, as slices of the message.
 fn decode_insert(at: Timestamp, bytes: &Bytes) -> Result<(Timestamp, Timestamp, Body), DecodeError> {
-    let mut found = Insert { collection: CollectionId(0), partition: PartitionId(0), rows: 0, columns: Vec::new() };
+    let (collection, partition) = (CollectionId(0), PartitionId(0));
+    let mut found = Insert { collection, partition, rows: 0, columns: Vec::new(), half: false };
     let (mut begin, mut end, mut version) = (Timestamp::MAX, Timestamp::ZERO, 0);
     for field in wire::fields(bytes) {
         let (number, value) = field?;
@@ -291,6 +316,7 @@ fn decode_insert(at: Timestamp, bytes: &Bytes) -> Result<(Timestamp, Timestamp, 
         return Err(DecodeError::RowBased);
     }
     // The base of an upsert's insert carries no timestamp: the rows' own count.
+    found.half = at == Timestamp::ZERO;
     let (begin, end) = if begin > end { (at, at) } else { (begin, end) };
     Ok((begin, end, Body::Insert(found)))
 }
@@ -354,6 +380,7 @@ mod tests {
         let record = decode(Position::at(1), &message.into()).unwrap();
         assert_eq!((record.begin, record.end), (Timestamp(10), Timestamp(30)));
         let Body::Insert(insert) = record.body else { panic!("not an insert") };
+        assert!(insert.half);
         assert_eq!((insert.collection, insert.partition, insert.rows), (CollectionId(5), PartitionId(6), 3));
         assert_eq!(insert.columns, [Column::from(vec![1, 2])]);
     }

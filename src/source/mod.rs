@@ -9,6 +9,7 @@ mod message;
 mod open;
 mod reader;
 mod rocksmq;
+mod slab;
 pub mod wal;
 
 pub use log::{Log, LogError, Next, ReadEnd, Start};

@@ -161,19 +161,24 @@ def kafka_source(servers, name, broker, prefix="by-dev") -> Node:
 
 
 @pytest.mark.limit(180)
-def test_topics_that_another_milvus_writes_to(cdc, more_servers, source, target, broker, name):
-    """Two Milvus with the same prefix on one broker: what is the other's is passed over."""
-    other = kafka_source(more_servers, "other", broker)
-    foreign = [other.create(f"{name}_other_{number}", shards=8) for number in range(2)]
-    mine = source.create(name, shards=4)
-    assert set(source.topics_of(name)) <= set(other.topics_of(f"{name}_other_0") + other.topics_of(f"{name}_other_1"))
+def test_topics_that_others_write_to(cdc, more_servers, source, target, broker, name):
+    """Rows, deletes and collections of another Milvus among ours are passed over. They are copied out of the other's own topics: two
+    Milvus that really share a topic disturb each other with their ticks, so that not even the source shows its rows."""
+    other = kafka_source(more_servers, "other", broker, prefix="other")
+    foreign = other.create(f"{name}_other", shards=1)
+    foreign.insert(simple_rows(range(500)))
+    foreign.delete("id in [1, 2, 3]")
+    source.create(name, shards=1)
+    [theirs], [ours] = other.topics_of(f"{name}_other"), source.topics_of(name)
     task = cdc.create(target, scope("*"))
-    with Load(source, name) as load, Load(other, f"{name}_other_0"), Load(other, f"{name}_other_1"):
-        wait_until(lambda: load.batches > 60, 60, "the load")
-    assert foreign and mine
+    with Load(source, name) as load:
+        wait_until(lambda: load.batches > 10, 60, "the load")
+        assert kafka.copy_all_but_ticks(broker, theirs, ours) >= 3
+        wait_until(lambda: load.batches > 30, 60, "the load")
     task.wait_caught_up()
     wait_same_rows(source, target, name, timeout=60)
     assert target.collections() == [name]
+    assert task.get()["skipped"] == {}
 
 
 @pytest.mark.limit(180)

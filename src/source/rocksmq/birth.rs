@@ -5,12 +5,11 @@ the place is found by bisecting over message ids and reading on from there.
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use rocksdb::DBRawIterator;
 
 use super::keys;
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
-use crate::source::message::{self, Body, Record};
+use crate::source::message::{Glance, glance};
 
 /// Ticks name a moment a little past, and the first ones after a create may be older than the create itself.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -45,10 +44,10 @@ pub(super) fn find(
 ) -> Option<Position> {
     let late = created.plus(MARGIN);
     iterator.seek(keys::of(channel, from));
-    while let Some(record) = record(iterator, channel) {
-        match record.body {
-            Body::CreateCollection(id) if id == collection => return Some(record.position),
-            Body::Tick if record.end > late => return None,
+    while let Some((position, message)) = message(iterator, channel) {
+        match message {
+            Glance::CreateCollection(id) if id == collection => return Some(position),
+            Glance::Tick(tick) if tick > late => return None,
             _ => iterator.next(),
         }
     }
@@ -57,9 +56,9 @@ pub(super) fn find(
 
 fn tick_after(iterator: &mut DBRawIterator<'_>, channel: &Channel, from: Position) -> Option<Timestamp> {
     iterator.seek(keys::of(channel, from));
-    while let Some(record) = record(iterator, channel) {
-        if matches!(record.body, Body::Tick) {
-            return Some(record.end);
+    while let Some((_, message)) = message(iterator, channel) {
+        if let Glance::Tick(tick) = message {
+            return Some(tick);
         }
         iterator.next();
     }
@@ -70,9 +69,8 @@ fn position(iterator: &DBRawIterator<'_>, channel: &Channel) -> Option<Position>
     keys::position(channel, iterator.key()?)
 }
 
-/// The message under the iterator; one that cannot be read counts as nothing in particular.
-fn record(iterator: &DBRawIterator<'_>, channel: &Channel) -> Option<Record> {
+/// The message under the iterator, when it is one of the channel.
+pub(super) fn message(iterator: &DBRawIterator<'_>, channel: &Channel) -> Option<(Position, Glance)> {
     let (key, value) = iterator.item()?;
-    let position = keys::position(channel, key)?;
-    Some(message::record(position, &Bytes::copy_from_slice(value)))
+    Some((keys::position(channel, key)?, glance(value)))
 }

@@ -9,16 +9,17 @@ mod birth;
 mod directory;
 mod keys;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use rocksdb::{DB, DBRawIterator, Options, ReadOptions};
+use rocksdb::{DB, DBRawIterator, Options, ReadOptions, ReadTier};
 
 use self::directory::Fingerprint;
 use super::log::{Log, LogError, Next, ReadEnd, Start};
-use super::message::{Body, Record, decode, record};
+use super::message::{Glance, Record, record};
+use super::slab::Slabs;
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
 
 /// A RocksMQ log opened for reading.
@@ -27,6 +28,7 @@ pub(super) struct RocksMq {
     path: PathBuf,
     /// [`Fingerprint`] of the folder at the last catch-up.
     seen: AtomicU64,
+    slabs: Slabs,
 }
 
 /// How far back from the end a copy's replay starts. A tick names a moment up to 0.3 s past; a busy server a little more.
@@ -52,7 +54,7 @@ impl RocksMq {
         options.set_max_log_file_size(1 << 20);
         let families = DB::list_cf(&options, path).map_err(|error| fail(error.to_string()))?;
         let db = DB::open_cf_as_secondary(&options, path, own, families).map_err(|error| fail(error.to_string()))?;
-        Ok(RocksMq { db, path: path.to_owned(), seen: AtomicU64::new(0) })
+        Ok(RocksMq { db, path: path.to_owned(), seen: AtomicU64::new(0), slabs: Slabs::default() })
     }
 
     fn error(&self, error: impl std::fmt::Display) -> LogError {
@@ -65,8 +67,9 @@ impl RocksMq {
         self.db.try_catch_up_with_primary().map_err(|error| self.error(error))
     }
 
-    fn iterator(&self) -> DBRawIterator<'_> {
+    fn iterator(&self, tier: ReadTier) -> DBRawIterator<'_> {
         let mut options = ReadOptions::default();
+        options.set_read_tier(tier);
         // Milvus sets a prefix extractor; positions are found by the whole key.
         options.set_total_order_seek(true);
         // Messages are read once: keeping their blocks would only cost memory.
@@ -74,10 +77,84 @@ impl RocksMq {
         self.db.raw_iterator_opt(options)
     }
 
+    /// Collects the messages from a place on. Where the message to go on from is still in the memtable, everything later is, too: at
+    /// the end of the log that saves seeking in the files, whose blocks hold whole messages of megabytes.
+    fn collect(
+        &self,
+        channel: &Channel,
+        next: Next,
+        max_bytes: usize,
+        passage: &mut Passage,
+    ) -> Result<ReadEnd, LogError> {
+        if next != Next::First {
+            let near = self.collect_from(ReadTier::Memtable, (channel, next), max_bytes, passage)?;
+            if near != ReadEnd::Gap {
+                return Ok(near);
+            }
+        }
+        self.collect_from(ReadTier::All, (channel, next), max_bytes, passage)
+    }
+
+    fn collect_from(
+        &self,
+        tier: ReadTier,
+        (channel, next): (&Channel, Next),
+        max_bytes: usize,
+        passage: &mut Passage,
+    ) -> Result<ReadEnd, LogError> {
+        let mut iterator = self.iterator(tier);
+        match next {
+            Next::First => iterator.seek(keys::before_first(channel)),
+            Next::At(position) | Next::After(position) => {
+                iterator.seek(keys::of(channel, position));
+                // The ids have holes: that nothing is gone shows only in this message being there.
+                if iterator.key().and_then(|key| keys::position(channel, key)) != Some(position) {
+                    iterator.status().map_err(|error| self.error(error))?;
+                    return Ok(ReadEnd::Gap);
+                }
+            }
+        }
+        if matches!(next, Next::After(_)) {
+            iterator.next();
+        }
+        while let Some((key, value)) = iterator.item() {
+            let Some(position) = keys::position(channel, key) else { break };
+            passage.add(position, value, max_bytes);
+            if passage.buffer.len() >= max_bytes {
+                return Ok(ReadEnd::More);
+            }
+            iterator.next();
+        }
+        iterator.status().map_err(|error| self.error(error))?;
+        Ok(ReadEnd::AtTail)
+    }
+
     fn to_tail<'a>(&'a self, channel: &Channel) -> DBRawIterator<'a> {
-        let mut iterator = self.iterator();
+        let mut iterator = self.iterator(ReadTier::All);
         iterator.seek_for_prev(keys::after_last(channel));
         iterator
+    }
+}
+
+/// Messages that follow one another, in one buffer.
+struct Passage {
+    buffer: Vec<u8>,
+    messages: Vec<(Position, Range<usize>)>,
+}
+
+/// A buffer begins with this: enough for what a quiet source writes.
+const FIRST_BYTES: usize = 4096;
+
+impl Passage {
+    /// `expected`: what the buffer may have to hold in all, should it not stay small.
+    fn add(&mut self, position: Position, value: &[u8], expected: usize) {
+        let begin = self.buffer.len();
+        if self.buffer.capacity() - begin < value.len() {
+            let more = if begin + value.len() <= FIRST_BYTES { FIRST_BYTES } else { expected + value.len() };
+            self.buffer.reserve_exact(more);
+        }
+        self.buffer.extend_from_slice(value);
+        self.messages.push((position, begin..self.buffer.len()));
     }
 }
 
@@ -99,33 +176,16 @@ impl Log for RocksMq {
         max_bytes: usize,
         visit: &mut dyn FnMut(Record),
     ) -> Result<ReadEnd, LogError> {
-        let mut iterator = self.iterator();
-        match next {
-            Next::First => iterator.seek(keys::before_first(channel)),
-            Next::At(position) | Next::After(position) => {
-                iterator.seek(keys::of(channel, position));
-                // The ids have holes: that nothing is gone shows only in this message being there.
-                if iterator.key().and_then(|key| keys::position(channel, key)) != Some(position) {
-                    iterator.status().map_err(|error| self.error(error))?;
-                    return Ok(ReadEnd::Gap);
-                }
-            }
+        let mut passage = Passage { buffer: self.slabs.take(), messages: Vec::new() };
+        let end = self.collect(channel, next, max_bytes, &mut passage)?;
+        if end == ReadEnd::AtTail {
+            self.slabs.forget();
         }
-        if matches!(next, Next::After(_)) {
-            iterator.next();
+        let bytes = self.slabs.share(passage.buffer);
+        for (position, range) in passage.messages {
+            visit(record(position, &bytes.slice(range)));
         }
-        let mut passed = 0;
-        while let Some((key, value)) = iterator.item() {
-            let Some(position) = keys::position(channel, key) else { break };
-            visit(record(position, &Bytes::copy_from_slice(value)));
-            passed += value.len();
-            if passed >= max_bytes {
-                return Ok(ReadEnd::More);
-            }
-            iterator.next();
-        }
-        iterator.status().map_err(|error| self.error(error))?;
-        Ok(ReadEnd::AtTail)
+        Ok(end)
     }
 
     fn birth(
@@ -136,7 +196,7 @@ impl Log for RocksMq {
         _begins: Option<&[u8]>,
     ) -> Result<Option<Position>, LogError> {
         self.catch_up()?;
-        let mut iterator = self.iterator();
+        let mut iterator = self.iterator(ReadTier::All);
         let Some(from) = birth::search_from(&mut iterator, channel, created) else {
             return iterator.status().map(|()| None).map_err(|error| self.error(error));
         };
@@ -157,14 +217,10 @@ impl Log for RocksMq {
         let mut iterator = self.to_tail(channel);
         // The newest tick, then back twice the margin: what lies between is later than the margin's time.
         let mut newest: Option<Timestamp> = None;
-        while let Some((key, value)) = iterator.item() {
-            let Some(position) = keys::position(channel, key) else { break };
-            if let Ok(record) = decode(position, &Bytes::copy_from_slice(value))
-                && matches!(record.body, Body::Tick)
-            {
-                let newest = *newest.get_or_insert(record.begin);
-                let after = newest.minus(COPY_MARGIN);
-                if record.begin <= after.minus(COPY_MARGIN) {
+        while let Some((position, message)) = birth::message(&iterator, channel) {
+            if let Glance::Tick(tick) = message {
+                let after = newest.get_or_insert(tick).minus(COPY_MARGIN);
+                if tick <= after.minus(COPY_MARGIN) {
                     return Ok(Start { position: Some(position), after });
                 }
             }

@@ -5,8 +5,9 @@ Where a task goes on after it was stopped or killed: one file, `checkpoint.json`
 
 Per channel the file holds three things.
 
-- `position` and `time_tick`: everything up to there has been acknowledged by the target. They move only after the
-  acknowledgement, so nothing is lost: reading goes on at the position, past what is not later than the tick.
+- `position`, `time_tick` and `tick`: everything up to there has been acknowledged by the target. They move only after the
+  acknowledgement, so nothing is lost: reading goes on at the position, past what is not later than `time_tick`, up to
+  the place `tick`. (Rows may stand behind a tick that is later than they are; see `pipeline::order`.)
 - `bound`: no insert later than this is sent before a file with a higher bound is on disk. So whatever was sent before
   the crash is not later than the bound on disk. After a restart everything up to it *may* be on the target and goes in
   as an upsert, which replaces the row that is there; everything later has certainly not been sent and goes in as a
@@ -22,11 +23,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::Position;
+use crate::domain::{Position, Timestamp};
 use crate::journal::sealed::{self, SealedError};
+use crate::pipeline::Mark;
 
 const FORMAT: &str = "milvus-cdc checkpoint";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const FILE: &str = "checkpoint.json";
 
 /// The file's content.
@@ -56,14 +58,38 @@ pub(crate) struct ChannelRecord {
     pub(crate) position: Option<PositionRecord>,
     /// Up to this everything is applied (see `ahead` for the exceptions).
     pub(crate) time_tick: u64,
+    /// Where that tick stands: what stands behind it is not applied, however old it says it is.
+    #[serde(default)]
+    pub(crate) tick: Option<PositionRecord>,
     /// Inserts up to this may have been applied.
     pub(crate) bound: u64,
     /// Collections not in `behind` have been applied up to this.
     #[serde(default)]
-    pub(crate) ahead: u64,
+    pub(crate) ahead: MarkRecord,
     /// Collections that are being read again, and what of each has been applied already.
     #[serde(default)]
-    pub(crate) behind: BTreeMap<i64, u64>,
+    pub(crate) behind: BTreeMap<i64, MarkRecord>,
+}
+
+/// What has been applied already: up to a timestamp, as far as it stands at or before a tick.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MarkRecord {
+    /// The timestamp.
+    pub(crate) ts: u64,
+    /// The tick's place; none: wherever it stands.
+    pub(crate) tick: Option<PositionRecord>,
+}
+
+impl From<Mark> for MarkRecord {
+    fn from(mark: Mark) -> Self {
+        MarkRecord { ts: mark.ts.0, tick: mark.tick.map(PositionRecord::from) }
+    }
+}
+
+impl From<MarkRecord> for Mark {
+    fn from(record: MarkRecord) -> Self {
+        Mark { ts: Timestamp(record.ts), tick: record.tick.map(Position::from) }
+    }
 }
 
 /// One collection.

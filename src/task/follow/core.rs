@@ -95,7 +95,7 @@ pub(super) struct Core {
 }
 
 /// Released and not acknowledged rows in memory; more are not read.
-const MEMORY: usize = 20 << 20;
+const MEMORY: usize = 16 << 20;
 /// How often the checkpoint is written while rows are applied, and while only time passes.
 const WRITE_BUSY: Duration = Duration::from_secs(1);
 const WRITE_IDLE: Duration = Duration::from_secs(10);

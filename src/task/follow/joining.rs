@@ -10,6 +10,7 @@ use super::core::Core;
 use super::members::{Member, Rows};
 use crate::catalog::{CatalogEvent, ReadyCollection};
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
+use crate::pipeline::Mark;
 use crate::source::{LogError, ReaderCommand, Seek, Start};
 
 impl Core {
@@ -142,12 +143,12 @@ impl Core {
             }
             Some(state) if !again && start.position.is_some_and(|birth| state.covers(birth)) => {
                 // Everything of it is read in this reading; what others have had before does not concern it.
-                if state.ahead > Timestamp::ZERO {
-                    state.behind.insert(id, start.after);
+                if state.ahead > Mark::NOTHING {
+                    state.behind.insert(id, Mark::up_to(start.after));
                 }
             }
             Some(state) => {
-                state.request(Rewind { start, behind: BTreeMap::from([(id, start.after)]), jump: false });
+                state.request(Rewind { start, behind: BTreeMap::from([(id, Mark::up_to(start.after))]), jump: false });
             }
         }
     }

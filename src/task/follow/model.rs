@@ -19,7 +19,7 @@ use crate::milvus::pb::schema::scalar_field::Data;
 use crate::milvus::pb::schema::{FieldData, LongArray, ScalarField};
 use crate::milvus::rows::{Column, Write};
 use crate::pipeline::columns::keys;
-use crate::pipeline::{Acknowledged, Call, CollectionInfo, KeyField, Rules, Scheduler, Step, Work};
+use crate::pipeline::{Call, CollectionInfo, KeyField, Rules, Scheduler, Step, Work};
 use crate::source::{Delete, Insert, Keys, Start};
 
 const COLLECTION: CollectionId = CollectionId(1);
@@ -33,7 +33,7 @@ fn channel() -> Channel {
 
 #[derive(Debug, Clone)]
 enum Message_ {
-    Insert { ts: u64, rows: Vec<(i64, i64)> },
+    Insert { ts: u64, rows: Vec<(i64, i64)>, half: bool },
     Delete { ts: u64, keys: Vec<i64> },
     Tick(u64),
 }
@@ -54,28 +54,60 @@ enum Op {
     Tick,
 }
 
-/// A log and the rows that it ends with. Messages between two ticks are in any order (`shuffle`).
-fn history(ops: &[Op], shuffle: &[usize]) -> (Vec<Message_>, Vec<(i64, i64)>) {
+impl Op {
+    fn key(self) -> Option<i64> {
+        match self {
+            Op::Insert(key) | Op::Delete(key) | Op::Upsert(key) => Some(key),
+            Op::Tick => None,
+        }
+    }
+}
+
+/// Whose messages come behind the next tick, although they are older.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Late {
+    Nothing,
+    Everything,
+    /// An upsert's delete alone.
+    Delete,
+}
+
+/// The ticks go on: half an upsert that is read again without its other half, which stands before it, waits for some.
+const AT_LAST: [(Op, Late); 30] = [(Op::Tick, Late::Nothing); 30];
+
+/// A log and the rows that it ends with. Messages between two ticks are in any order (`shuffle`), but for those that are late
+/// (`late`): they come first, so that what builds on them stands behind them.
+fn history(ops: &[Op], late: &[Late], shuffle: &[usize]) -> (Vec<Message_>, Vec<(i64, i64)>) {
     let (mut log, mut window, mut live) = (Vec::new(), Vec::new(), std::collections::BTreeMap::new());
+    let (mut belated, mut late_keys): (Vec<Message_>, Vec<i64>) = Default::default();
     let mut ts = 0;
-    for op in ops.iter().copied().chain([Op::Tick]) {
+    for (op, late) in ops.iter().copied().zip(late.iter().copied()).chain(AT_LAST) {
         ts += STEP;
         let version = ts as i64;
+        let key = op.key();
+        let late = if key.is_some_and(|key| late_keys.contains(&key)) { Late::Everything } else { late };
+        if late != Late::Nothing {
+            late_keys.extend(key);
+        }
         match op {
             Op::Insert(key) if !live.contains_key(&key) => {
                 live.insert(key, version);
-                window.push(Message_::Insert { ts, rows: vec![(key, version)] });
+                let insert = Message_::Insert { ts, rows: vec![(key, version)], half: false };
+                if late == Late::Everything { &mut belated } else { &mut window }.push(insert);
             }
             // The source's users may insert a key twice; the promise is about keys that are there once.
             Op::Insert(_) => {}
             Op::Delete(key) => {
                 live.remove(&key);
-                window.push(Message_::Delete { ts, keys: vec![key] });
+                let delete = Message_::Delete { ts, keys: vec![key] };
+                if late == Late::Everything { &mut belated } else { &mut window }.push(delete);
             }
             Op::Upsert(key) => {
                 live.insert(key, version);
-                window.push(Message_::Insert { ts, rows: vec![(key, version)] });
-                window.push(Message_::Delete { ts, keys: vec![key] });
+                let insert = Message_::Insert { ts, rows: vec![(key, version)], half: true };
+                if late == Late::Everything { &mut belated } else { &mut window }.push(insert);
+                let delete = Message_::Delete { ts, keys: vec![key] };
+                if late == Late::Nothing { &mut window } else { &mut belated }.push(delete);
             }
             Op::Tick => {
                 for (index, other) in shuffle.iter().enumerate().take(window.len()) {
@@ -84,6 +116,8 @@ fn history(ops: &[Op], shuffle: &[usize]) -> (Vec<Message_>, Vec<(i64, i64)>) {
                 }
                 log.append(&mut window);
                 log.push(Message_::Tick(ts));
+                log.append(&mut belated);
+                late_keys.clear();
             }
         }
     }
@@ -176,12 +210,13 @@ impl Run {
         let Some(message) = log.get(self.next) else { return };
         let (position, ts) = (Position::at(self.next as u64), Timestamp(message.ts()));
         self.next += 1;
-        let wanted = self.state.wants(COLLECTION, true, ts);
+        let wanted = self.state.wants(COLLECTION, true, position, ts);
         match message {
-            Message_::Insert { rows, .. } if wanted => {
+            Message_::Insert { rows, half, .. } if wanted => {
                 let (keys, versions): (Vec<i64>, Vec<i64>) = rows.iter().copied().unzip();
                 let columns = vec![column("id", keys), column("version", versions)];
-                let insert = Insert { collection: COLLECTION, partition: PARTITION, rows: rows.len(), columns };
+                let insert =
+                    Insert { collection: COLLECTION, partition: PARTITION, rows: rows.len(), columns, half: *half };
                 self.state.pending.insert(&channel(), position, ts, insert);
             }
             Message_::Delete { keys, .. } if wanted => {
@@ -190,9 +225,8 @@ impl Run {
             }
             Message_::Tick(_) => {
                 self.state.released = ts;
-                let ops = self.state.pending.release(ts);
-                let position = self.state.pending.first_position().unwrap_or(position);
-                let batch = self.state.progress.release(ops.len(), Acknowledged { position, time_tick: ts });
+                let (ops, reached) = self.state.pending.release(ts, position);
+                let batch = self.state.progress.release(ops.len(), reached);
                 for mut op in ops {
                     op.batch = batch;
                     self.scheduler.push(op);
@@ -265,16 +299,21 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+fn late() -> impl Strategy<Value = Late> {
+    prop_oneof![6 => Just(Late::Nothing), 1 => Just(Late::Everything), 1 => Just(Late::Delete)]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
     fn no_row_is_lost_and_none_doubled(
         ops in proptest::collection::vec(op(), 1..40),
+        late in proptest::collection::vec(late(), 40),
         shuffle in proptest::collection::vec(any::<usize>(), 40),
         events in proptest::collection::vec(event(), 0..200),
     ) {
-        let (log, expected) = history(&ops, &shuffle);
+        let (log, expected) = history(&ops, &late, &shuffle);
         let mut target = Target::default();
         let mut disk = ChannelState::new(Start { position: None, after: Timestamp::ZERO }).record();
         let mut run = Run::start(&disk);

@@ -8,7 +8,6 @@ use super::members::Rows;
 use crate::catalog::Hint;
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
 use crate::observe::metrics;
-use crate::pipeline::Acknowledged;
 use crate::source::{Body, ReaderCommand, ReaderEvent, Record, Seek};
 
 impl Core {
@@ -62,14 +61,14 @@ impl Core {
         match body {
             Body::Tick => self.on_tick(channel, position, end),
             Body::Insert(insert) => {
-                if self.wants(channel, insert.collection, end)
+                if self.wants(channel, insert.collection, position, end)
                     && let Some(state) = self.channels.get_mut(channel)
                 {
                     state.pending.insert(channel, position, end, insert);
                 }
             }
             Body::Delete(delete) => {
-                if self.wants(channel, delete.collection, end)
+                if self.wants(channel, delete.collection, position, end)
                     && let Some(state) = self.channels.get_mut(channel)
                 {
                     state.pending.delete(channel, position, end, delete);
@@ -84,14 +83,14 @@ impl Core {
                 self.count_skipped("bulk import");
             }
             Body::Truncate(truncate) => {
-                if self.wants(channel, truncate.collection, end)
+                if self.wants(channel, truncate.collection, position, end)
                     && let Some(state) = self.channels.get_mut(channel)
                 {
                     state.pending.truncate(channel, position, end, truncate);
                 }
             }
-            Body::Uncarried { collection, what } => self.on_uncarried(channel, collection, what, end),
-            Body::Compare { collection, what } => self.on_compare(channel, collection, what, end),
+            Body::Uncarried { collection, what } => self.on_uncarried(channel, collection, what, (position, end)),
+            Body::Compare { collection, what } => self.on_compare(channel, collection, what, (position, end)),
             Body::Stop(why) => self.fail(&why),
             Body::Ignored(name) => {
                 log::debug!("{channel}: {name} at {position} needs nothing");
@@ -108,11 +107,11 @@ impl Core {
         }
     }
 
-    pub(super) fn wants(&self, channel: &Channel, id: CollectionId, ts: Timestamp) -> bool {
+    pub(super) fn wants(&self, channel: &Channel, id: CollectionId, position: Position, ts: Timestamp) -> bool {
         let known = self.members.get(id).is_some();
         self.members.wants(id)
             && !self.members.is_truncated(id, channel, ts)
-            && self.channels.get(channel).is_some_and(|state| state.wants(id, known, ts))
+            && self.channels.get(channel).is_some_and(|state| state.wants(id, known, position, ts))
     }
 
     /// Everything up to the tick is released into the lanes.
@@ -123,8 +122,7 @@ impl Core {
             return;
         }
         state.released = tick;
-        let ops = state.pending.release(tick);
-        let reached = Acknowledged { position: state.pending.first_position().unwrap_or(position), time_tick: tick };
+        let (ops, reached) = state.pending.release(tick, position);
         let batch = state.progress.release(ops.len(), reached);
         let mut unknown = false;
         for mut op in ops {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::core::Core;
 use super::members::Rows;
-use crate::domain::{Channel, CollectionId, Timestamp};
+use crate::domain::{Channel, CollectionId, Position, Timestamp};
 
 /// Per collection how often what happened.
 #[derive(Debug, Default)]
@@ -32,8 +32,14 @@ impl Uncarried {
 impl Core {
     /// Rows of a collection came or went, and the log does not say which. Noted for one that nobody knows yet, too: it may be
     /// the task's in a moment.
-    pub(super) fn on_uncarried(&mut self, channel: &Channel, id: CollectionId, what: &'static str, at: Timestamp) {
-        if !self.wants(channel, id, at) {
+    pub(super) fn on_uncarried(
+        &mut self,
+        channel: &Channel,
+        id: CollectionId,
+        what: &'static str,
+        at: (Position, Timestamp),
+    ) {
+        if !self.wants(channel, id, at.0, at.1) {
             return;
         }
         log::error!("{}: {what} at the source: not in the log, and not carried over", self.name_of(id));
@@ -42,8 +48,8 @@ impl Core {
     }
 
     /// Rows of a collection have changed in a way that only the source can tell.
-    pub(super) fn on_compare(&mut self, channel: &Channel, id: CollectionId, what: &str, at: Timestamp) {
-        if self.wants(channel, id, at) {
+    pub(super) fn on_compare(&mut self, channel: &Channel, id: CollectionId, what: &str, at: (Position, Timestamp)) {
+        if self.wants(channel, id, at.0, at.1) {
             self.compare(id, what);
         }
     }
