@@ -1,6 +1,6 @@
 /*!
 milvus-cdc keeps a second Milvus in step with the first. ARCHITECTURE.md has the picture; data flows
-`api → task → source → pipeline → target`, with `milvus` and `domain` underneath.
+`api → task → source → pipeline → target`, with `scan`, `milvus` and `domain` underneath.
 */
 
 pub mod api;
@@ -12,6 +12,7 @@ pub mod journal;
 pub mod milvus;
 pub mod observe;
 pub mod pipeline;
+pub mod scan;
 pub mod server;
 pub mod signals;
 pub mod source;

@@ -10,9 +10,12 @@ import time
 
 import numpy
 
+QUERY = "/milvus.proto.milvus.MilvusService/Query"
 INSERT = "/milvus.proto.milvus.MilvusService/Insert"
 MAX_MESSAGE = 256 * 1024 * 1024
 TEXT_LENGTH = 20
+# The most rows that one Query answers.
+QUERY_ROWS = 16_384
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,4 +103,29 @@ def write(workload: Workload, server, collection: str) -> float:
     acknowledged = sum(milvus_pb2.MutationResult.FromString(raw).insert_cnt for each in received for raw in each)
     if acknowledged != workload.rows:
         raise RuntimeError(f"the target acknowledged {acknowledged} of {workload.rows} rows")
+    return seconds
+
+
+def read(workload: Workload, server, collection: str) -> float:
+    """Reads every row with one `Query` after the other, as large as the server allows; answers the seconds.
+
+    The keys are known, so nothing of the answers is decoded: this is the server's own speed.
+    """
+    import grpc
+    from pymilvus.grpc_gen import common_pb2, milvus_pb2
+
+    limit = common_pb2.KeyValuePair(key="limit", value=str(QUERY_ROWS))
+    options = [("grpc.max_receive_message_length", MAX_MESSAGE)]
+    received = 0
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}", options) as channel:
+        query = channel.unary_unary(QUERY)
+        started = time.perf_counter()
+        for last in range(-1, workload.rows - 1, QUERY_ROWS):
+            request = milvus_pb2.QueryRequest(
+                collection_name=collection, expr=f"id > {last}", output_fields=["*"], query_params=[limit]
+            )
+            received += len(query(request.SerializeToString(), timeout=120))
+        seconds = time.perf_counter() - started
+    if received < 4 * workload.dim * workload.rows:
+        raise RuntimeError(f"only {received} bytes came")
     return seconds

@@ -1,15 +1,16 @@
 """For scripts that talk to Milvus themselves: the interpreter that has pymilvus, and the end-to-end tests' building blocks."""
 
 import os
+import pathlib
 import sys
 
 import install
 
 
-def enter() -> None:
-    """Goes on in the client environment's interpreter, installing it first. Call this before anything else is done."""
+def enter(wanted: pathlib.Path | None = None) -> None:
+    """Goes on in the client environment's interpreter (or another one), installing it first. Call this before anything else."""
     install.debian_packages()
-    wanted = install.python()
+    wanted = wanted or install.python()
     if sys.prefix != str(wanted.parent.parent):
         os.execv(wanted, [str(wanted), *sys.argv])
     sys.path.append(str(install.REPOSITORY / "tests" / "e2e"))

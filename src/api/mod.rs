@@ -15,5 +15,6 @@ mod maintenance;
 mod metrics;
 mod ready;
 mod service;
+mod verify;
 
 pub use self::service::Api;

@@ -18,13 +18,15 @@ use super::http::{Request, Response};
 use super::maintenance::MaintenanceParams;
 use super::metrics::scrape;
 use super::ready::ready;
+use super::verify::{Action, VerifyParams, shown};
 use crate::config::Config;
 use crate::observe::metrics;
 use crate::task::manager::{ManagerError, TaskManager};
 use crate::task::spec::TaskId;
 
 /// The `request_type`s there are.
-const REQUEST_TYPES: [&str; 8] = ["create", "delete", "pause", "resume", "get", "position", "list", "maintenance"];
+const REQUEST_TYPES: [&str; 10] =
+    ["create", "delete", "pause", "resume", "get", "position", "list", "maintenance", "verify", "repair"];
 
 /// Stands for a client's own invention where requests are counted, and for what cannot be read.
 const UNKNOWN: &str = "unknown";
@@ -137,6 +139,8 @@ impl Api {
             "get" => self.get(data),
             "position" => self.position(data),
             "list" => self.list(),
+            "verify" => self.verify(data, false),
+            "repair" => self.verify(data, true),
             "maintenance" => MaintenanceParams::decode(data)
                 .map(|request| object([("State", request.perform().into())]))
                 .map_err(Refusal::Decode),
@@ -192,6 +196,18 @@ impl Api {
     fn list(&self) -> Result<Data, Refusal> {
         let tasks: Value = self.manager.list()?.iter().map(answer::task).collect();
         Ok(object([("tasks", tasks)]))
+    }
+
+    fn verify(&self, data: Option<&Data>, repair: bool) -> Result<Data, Refusal> {
+        let params = VerifyParams::decode(data, repair).map_err(Refusal::Decode)??;
+        let id = TaskId::parse(&params.task_id).map_err(|_| ManagerError::NotFound(params.task_id))?;
+        let task = self.manager.running(&id)?;
+        match params.action {
+            Action::Start => task.verify(params.request).map_err(ManagerError::from)?,
+            Action::Cancel => task.cancel_verification(),
+            Action::Status => {}
+        }
+        Ok(shown(task.verification().as_ref()))
     }
 
     fn position(&self, data: Option<&Data>) -> Result<Data, Refusal> {

@@ -1,7 +1,8 @@
 //! Partitions, properties, indexes, aliases and load state of a collection that is on the target.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::capability;
 use super::carry::{Carrier, CarryError};
 use super::look::{Load, SourceCollection};
 use super::record::CarriedIndex;
@@ -9,6 +10,10 @@ use super::schema;
 use crate::domain::CollectionId;
 use crate::milvus::catalog::Index;
 use crate::milvus::{Error, ErrorKind};
+use crate::target::{Verdict, verdict};
+
+/// The partition that every collection has (`common.defaultPartitionName`).
+const DEFAULT_PARTITION: &str = "_default";
 
 impl Carrier {
     pub(super) fn carry_partitions(&mut self, source: &SourceCollection) -> Result<(), CarryError> {
@@ -28,7 +33,9 @@ impl Carrier {
             self.record.change(source.id, |carried| carried.partitions.remove(&partition));
         }
         self.record.save()?;
-        let there = self.target.list_partitions(db, name, &self.context)?;
+        let Some(there) = self.target.list_partitions(db, name, &self.context)? else {
+            return self.without_partitions(source);
+        };
         for (partition, &id) in &source.partitions {
             if there.contains_key(partition) {
                 continue;
@@ -42,6 +49,18 @@ impl Carrier {
             }
         }
         Ok(())
+    }
+
+    /// The target has no partitions: rows of the default one need none.
+    fn without_partitions(&mut self, source: &SourceCollection) -> Result<(), CarryError> {
+        let Some(partition) = source.partitions.keys().find(|name| *name != DEFAULT_PARTITION) else { return Ok(()) };
+        Err(CarryError::Conflict(format!(
+            "{} has no partitions, and {}.{} has the partition {partition} at the source: let all rows go into the collection \
+             itself (milvus_connect_param.ignore_partition), or leave the collection out of the task",
+            self.describe_target()?,
+            source.db,
+            source.details.name
+        )))
     }
 
     fn drop_partition(&self, db: &str, name: &str, partition: &str) -> Result<(), CarryError> {
@@ -104,11 +123,30 @@ impl Carrier {
                 }
                 continue;
             }
-            let outcome = self.target.create_index(db, name, index, &self.context);
-            if self.or_skip("index", &format!("{db}.{name}"), outcome)? {
-                log::info!("created the index {} of {db}.{name}", index.name);
-            }
+            self.create_index(source, (db, name), index)?;
             self.own_index(source.id, index)?;
+        }
+        Ok(())
+    }
+
+    /// Makes an index; where the target does not have its type, one of the target's own choice.
+    fn create_index(
+        &self,
+        source: &SourceCollection,
+        (db, name): (&str, &str),
+        index: &Index,
+    ) -> Result<(), CarryError> {
+        let object = format!("{db}.{name}");
+        let mut outcome = self.target.create_index(db, name, index, &self.context);
+        if let Err(error) = &outcome
+            && error.is_index_type_unknown()
+        {
+            self.skip("index type", &format!("the index {} of {object}", index.name), error)?;
+            let other = other_type(source, index);
+            outcome = self.target.create_index(db, name, &other, &self.context);
+        }
+        if self.or_skip("index", &object, outcome)? {
+            log::info!("created the index {} of {object}", index.name);
         }
         Ok(())
     }
@@ -145,8 +183,10 @@ impl Carrier {
         for alias in wanted.difference(&carried.aliases) {
             if self.set_alias(source.id, (&carried.db, &carried.name), alias)? {
                 self.record.change(source.id, |carried| carried.aliases.insert(alias.clone()));
+                self.no_aliases.remove(&(source.id, alias.clone()));
             }
         }
+        self.no_aliases.retain(|(id, alias)| *id != source.id || wanted.contains(alias));
         Ok(self.record.save()?)
     }
 
@@ -162,15 +202,31 @@ impl Carrier {
                     Ok(found) if found.name == name => {}
                     Ok(found) => {
                         let why = format!("the target has it for {:?}, which is not of this task", found.name);
-                        self.skip("alias", &format!("{db}.{alias}"), &why)?;
-                        return Ok(false);
+                        return self.skip_alias(id, &format!("{db}.{alias}"), alias, &why);
                     }
-                    Err(_) => return self.or_skip("alias", &format!("{db}.{alias}"), Err(error)),
+                    Err(_) if verdict(&error) == Verdict::Stop => {
+                        return self.skip_alias(id, &format!("{db}.{alias}"), alias, &error);
+                    }
+                    Err(_) => return Err(error.into()),
                 },
             }
         }
         log::info!("the alias {db}.{alias} names {name} now");
         Ok(true)
+    }
+
+    /// Tried again with every look, but counted once.
+    fn skip_alias(
+        &mut self,
+        id: CollectionId,
+        object: &str,
+        alias: &str,
+        why: &dyn std::fmt::Display,
+    ) -> Result<bool, CarryError> {
+        if self.no_aliases.insert((id, alias.to_owned())) {
+            self.skip("alias", object, why)?;
+        }
+        Ok(false)
     }
 
     fn drop_alias(&self, db: &str, alias: &str) -> Result<(), CarryError> {
@@ -194,7 +250,9 @@ impl Carrier {
 
     pub(super) fn carry_load(&mut self, source: &SourceCollection) -> Result<(), CarryError> {
         let Some(carried) = self.record.get(source.id).cloned() else { return Ok(()) };
-        if carried.load == source.load {
+        // That a server which forgets has nothing loaded says that it was restarted, and nothing about what is wanted.
+        let forgotten = source.load == Load::None && self.source_forgets == Some(true);
+        if carried.load == source.load || forgotten {
             return Ok(());
         }
         let (db, name) = (&carried.db, &carried.name);
@@ -212,7 +270,11 @@ impl Carrier {
             Load::Partitions { names, replicas } => {
                 let released: Vec<String> = before.difference(names).cloned().collect();
                 if !released.is_empty() {
-                    self.target.release_partitions(db, name, released, &self.context)?;
+                    match self.target.release_partitions(db, name, released, &self.context) {
+                        // Then they were not loaded one by one either.
+                        Err(error) if error.kind == ErrorKind::Unimplemented => {}
+                        outcome => outcome?,
+                    }
                 }
                 let added: Vec<String> = names.difference(&before).cloned().collect();
                 if added.is_empty() {
@@ -223,6 +285,14 @@ impl Carrier {
                     })?
                 }
             }
+        };
+        let outcome = match outcome {
+            // Milvus Lite loads whole collections only: more than is asked for, so nothing is missing.
+            Err(error) if error.kind == ErrorKind::Unimplemented => {
+                self.skip("partial load", &object, &error)?;
+                self.target.load_collection(db, name, 1, &self.context)
+            }
+            outcome => outcome,
         };
         if self.or_skip("load state", &object, outcome)? {
             log::info!("{object} is {} on the target now", source.load);
@@ -252,6 +322,17 @@ impl Carrier {
         }
         Ok(load(1))
     }
+}
+
+/// An index of the target's own choice in place of one whose type it does not have: any type will do for finding rows.
+fn other_type(source: &SourceCollection, index: &Index) -> Index {
+    const METRIC: &str = "metric_type";
+    let field = source.details.schema.fields.iter().find(|field| field.name == index.field);
+    let is_vector = field.is_some_and(|field| capability::is_vector(field.data_type));
+    let kind = if is_vector { "AUTOINDEX" } else { "INVERTED" };
+    let mut params = BTreeMap::from([("index_type".to_owned(), kind.to_owned())]);
+    params.extend(index.params.get_key_value(METRIC).map(|(key, value)| (key.clone(), value.clone())));
+    Index { params, ..index.clone() }
 }
 
 /// More replicas were asked for than there are query nodes. 2.3.5 says so in words only: `nodes not enough`, code 65535.

@@ -1,6 +1,6 @@
 //! Carrying one collection over: what the steps have in common, and their order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -11,7 +11,7 @@ use super::record::{Carried, Record};
 use super::schema;
 use crate::domain::{Channel, CollectionId, PartitionId, Timestamp};
 use crate::journal::sealed::SealedError;
-use crate::milvus::{CallContext, Client, Error};
+use crate::milvus::{CallContext, Client, Error, ServerVersion};
 use crate::pipeline::CollectionInfo;
 use crate::pipeline::columns::Shape;
 use crate::target::{Verdict, verdict};
@@ -54,6 +54,12 @@ pub(super) struct Carrier {
     /// Databases that were seen or made on the target in this run.
     pub(super) databases: BTreeSet<String>,
     pub(super) events: Sender<CatalogEvent>,
+    /// What the target said it is, once it was asked in this run.
+    pub(super) version: Option<ServerVersion>,
+    /// The source forgets what is loaded when it restarts; `None` until it was asked.
+    pub(super) source_forgets: Option<bool>,
+    /// Aliases that were found impossible in this run: said once.
+    pub(super) no_aliases: BTreeSet<(CollectionId, String)>,
     /// The highest question asked before the current round of looks began.
     pub(super) generation: u64,
 }
@@ -93,14 +99,16 @@ impl Carrier {
             let object = format!("{}.{}", source.db, source.details.name);
             return Err(CarryError::Conflict(format!("the collection {object} has no primary key")));
         };
-        let partitions = source.partitions.iter().map(|(name, &id)| (PartitionId(id), name.clone())).collect();
+        let partitions: HashMap<_, _> =
+            source.partitions.iter().map(|(name, &id)| (PartitionId(id), name.clone())).collect();
+        let by_key = schema::has_partition_key(&source.details.schema);
         let info = CollectionInfo {
             id: source.id,
             db,
             name,
             key,
+            unnamed_partitions: self.ignore_partitions || by_key || partitions.is_empty(),
             partitions,
-            unnamed_partitions: self.ignore_partitions || schema::has_partition_key(&source.details.schema),
             mergeable: schema::is_mergeable(&source.details.schema),
             shape: Shape::of(&source.details.schema),
             upsert_until: Default::default(),
@@ -122,6 +130,22 @@ impl Carrier {
         self.carry_indexes(source)?;
         self.carry_aliases(source)?;
         self.carry_load(source)
+    }
+
+    /// What the target is.
+    pub(super) fn target_version(&mut self) -> Result<ServerVersion, Error> {
+        if let Some(version) = &self.version {
+            return Ok(version.clone());
+        }
+        let version = self.target.version(&self.context)?;
+        self.version = Some(version.clone());
+        Ok(version)
+    }
+
+    /// The target with its version, for a person to read.
+    pub(super) fn describe_target(&mut self) -> Result<String, Error> {
+        let version = self.target_version()?;
+        Ok(format!("the target {} ({version})", self.target.address()))
     }
 
     /// Where a collection of ours is on the target.

@@ -3,12 +3,14 @@
 use super::capability::unsupported;
 use super::carry::{Carrier, CarryError};
 use super::event::CatalogEvent;
+use super::fits;
 use super::look::SourceCollection;
 use super::record::Carried;
 use super::schema;
 use crate::domain::CollectionId;
 use crate::milvus::catalog::CollectionDetails;
-use crate::milvus::version::Version;
+use crate::milvus::{Error, ErrorKind};
+use crate::target::{Verdict, verdict};
 use crate::task::spec::DEFAULT_DATABASE;
 
 impl Carrier {
@@ -79,15 +81,12 @@ impl Carrier {
     }
 
     fn make(&mut self, source: &SourceCollection, (db, name): (&str, &str), there: bool) -> Result<(), CarryError> {
-        if !there {
-            self.check_capability(source, (db, name))?;
-            let partition_key = schema::has_partition_key(&source.details.schema);
-            let partitions = if partition_key { source.details.num_partitions } else { 0 };
-            let mut details = source.details.clone();
-            details.schema = schema::for_target(&source.details.schema);
-            details.name = name.into();
-            self.target.create_collection(db, &details, partitions, &self.context)?;
-            log::info!("created the collection {db}.{name} on the target {}", self.target.address());
+        if let Err(error) = self.create(source, (db, name), there) {
+            if error.is_final() {
+                self.record.remove(source.id);
+                self.record.save()?;
+            }
+            return Err(error);
         }
         self.record.change(source.id, |carried| {
             carried.made = true;
@@ -96,21 +95,43 @@ impl Carrier {
         Ok(self.record.save()?)
     }
 
-    /// An older server would make another collection than it is asked for, or refuse without saying which field it means.
-    fn check_capability(&self, source: &SourceCollection, (db, name): (&str, &str)) -> Result<(), CarryError> {
-        let told = self.target.version(&self.context)?;
-        // One that is numbered otherwise has to refuse by itself.
-        let Some(version) = told.as_deref().and_then(Version::parse) else { return Ok(()) };
-        match unsupported(&source.details.schema, version) {
-            None => Ok(()),
-            Some(what) => Err(CarryError::Conflict(format!(
-                "{}.{} at the source cannot be made as {db}.{name} on the target {}, a Milvus {version}: its field {what}; \
-                 leave the collection out of the task, or use a newer target",
-                source.db,
-                source.details.name,
-                self.target.address()
-            ))),
+    /// Makes a collection that can hold the source's rows, or none. `there`: all but the last look has been done before.
+    fn create(&mut self, source: &SourceCollection, (db, name): (&str, &str), there: bool) -> Result<(), CarryError> {
+        let target = self.describe_target()?;
+        let cannot_hold = |why: &dyn std::fmt::Display| {
+            let object = format!("{}.{}", source.db, source.details.name);
+            CarryError::Conflict(format!(
+                "{target} cannot hold the collection {object} of the source: {why}; leave the collection out of the task, or \
+                 choose a target that can hold it"
+            ))
+        };
+        let mut details = source.details.clone();
+        details.schema = schema::for_target(&source.details.schema);
+        details.name = name.into();
+        // One that is numbered otherwise than Milvus has to refuse by itself.
+        let unsupported = self.target_version()?.milvus().and_then(|version| unsupported(&details.schema, version));
+        if let Some(what) = unsupported {
+            return Err(cannot_hold(&format!("its field {what}")));
         }
+        let partition_key = schema::has_partition_key(&source.details.schema);
+        let partitions = if partition_key { source.details.num_partitions } else { 0 };
+        let create = || self.target.create_collection(db, &details, partitions, &self.context);
+        match if there { Ok(()) } else { create() } {
+            Ok(()) => {}
+            Err(error) if is_refused(&error) => {
+                let unusual = fits::unusual(&details.schema);
+                let fields = if unusual.is_empty() { unusual } else { format!(" (its fields {unusual})") };
+                return Err(cannot_hold(&format!("{error}{fields}")));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let made = self.target.describe_collection(db, name, &self.context)?;
+        if let Some(loss) = fits::loss(&details.schema, &made.schema) {
+            self.target.drop_collection(db, name, &self.context)?;
+            return Err(cannot_hold(&format!("it does not keep {loss}")));
+        }
+        log::info!("created the collection {db}.{name} on the target {}", self.target.address());
+        Ok(())
     }
 
     /// Renames when the source has.
@@ -134,6 +155,15 @@ impl Carrier {
         let from = (carried.db.as_str(), carried.name.as_str());
         match self.target.rename_collection(from, (db, name), &self.context) {
             Ok(()) => {}
+            Err(error) if error.kind == ErrorKind::Unimplemented => {
+                return Err(CarryError::Conflict(format!(
+                    "{} cannot rename {}.{} to {db}.{name}, as the source has: drop it there, then delete the task and create \
+                     it again",
+                    self.describe_target()?,
+                    from.0,
+                    from.1
+                )));
+            }
             // Renamed just before a crash.
             Err(error) if error.is_collection_missing() && self.find(db, name)?.is_some() => {}
             Err(error) => return Err(error.into()),
@@ -178,6 +208,15 @@ impl Carrier {
         match self.target.create_database(db, &self.context) {
             Ok(()) => log::info!("created the database {db} on the target {}", self.target.address()),
             Err(error) if error.is_already_there() => {}
+            Err(error) if error.kind == ErrorKind::Unimplemented => {
+                self.record.remove_database(db);
+                self.record.save()?;
+                return Err(CarryError::Conflict(format!(
+                    "{} has no databases, so there is no {db}: map it to {DEFAULT_DATABASE} (name_mapping), or leave it out of \
+                     the task",
+                    self.describe_target()?
+                )));
+            }
             Err(error) => return Err(error.into()),
         }
         self.databases.insert(db.into());
@@ -211,4 +250,9 @@ impl Carrier {
         }
         Ok(())
     }
+}
+
+/// The server has understood the wish and does not have what it takes. 2000 and above: its engine does not.
+fn is_refused(error: &Error) -> bool {
+    verdict(error) == Verdict::Stop || matches!(error.kind, ErrorKind::Server { code: 2000..=2099, .. })
 }

@@ -20,6 +20,8 @@ pub enum Hint {
         /// Collection at the source.
         collection: String,
     },
+    /// The target may lack something of this collection that was carried over before.
+    Afresh(CollectionId),
     /// Something, somewhere.
     Anything,
 }
@@ -29,7 +31,7 @@ impl Hint {
     pub(super) fn question(&self) -> u64 {
         match self {
             Hint::Collection(_, question) => *question,
-            Hint::Named { .. } | Hint::Anything => 0,
+            Hint::Named { .. } | Hint::Afresh(_) | Hint::Anything => 0,
         }
     }
 }

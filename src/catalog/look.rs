@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::CollectionId;
+use crate::domain::{CollectionId, ObjectKey};
 use crate::milvus::catalog::{CollectionDetails, Index, LoadState};
 use crate::milvus::{CallContext, Client, Error};
 
@@ -17,7 +17,7 @@ pub struct SourceCollection {
     pub db: String,
     /// What `DescribeCollection` tells.
     pub details: CollectionDetails,
-    /// Partition names with their ids.
+    /// Partition names with their ids; 0 where the source gives none.
     pub partitions: BTreeMap<String, i64>,
     /// Its indexes by name.
     pub indexes: BTreeMap<String, Index>,
@@ -58,7 +58,7 @@ impl std::fmt::Display for Load {
     }
 }
 
-/// Looks; `None` when the name now stands for another collection.
+/// Looks; `None` when the name now stands for another collection, as far as ids show that.
 pub(super) fn look(
     client: &Client,
     (db, name): (&str, &str),
@@ -66,14 +66,40 @@ pub(super) fn look(
     context: &CallContext,
 ) -> Result<Option<SourceCollection>, Error> {
     let details = client.describe_collection(db, name, context)?;
-    if details.id != id.0 {
+    let is_same = match ObjectKey::of(details.id, db, &details.name) {
+        ObjectKey::Id(found) => found == id,
+        ObjectKey::Name { .. } => details.name == name && !id.is_given(),
+    };
+    if !is_same {
         return Ok(None);
     }
-    let partitions = client.list_partitions(db, name, context)?;
+    // The server's own id may be none at all.
+    look_further(client, db, details, context).map(|found| Some(SourceCollection { id, ..found }))
+}
+
+/// Looks at whatever has the name, on whichever side.
+pub(crate) fn look_by_name(
+    client: &Client,
+    (db, name): (&str, &str),
+    context: &CallContext,
+) -> Result<SourceCollection, Error> {
+    let details = client.describe_collection(db, name, context)?;
+    look_further(client, db, details, context)
+}
+
+fn look_further(
+    client: &Client,
+    db: &str,
+    details: CollectionDetails,
+    context: &CallContext,
+) -> Result<SourceCollection, Error> {
+    let name = &details.name;
+    let partitions = client.list_partitions(db, name, context)?.unwrap_or_default();
     let indexes = client.list_indexes(db, name, context)?;
     let load = look_at_load(client, db, &details, &partitions, context)?;
     let indexes = indexes.into_iter().map(|index| (index.name.clone(), index)).collect();
-    Ok(Some(SourceCollection { id, db: db.into(), details, partitions, indexes, load }))
+    let id = CollectionId(details.id);
+    Ok(SourceCollection { id, db: db.into(), details, partitions, indexes, load })
 }
 
 fn look_at_load(

@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::look::Load;
-use crate::domain::CollectionId;
+use super::names::Names;
+use crate::domain::{CollectionId, ObjectKey};
 use crate::journal::sealed::{self, SealedError};
 use crate::milvus::catalog::Index;
 
@@ -35,6 +36,9 @@ struct Content {
     databases: BTreeSet<String>,
     /// Collections by their ids at the source.
     collections: BTreeMap<i64, Carried>,
+    /// What stands in for ids where the source gives none.
+    #[serde(default)]
+    names: Names,
 }
 
 /// One collection on the target.
@@ -103,6 +107,40 @@ impl Record {
             self.dirty = false;
         }
         Ok(())
+    }
+
+    /// By what a collection is known here. To be saved before anything is made of it.
+    pub fn id_of(&mut self, key: &ObjectKey) -> CollectionId {
+        let (id, new) = self.content.names.id_of(key);
+        self.dirty |= new;
+        id
+    }
+
+    /// The name stands for another collection than before.
+    pub fn number_anew(&mut self, db: &str, name: &str) -> CollectionId {
+        self.dirty = true;
+        self.content.names.number_anew(db, name)
+    }
+
+    /// Gives ids to partitions that the source gives none.
+    pub fn number_partitions(&mut self, id: CollectionId, partitions: &mut BTreeMap<String, i64>) {
+        self.dirty |= self.content.names.number_partitions(id, partitions);
+    }
+
+    /// The schema that a collection without an id had when last seen, in the words of [`Self::set_schema`].
+    pub fn schema(&self, id: CollectionId) -> Option<&str> {
+        self.content.names.schema(id)
+    }
+
+    /// Remembers the schema of a collection without an id; nothing for one with an id.
+    pub fn set_schema(&mut self, id: CollectionId, schema: String) {
+        self.dirty |= self.content.names.set_schema(id, schema);
+    }
+
+    /// Forgets the numbers of collections that are neither here nor wanted.
+    pub fn forget_names(&mut self, wanted: impl Fn(CollectionId) -> bool) {
+        let collections = &self.content.collections;
+        self.dirty |= self.content.names.retain(|id| collections.contains_key(&id.0) || wanted(id));
     }
 
     /// The collections carried.

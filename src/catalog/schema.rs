@@ -31,46 +31,71 @@ pub(super) fn for_target(source: &CollectionSchema) -> CollectionSchema {
 
 /// Where two collections differ in a way that matters for rows; `None` when they do not.
 pub(super) fn difference(wanted: &CollectionDetails, found: &CollectionDetails, partition_key: bool) -> Option<String> {
-    let (wanted_schema, found_schema) = (for_target(&wanted.schema), for_target(&found.schema));
-    if found.schema.autoID || found.schema.fields.iter().any(|field| field.autoID) {
+    if has_auto_id(&found.schema) {
         return Some("its keys are made by the target (autoID)".into());
     }
-    if wanted_schema.enable_dynamic_field != found_schema.enable_dynamic_field {
+    if let Some(difference) = schemas_differ(&wanted.schema, &found.schema) {
+        return Some(difference);
+    }
+    // Servers without ids choose the number themselves.
+    let chosen = wanted.id != 0 && found.id != 0;
+    if partition_key && chosen && wanted.num_partitions != found.num_partitions {
+        return Some(format!("{} partitions against {}", found.num_partitions, wanted.num_partitions));
+    }
+    None
+}
+
+/// What has changed between two looks at one name; `None` when rows of the one fit the other.
+pub(super) fn change(before: &CollectionSchema, now: &CollectionSchema) -> Option<String> {
+    if has_auto_id(before) != has_auto_id(now) {
+        return Some("only one of them makes its own keys".into());
+    }
+    schemas_differ(before, now)
+}
+
+fn has_auto_id(schema: &CollectionSchema) -> bool {
+    schema.autoID || schema.fields.iter().any(|field| field.autoID)
+}
+
+fn schemas_differ(wanted: &CollectionSchema, found: &CollectionSchema) -> Option<String> {
+    let (wanted, found) = (for_target(wanted), for_target(found));
+    if wanted.enable_dynamic_field != found.enable_dynamic_field {
         return Some("only one of them has a dynamic field".into());
     }
-    if let Some(difference) = fields_differ(&wanted_schema.fields, &found_schema.fields) {
+    if let Some(difference) = fields_differ(&wanted.fields, &found.fields) {
         return Some(difference);
     }
     let lists = |schema: &CollectionSchema| -> Vec<String> {
         schema.struct_array_fields.iter().map(|list| list.name.clone()).collect()
     };
-    if lists(&wanted_schema) != lists(&found_schema) {
+    if lists(&wanted) != lists(&found) {
         return Some("their fields of records differ".into());
     }
-    for (wanted, found) in wanted_schema.struct_array_fields.iter().zip(&found_schema.struct_array_fields) {
+    for (wanted, found) in wanted.struct_array_fields.iter().zip(&found.struct_array_fields) {
         if let Some(difference) = fields_differ(&wanted.fields, &found.fields) {
             return Some(format!("in {:?}: {difference}", wanted.name));
         }
     }
-    if !wanted_schema.functions.iter().map(function_essence).eq(found_schema.functions.iter().map(function_essence)) {
-        return Some("their functions differ".into());
-    }
-    if partition_key && wanted.num_partitions != found.num_partitions {
-        return Some(format!("{} partitions against {}", found.num_partitions, wanted.num_partitions));
-    }
-    None
+    let same = wanted.functions.iter().map(function_essence).eq(found.functions.iter().map(function_essence));
+    (!same).then(|| "their functions differ".into())
 }
 
 fn fields_differ(wanted: &[FieldSchema], found: &[FieldSchema]) -> Option<String> {
     if wanted.len() != found.len() {
         return Some(format!("{} fields against {}", found.len(), wanted.len()));
     }
-    let pairs = wanted.iter().zip(found);
-    let mut differing = pairs.filter(|(wanted, found)| essence(wanted) != essence(found));
-    differing.next().map(|(wanted, found)| format!("field {:?} differs from {:?}", found.name, wanted.name))
+    let (wanted, found) = wanted.iter().zip(found).find(|(wanted, found)| !hold_the_same(wanted, found))?;
+    Some(format!("field {:?} differs from {:?}", found.name, wanted.name))
 }
 
-/// What makes two fields hold the same values.
+/// Whether two fields hold the same values. A parameter that only one of them names is one that the other's server does not keep.
+fn hold_the_same(a: &FieldSchema, b: &FieldSchema) -> bool {
+    let other = |key: &str| b.type_params.iter().find(|pair| pair.key == key);
+    essence(a) == essence(b)
+        && a.type_params.iter().all(|mine| other(&mine.key).is_none_or(|other| other.value == mine.value))
+}
+
+/// What of a field is the same wherever it holds the same values.
 #[derive(PartialEq)]
 struct Essence<'a> {
     name: &'a str,
@@ -78,19 +103,15 @@ struct Essence<'a> {
     keys: (bool, bool),
     nullable: bool,
     default_value: &'a [u8],
-    params: Vec<(&'a str, &'a str)>,
 }
 
 fn essence(field: &FieldSchema) -> Essence<'_> {
-    let mut params: Vec<(&str, &str)> = field.type_params.iter().map(|pair| (&*pair.key, &*pair.value)).collect();
-    params.sort_unstable();
     Essence {
         name: &field.name,
         types: (field.data_type, field.element_type),
         keys: (field.is_primary_key, field.is_partition_key),
         nullable: field.nullable,
         default_value: &field.default_value,
-        params,
     }
 }
 
@@ -99,14 +120,14 @@ fn function_essence(function: &FunctionSchema) -> (&str, i32, &[String], &[Strin
 }
 
 /// The primary key; `None` for a schema without one, which Milvus does not make.
-pub(super) fn key_field(schema: &CollectionSchema) -> Option<KeyField> {
+pub(crate) fn key_field(schema: &CollectionSchema) -> Option<KeyField> {
     const INT64: i32 = 5;
     let field = schema.fields.iter().find(|field| field.is_primary_key)?;
     Some(KeyField { name: field.name.clone(), is_int: field.data_type == INT64 })
 }
 
 /// Whether rows find their partition by a key.
-pub(super) fn has_partition_key(schema: &CollectionSchema) -> bool {
+pub(crate) fn has_partition_key(schema: &CollectionSchema) -> bool {
     schema.fields.iter().any(|field| field.is_partition_key)
 }
 
@@ -156,6 +177,14 @@ mod tests {
     }
 
     #[test]
+    fn changes_under_one_name() {
+        let before = details(vec![key(true), vector("8")]).schema;
+        assert_eq!(change(&before, &before), None);
+        assert!(change(&before, &details(vec![key(false), vector("8")]).schema).is_some());
+        assert!(change(&before, &details(vec![key(true), vector("9")]).schema).unwrap().contains("\"v\""));
+    }
+
+    #[test]
     fn differences_that_matter() {
         let source = details(vec![key(false), vector("8")]);
         assert!(difference(&source, &details(vec![key(false), vector("9")]), false).unwrap().contains("\"v\""));
@@ -163,5 +192,9 @@ mod tests {
         let fewer = CollectionDetails { num_partitions: 8, ..source.clone() };
         assert_eq!(difference(&source, &fewer, false), None);
         assert!(difference(&source, &fewer, true).is_some());
+        let without_ids = CollectionDetails { id: 0, ..fewer };
+        assert_eq!(difference(&source, &without_ids, true), None);
+        let nullable = FieldSchema { nullable: true, ..vector("8") };
+        assert!(difference(&source, &details(vec![key(false), nullable]), false).is_some());
     }
 }

@@ -15,7 +15,8 @@ use super::carry::{Carrier, CarryError};
 use super::event::{CatalogEvent, Hint};
 use super::look::{SourceCollection, look};
 use super::record::Record;
-use crate::domain::CollectionId;
+use super::tour::Tour;
+use crate::domain::{CollectionId, ObjectKey};
 use crate::journal::sealed::SealedError;
 use crate::milvus::{CallContext, Cancel, Client, Error};
 use crate::target::Backoff;
@@ -75,11 +76,7 @@ impl Drop for Watcher {
 }
 
 /// Between two listings.
-const LISTING: Duration = Duration::from_millis(500);
-/// In this time every collection is described once: what no listing and no hint shows (aliases, properties).
-const TOUR: Duration = Duration::from_millis(1200);
-/// In this time every collection is looked at wholly once: what even the tour does not show, should a hint be lost.
-const DEEP_TOUR: Duration = Duration::from_secs(60);
+pub(super) const LISTING: Duration = Duration::from_millis(500);
 /// One call about the catalog.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// Hints that may wait. More than that are answered by the next listing.
@@ -102,6 +99,9 @@ pub fn spawn(setup: Setup) -> Result<Watcher, SealedError> {
         ignore_partitions: setup.ignore_partitions,
         databases: BTreeSet::new(),
         events,
+        version: None,
+        source_forgets: None,
+        no_aliases: BTreeSet::new(),
         generation: 0,
     };
     let name = format!("catalog-{}", setup.task);
@@ -128,40 +128,31 @@ pub fn spawn(setup: Setup) -> Result<Watcher, SealedError> {
     Ok(Watcher { hints, events: event_receiver, thread: Some(thread) })
 }
 
-struct Retry {
+pub(super) struct Retry {
     at: Instant,
     backoff: Backoff,
     why: String,
 }
 
-#[derive(Default)]
-struct Tour {
-    /// The collection described last.
-    at: Option<CollectionId>,
-    /// How many descriptions are due, in parts.
-    due: f64,
-    /// Steps since the beginning; every so many are a deep look.
-    steps: u64,
-}
-
-struct Watch {
-    source: Arc<Client>,
-    scope: Scope,
-    mapping: NameMapping,
-    context: CallContext,
-    carrier: Carrier,
+/// The watching thread's state.
+pub(super) struct Watch {
+    pub(super) source: Arc<Client>,
+    pub(super) scope: Scope,
+    pub(super) mapping: NameMapping,
+    pub(super) context: CallContext,
+    pub(super) carrier: Carrier,
     /// Collections of the scope at the source, by the last listing.
-    listed: BTreeMap<CollectionId, (String, String)>,
+    pub(super) listed: BTreeMap<CollectionId, (String, String)>,
     /// As last carried over completely.
-    seen: HashMap<CollectionId, SourceCollection>,
+    pub(super) seen: HashMap<CollectionId, SourceCollection>,
     /// Per database the loaded collections and how much of each, by the last listing.
-    loaded: BTreeMap<String, BTreeMap<String, i64>>,
+    pub(super) loaded: BTreeMap<String, BTreeMap<String, i64>>,
     /// What failed and when it is tried again. `None`: the databases.
-    retries: BTreeMap<Option<CollectionId>, Retry>,
-    source_trouble: Option<(String, Backoff)>,
-    told_trouble: Vec<String>,
-    tour: Tour,
-    settled: bool,
+    pub(super) retries: BTreeMap<Option<CollectionId>, Retry>,
+    pub(super) source_trouble: Option<(String, Backoff)>,
+    pub(super) told_trouble: Vec<String>,
+    pub(super) tour: Tour,
+    pub(super) settled: bool,
 }
 
 impl Watch {
@@ -201,6 +192,7 @@ impl Watch {
         let mut due: BTreeSet<CollectionId> = loads_changed;
         due.extend(self.listed.keys().filter(|id| !self.seen.contains_key(id)));
         due.extend(self.renamed());
+        due.extend(self.forgotten());
         let asked_for: BTreeSet<CollectionId> = self.hinted(&hinted)?.into_iter().collect();
         due.extend(&asked_for);
         due.retain(|id| self.is_time(Some(*id)) || asked_for.contains(id));
@@ -221,6 +213,9 @@ impl Watch {
 
     /// Lists everything of the scope; returns the collections whose load state has changed.
     fn list(&mut self) -> Result<BTreeSet<CollectionId>, CarryError> {
+        if self.carrier.source_forgets.is_none() {
+            self.carrier.source_forgets = Some(self.source.version(&self.context)?.forgets_loads());
+        }
         let all = self.source.list_databases(&self.context)?;
         let databases: Vec<String> = all.into_iter().filter(|db| self.scope.touches_database(db)).collect();
         let mut listed = BTreeMap::new();
@@ -234,7 +229,8 @@ impl Watch {
             };
             for collection in collections {
                 if self.scope.matches(db, &collection.name) {
-                    listed.insert(CollectionId(collection.id), (db.clone(), collection.name));
+                    let id = self.carrier.record.id_of(&ObjectKey::of(collection.id, db, &collection.name));
+                    listed.insert(id, (db.clone(), collection.name));
                 }
             }
             match self.source.loaded_collections(db, &self.context) {
@@ -251,6 +247,8 @@ impl Watch {
             .filter(|(_, place)| percent(&loaded, place) != percent(&self.loaded, place))
             .map(|(id, _)| *id)
             .collect();
+        self.carrier.record.forget_names(|id| listed.contains_key(&id));
+        self.carrier.record.save()?;
         self.listed = listed;
         self.loaded = loaded;
         self.carry_databases(&databases)?;
@@ -308,6 +306,10 @@ impl Watch {
                     let found = self.listed.iter().find(|(_, place)| place.0 == db && place.1 == *collection);
                     ids.extend(found.map(|(id, _)| *id));
                 }
+                Hint::Afresh(id) => {
+                    self.carrier.refresh(*id)?;
+                    ids.extend(self.listed.contains_key(id).then_some(*id));
+                }
                 Hint::Anything => {}
             }
         }
@@ -319,7 +321,7 @@ impl Watch {
     }
 
     /// Looks at one collection and carries over what has changed.
-    fn carry(&mut self, id: CollectionId) -> Result<(), CarryError> {
+    pub(super) fn carry(&mut self, id: CollectionId) -> Result<(), CarryError> {
         let Some((db, name)) = self.listed.get(&id).cloned() else { return Ok(()) };
         let source = match look(&self.source, (&db, &name), id, &self.context) {
             Ok(Some(source)) => source,
@@ -328,6 +330,8 @@ impl Watch {
             Err(error) if error.is_collection_missing() || error.is_database_missing() => return Ok(()),
             Err(error) => return Err(error.into()),
         };
+        let source = self.identify(source)?;
+        let id = source.id;
         let outcome = self.carry_over(&source);
         if outcome.is_ok() {
             self.seen.insert(id, source);
@@ -358,7 +362,7 @@ impl Watch {
         }
         let is_free = self.carrier.record.holder(&wanted_db, &wanted_name).is_none();
         // Two that change names with each other: one steps aside first.
-        let aside = format!("cdc_{}", holder.0);
+        let aside = format!("cdc_{}", holder.0.unsigned_abs());
         self.seen.remove(&holder);
         self.carrier.rename(holder, (&wanted_db, if is_free { &wanted_name } else { &aside }))
     }
@@ -383,32 +387,6 @@ impl Watch {
                 let why = format!("{object}: {error}");
                 log::debug!("will be tried again: {why}");
                 self.retries.insert(what, Retry { at: Instant::now() + backoff.wait(), backoff, why });
-            }
-        }
-        Ok(())
-    }
-
-    /// Describes the next few collections; every now and then looks at them wholly.
-    fn tour(&mut self) -> Result<(), CarryError> {
-        let count = self.listed.len();
-        self.tour.due += count as f64 * (LISTING.as_secs_f64() / TOUR.as_secs_f64()).min(1.0);
-        self.tour.due = self.tour.due.min(count as f64);
-        let rounds_to_deep = (DEEP_TOUR.as_secs_f64() / TOUR.as_secs_f64()) as u64;
-        while self.tour.due >= 1.0 {
-            self.tour.due -= 1.0;
-            self.tour.steps += 1;
-            let behind = self.tour.at.and_then(|at| self.listed.range(CollectionId(at.0 + 1)..).next());
-            let Some((&id, (db, name))) = behind.or_else(|| self.listed.iter().next()) else { break };
-            self.tour.at = Some(id);
-            let Some(seen) = self.seen.get(&id) else { continue };
-            let deep = (self.tour.steps / count.max(1) as u64 + self.tour.steps).is_multiple_of(rounds_to_deep);
-            let changed = match self.source.describe_collection(db, name, &self.context) {
-                Ok(details) => details != seen.details,
-                Err(error) if error.is_collection_missing() || error.is_database_missing() => false,
-                Err(error) => return Err(error.into()),
-            };
-            if deep || changed {
-                self.carry(id)?;
             }
         }
         Ok(())

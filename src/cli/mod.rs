@@ -6,6 +6,7 @@ mod client;
 mod config;
 mod table;
 mod task;
+mod verify;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -33,6 +34,10 @@ pub struct Arguments {
 pub enum Command {
     /// Ask a running server about its tasks, or change them
     Task(task::TaskArguments),
+    /// Compare source and target of a running task: catalog, number of rows, every row
+    Verify(verify::VerifyArguments),
+    /// Compare, and make the target what the source is, through the task
+    Repair(verify::RepairArguments),
     /// Look at the configuration without serving
     Config(config::ConfigArguments),
     /// Print a completion script for a shell, such as `milvus-cdc completions bash`
@@ -50,9 +55,9 @@ Environment:
   MILVUS_CDC_TARGET_TOKEN  the target's token for `task create`
 
 Exit codes:
-  0    stopped by SIGTERM or SIGINT; a command that went well
-  1    a command could not be done: the server refused it, or did not answer
-  2    the command line or the config file is wrong
+  0    stopped by SIGTERM or SIGINT; a command that went well; verify, repair: both sides are equal
+  1    a command could not be done: the server refused it, or did not answer; verify, repair: the sides differ
+  2    the command line or the config file is wrong; verify, repair: could not compare
   3    could not start: dataDir is in use, unreadable or damaged, or the address is taken
   101  an internal error, which is a bug";
 
@@ -67,6 +72,10 @@ pub enum ExitStatus {
     Usage,
     /// Could not start.
     CannotStart,
+    /// Source and target of a task differ.
+    Different,
+    /// They could not be compared.
+    NotCompared,
 }
 
 impl ExitStatus {
@@ -74,8 +83,8 @@ impl ExitStatus {
     pub fn code(self) -> u8 {
         match self {
             ExitStatus::Done => 0,
-            ExitStatus::Failed => 1,
-            ExitStatus::Usage => 2,
+            ExitStatus::Failed | ExitStatus::Different => 1,
+            ExitStatus::Usage | ExitStatus::NotCompared => 2,
             ExitStatus::CannotStart => 3,
         }
     }
@@ -84,16 +93,18 @@ impl ExitStatus {
 /// Does what was typed.
 pub fn run(command: Command) -> ExitStatus {
     let done = match command {
-        Command::Task(arguments) => task::run(&arguments),
-        Command::Config(arguments) => config::run(&arguments),
+        Command::Task(arguments) => task::run(&arguments).map(|()| ExitStatus::Done),
+        Command::Verify(arguments) => verify::verify(&arguments),
+        Command::Repair(arguments) => verify::repair(&arguments),
+        Command::Config(arguments) => config::run(&arguments).map(|()| ExitStatus::Done),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "milvus-cdc", &mut script);
-            io::stdout().write_all(&script).map_err(Failure::from)
+            io::stdout().write_all(&script).map(|()| ExitStatus::Done).map_err(Failure::from)
         }
     };
     match done {
-        Ok(()) => ExitStatus::Done,
+        Ok(status) => status,
         // `milvus-cdc task list | head` has what it wants.
         Err(Failure { message: None, .. }) => ExitStatus::Done,
         Err(Failure { status, message: Some(message) }) => tell(&message, status),

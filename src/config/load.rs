@@ -9,7 +9,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::error::nearest;
-use super::raw::{Leaf, RawConfig, RawDial, RawMilvus, RawSource};
+use super::raw::{Leaf, RawConfig, RawDial, RawMilvus, RawScan, RawSource};
 use super::{AUTO, Config, ConfigError, DialFiles, Endpoint, ParsedUri, Secret, SourceConfig, Tls, bearer_text};
 use crate::domain::LogKind;
 use crate::observe::logging::{self, LogFormat};
@@ -36,6 +36,8 @@ const DEFAULT_CHANNEL_PREFIX: &str = "by-dev";
 const MAX_TASKS: usize = 10_000;
 const MAX_NAME_LENGTH: usize = 65_535;
 const MAX_CONNECT_TIMEOUT_S: usize = 3_600;
+const MAX_SCAN_INTERVAL_S: usize = 86_400;
+const DEFAULT_SCAN_INTERVAL_S: usize = 10;
 
 impl Config {
     /// Reads the file, or takes the defaults without one, and fills in what the environment says.
@@ -108,6 +110,7 @@ impl Reader<'_> {
             log: self.log_kind(&raw.log)?,
             rocksmq_path,
             kafka: self.kafka(&raw.kafka.unwrap_or_default())?,
+            scan_interval: self.scan_interval(&raw.scan.unwrap_or_default())?,
             replicate_channel: self.text("sourceConfig.replicateChan", &raw.replicate_chan, &replicate_channel)?,
             channel_prefix,
         })
@@ -196,6 +199,13 @@ impl Reader<'_> {
             }
             kind => Ok(kind),
         }
+    }
+
+    /// Whole seconds.
+    fn scan_interval(&self, raw: &RawScan) -> Result<Duration, ConfigError> {
+        const KEY: &str = "sourceConfig.scan.interval";
+        let seconds = self.number(KEY, &raw.interval, DEFAULT_SCAN_INTERVAL_S, MAX_SCAN_INTERVAL_S)?;
+        Ok(Duration::from_secs(seconds as u64))
     }
 
     fn text(&self, key: &str, leaf: &Leaf, default: &str) -> Result<String, ConfigError> {

@@ -13,6 +13,7 @@ mod show;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use log::LevelFilter;
 
@@ -88,6 +89,8 @@ pub struct SourceConfig {
     pub rocksmq_path: Option<PathBuf>,
     /// The brokers of its Kafka, when given.
     pub kafka: Option<KafkaConfig>,
+    /// How often its rows are compared where it has no log.
+    pub scan_interval: Duration,
     /// What its physical channels' names begin with.
     pub channel_prefix: String,
     /// Its channel of replicate messages.

@@ -49,6 +49,7 @@ pub(super) struct RawSource {
     pub(super) log: Leaf,
     pub(super) rocksmq: Option<RawRocksMq>,
     pub(super) kafka: Option<RawKafka>,
+    pub(super) scan: Option<RawScan>,
     pub(super) channel_prefix: Leaf,
     pub(super) replicate_chan: Leaf,
 }
@@ -108,6 +109,12 @@ pub(super) struct RawKafkaTls {
     pub(super) client_key_path: Leaf,
     pub(super) client_key_password: Leaf,
     pub(super) client_key_password_file: Leaf,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct RawScan {
+    pub(super) interval: Leaf,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -117,6 +117,8 @@ impl List<'_> {
         self.add("sourceConfig.log", &source.log, log);
         let folder = source.rocksmq.as_ref().and_then(|rocksmq| rocksmq.path.clone());
         self.optional("sourceConfig.rocksmq.path", &folder);
+        let interval = source.scan.as_ref().and_then(|scan| scan.interval.clone());
+        self.add("sourceConfig.scan.interval", &interval, config.source.scan_interval.as_secs());
         self.add("sourceConfig.channelPrefix", &source.channel_prefix, &config.source.channel_prefix);
         self.add("sourceConfig.replicateChan", &source.replicate_chan, &config.source.replicate_channel);
     }
@@ -211,6 +213,7 @@ mod tests {
             "sourceConfig",
             "sourceConfig.milvus",
             "sourceConfig.rocksmq",
+            "sourceConfig.scan",
             "sourceConfig.milvus.dialConfig",
             "sourceConfig.kafka",
             "sourceConfig.kafka.tls",

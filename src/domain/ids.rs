@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// A collection's id at the source. Never reused: a collection dropped and created again has another.
+/// By what the task knows a collection of the source: the source's own id, or, where the source gives none, a number below
+/// zero that stands for the (database, name) of one [`ObjectKey`]. Never reused: a collection dropped and created again has another,
+/// as far as that can be seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CollectionId(pub i64);
 
@@ -13,7 +15,38 @@ impl fmt::Display for CollectionId {
     }
 }
 
-/// A partition's id at the source.
+impl CollectionId {
+    /// Whether the source gave it. Servers' ids are above zero.
+    pub fn is_given(self) -> bool {
+        self.0 > 0
+    }
+}
+
+/// What tells a collection of the source from all others.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ObjectKey {
+    /// Its id.
+    Id(CollectionId),
+    /// Its database and name, at a server that gives no ids (Milvus Lite answers 0 for every one).
+    Name {
+        /// The database.
+        db: String,
+        /// The collection.
+        name: String,
+    },
+}
+
+impl ObjectKey {
+    /// The key of a collection that a listing or a description shows with this id.
+    pub fn of(id: i64, db: &str, name: &str) -> ObjectKey {
+        match CollectionId(id) {
+            id if id.is_given() => ObjectKey::Id(id),
+            _ => ObjectKey::Name { db: db.into(), name: name.into() },
+        }
+    }
+}
+
+/// A partition's id at the source; below -1 where the source gives none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartitionId(pub i64);
 
@@ -109,6 +142,14 @@ mod tests {
         }
         assert_eq!(Position::at(7).to_string(), "7");
         assert!("".parse::<Position>().is_err() && "1@".parse::<Position>().is_err());
+    }
+
+    #[test]
+    fn names_count_where_there_are_no_ids() {
+        assert_eq!(ObjectKey::of(7, "a", "x"), ObjectKey::of(7, "b", "y"), "renamed");
+        assert_ne!(ObjectKey::of(7, "a", "x"), ObjectKey::of(8, "a", "x"), "dropped and created again");
+        assert_eq!(ObjectKey::of(0, "a", "x"), ObjectKey::Name { db: "a".into(), name: "x".into() });
+        assert_ne!(ObjectKey::of(0, "a", "x"), ObjectKey::of(0, "b", "x"));
     }
 
     #[test]

@@ -11,11 +11,13 @@ pub enum LogKind {
     Kafka,
     /// The write-ahead log of Milvus 2.6.20 and later, over gRPC.
     Wal,
+    /// None at all: the rows are read and compared.
+    Scan,
 }
 
 impl LogKind {
     /// Every kind there is.
-    pub const ALL: [LogKind; 3] = [LogKind::RocksMq, LogKind::Kafka, LogKind::Wal];
+    pub const ALL: [LogKind; 4] = [LogKind::RocksMq, LogKind::Kafka, LogKind::Wal, LogKind::Scan];
 
     /// Its name in the configuration, in files and in answers.
     pub fn name(self) -> &'static str {
@@ -23,6 +25,7 @@ impl LogKind {
             LogKind::RocksMq => "rocksmq",
             LogKind::Kafka => "kafka",
             LogKind::Wal => "wal",
+            LogKind::Scan => "scan",
         }
     }
 
@@ -42,6 +45,7 @@ impl LogKind {
             LogKind::RocksMq | LogKind::Kafka => position.number().to_le_bytes().to_vec(),
             // A place is more than a message id: both of a position's numbers, in bytes of our own.
             LogKind::Wal => [position.order().to_be_bytes(), position.resume().to_be_bytes()].concat(),
+            LogKind::Scan => Vec::new(),
         }
     }
 
@@ -53,6 +57,7 @@ impl LogKind {
                 let (order, resume) = message_id.split_first_chunk::<16>()?;
                 Some(Position::pair(u128::from_be_bytes(*order), u128::from_be_bytes(resume.try_into().ok()?)))
             }
+            LogKind::Scan => None,
         }
     }
 }
@@ -65,7 +70,9 @@ mod tests {
     fn names_and_message_ids() {
         for kind in LogKind::ALL {
             assert_eq!(LogKind::named(kind.name()), Some(kind));
-            assert_eq!(kind.position(&kind.message_id(Position::at(258))), Some(Position::at(258)));
+            if kind != LogKind::Scan {
+                assert_eq!(kind.position(&kind.message_id(Position::at(258))), Some(Position::at(258)));
+            }
             assert_eq!(kind.position(&[1, 2, 3]), None);
         }
         assert_eq!(LogKind::named("nope"), None);

@@ -7,5 +7,5 @@ mod ids;
 mod log_kind;
 
 pub use clock::Timestamp;
-pub use ids::{Channel, CollectionId, PartitionId, Position};
+pub use ids::{Channel, CollectionId, ObjectKey, PartitionId, Position};
 pub use log_kind::LogKind;

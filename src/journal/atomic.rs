@@ -34,6 +34,15 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(path)
 }
 
+/// Lets a file that was written beside `path`, and synced, take its place.
+///
+/// # Errors
+/// As for [`replace`].
+pub fn put_in_place(written: &Path, path: &Path) -> io::Result<()> {
+    fs::rename(written, path)?;
+    sync_folder(path)
+}
+
 /// Where the next content of `path` is written before it takes its place.
 pub(super) fn temporary_path(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"))?;

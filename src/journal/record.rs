@@ -34,6 +34,8 @@ pub(super) struct TaskRecord {
     rpc_channel_position: String,
     disable_auto_start: bool,
     enable_user_role: bool,
+    #[serde(default)]
+    prune: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +102,7 @@ impl From<&TaskDefinition> for TaskRecord {
             rpc_channel_position: spec.rpc_channel.position.clone(),
             disable_auto_start: spec.disable_auto_start,
             enable_user_role: spec.enable_user_role,
+            prune: spec.prune,
         }
     }
 }
@@ -129,6 +132,7 @@ impl TryFrom<TaskRecord> for TaskDefinition {
             rpc_channel: RpcChannel { name: record.rpc_channel_name, position: record.rpc_channel_position },
             disable_auto_start: record.disable_auto_start,
             enable_user_role: record.enable_user_role,
+            prune: record.prune,
         };
         Ok(TaskDefinition { id, spec: Arc::new(spec), state: record.state.into() })
     }

@@ -131,7 +131,11 @@ impl Client {
         match self.show_collections(db, SHOW_LOADED, context) {
             Ok(answer) => {
                 let percent = answer.inMemory_percentages.into_iter().chain(std::iter::repeat(100));
-                Ok(answer.collection_names.into_iter().zip(percent).collect())
+                let readable = answer.query_service_available.into_iter().chain(std::iter::repeat(true));
+                // Milvus Lite 3 lists all of them, those that are not loaded with nothing of both.
+                let listed = answer.collection_names.into_iter().zip(percent.zip(readable));
+                let loaded = listed.filter(|(_, (percent, readable))| *percent > 0 || *readable);
+                Ok(loaded.map(|(name, (percent, _))| (name, percent)).collect())
             }
             // 2.3.5 answers so when nothing of the database is loaded.
             Err(error) if error.is_not_loaded() => Ok(BTreeMap::new()),
@@ -151,6 +155,8 @@ impl Client {
             self.call("DescribeCollection", &object(db, name), &methods::DESCRIBE_COLLECTION, &request, context)?;
         let schema = answer.schema.unwrap_or_default();
         let told = if answer.collection_name.is_empty() { schema.name.clone() } else { answer.collection_name };
+        // Servers without ids do not tell aliases here.
+        let aliases = if answer.collectionID == 0 { self.list_aliases(db, &told, context)? } else { answer.aliases };
         Ok(CollectionDetails {
             id: answer.collectionID,
             name: told,
@@ -158,12 +164,21 @@ impl Client {
             shards: answer.shards_num,
             consistency: answer.consistency_level,
             properties: map(answer.properties),
-            aliases: answer.aliases.into_iter().collect(),
+            aliases: aliases.into_iter().collect(),
             num_partitions: answer.num_partitions,
             created: answer.created_timestamp,
             channels: answer.physical_channel_names,
             begins: answer.start_positions.into_iter().map(|place| (place.key, place.data)).collect(),
         })
+    }
+
+    fn list_aliases(&self, db: &str, name: &str, context: &CallContext) -> Result<Vec<String>, Error> {
+        let request = collection(db, name);
+        match self.call("ListAliases", &object(db, name), &methods::LIST_ALIASES, &request, context) {
+            Ok(answer) => Ok(answer.aliases),
+            Err(error) if error.kind == ErrorKind::Unimplemented => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes a collection. `num_partitions` counts only for one with a partition key.
@@ -225,23 +240,29 @@ impl Client {
         self.call("DropCollection", &object(db, name), &methods::DROP_COLLECTION, &request, context).map(drop)
     }
 
-    /// Partition names with their ids; empty on a server that has no partitions.
-    pub fn list_partitions(&self, db: &str, name: &str, context: &CallContext) -> Result<BTreeMap<String, i64>, Error> {
+    /// Partition names with their ids, 0 where the server gives none; `None` from a server that has no partitions.
+    pub fn list_partitions(
+        &self,
+        db: &str,
+        name: &str,
+        context: &CallContext,
+    ) -> Result<Option<BTreeMap<String, i64>>, Error> {
         match self.show_partitions(db, name, SHOW_ALL, context) {
             Ok(answer) => {
                 let ids = answer.partitionIDs.into_iter().chain(std::iter::repeat(0));
-                Ok(answer.partition_names.into_iter().zip(ids).collect())
+                Ok(Some(answer.partition_names.into_iter().zip(ids).collect()))
             }
-            Err(error) if error.kind == ErrorKind::Unimplemented => Ok(BTreeMap::new()),
+            Err(error) if error.kind == ErrorKind::Unimplemented => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// The names of the partitions that are loaded.
+    /// The names of the partitions that are loaded; none from a server that has no partitions.
     pub fn loaded_partitions(&self, db: &str, name: &str, context: &CallContext) -> Result<BTreeSet<String>, Error> {
         match self.show_partitions(db, name, SHOW_LOADED, context) {
             Ok(answer) => Ok(answer.partition_names.into_iter().collect()),
             Err(error) if error.is_not_loaded() || error.is_partition_missing() => Ok(BTreeSet::new()),
+            Err(error) if error.kind == ErrorKind::Unimplemented => Ok(BTreeSet::new()),
             Err(error) => Err(error),
         }
     }

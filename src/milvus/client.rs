@@ -9,8 +9,9 @@ use grpcio::{CallOption, Metadata, MetadataBuilder, Method, RpcStatusCode};
 use super::connect::{Endpoint, open};
 use super::error::{Error, ErrorKind};
 use super::methods;
-use super::pb::api::{ClientInfo, ConnectRequest, GetVersionRequest, ReplicateMessageRequest, ServerInfo};
+use super::pb::api::{ClientInfo, ConnectRequest, ReplicateMessageRequest, ServerInfo};
 use super::status::HasStatus;
+use super::version::Version;
 use super::wait::{Cancel, wait};
 
 /// How long one call may take, and what may end it sooner.
@@ -81,18 +82,6 @@ impl Client {
         Ok(answer.server_info.unwrap_or_default())
     }
 
-    /// What the server calls its version, for example `v2.3.5`; `None` for one that does not tell.
-    ///
-    /// # Errors
-    /// Any failed call.
-    pub fn version(&self, context: &CallContext) -> Result<Option<String>, Error> {
-        match self.call("GetVersion", "", &methods::GET_VERSION, &GetVersionRequest::new(), context) {
-            Ok(answer) => Ok(Some(answer.version)),
-            Err(error) if error.kind == ErrorKind::Unimplemented => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Whether rows written with ordinary calls never become visible: an instance with `common.ttMsgEnabled: false`, which
     /// makes no time ticks of its own. Such a one refuses an empty `ReplicateMessage` for its missing channel name, a
     /// normal one refuses it as such (1900). Seen on 2.3.5; from 2.5 on the answers mean something else, so only servers
@@ -102,8 +91,8 @@ impl Client {
     /// Any call without an answer.
     pub fn lacks_time_ticks(&self, context: &CallContext) -> Result<bool, Error> {
         const NO_CHANNEL_NAME: i32 = 1100;
-        let version = self.version(context)?.unwrap_or_default();
-        if !["v2.3.", "v2.4."].iter().any(|old| version.starts_with(old)) {
+        const OLD: std::ops::Range<Version> = Version::new(2, 3, 0)..Version::new(2, 5, 0);
+        if !self.version(context)?.milvus().is_some_and(|version| OLD.contains(&version)) {
             return Ok(false);
         }
         let request = ReplicateMessageRequest::new();

@@ -54,7 +54,10 @@ impl Error {
 
     /// The database does not exist.
     pub fn is_database_missing(&self) -> bool {
-        matches!(self.kind, ErrorKind::Server { code: 800, .. }) || self.detail.contains("database not found")
+        matches!(self.kind, ErrorKind::Server { code: 800, .. })
+            || self.detail.contains("database not found")
+            // Milvus Lite 3 has no code for it.
+            || self.detail.starts_with("database '") && self.detail.ends_with("does not exist")
     }
 
     /// No index: what 2.3 answers when a collection has none.
@@ -68,6 +71,12 @@ impl Error {
         matches!(self.kind, ErrorKind::Server { code: 101 | 103 | 201 | 202, .. })
             || self.detail.contains("not loaded")
             || self.detail.contains("has not been loaded")
+    }
+
+    /// The server does not have indexes of the type that was asked for, or wants one named.
+    pub fn is_index_type_unknown(&self) -> bool {
+        matches!(self.kind, ErrorKind::Server { .. })
+            && ["index type", "index_type"].iter().any(|words| self.detail.contains(words))
     }
 
     /// What was to be made is there already.

@@ -43,6 +43,7 @@ methods! {
     RELEASE_PARTITIONS = "ReleasePartitions": PartitionsRequest => Status;
     CREATE_ALIAS = "CreateAlias": AliasRequest => Status;
     ALTER_ALIAS = "AlterAlias": AliasRequest => Status;
+    LIST_ALIASES = "ListAliases": CollectionRequest => ListAliasesResponse;
     DROP_ALIAS = "DropAlias": DropAliasRequest => Status;
     DESCRIBE_INDEX = "DescribeIndex": DescribeIndexRequest => DescribeIndexResponse;
     CREATE_INDEX = "CreateIndex": CreateIndexRequest => Status;

@@ -8,6 +8,7 @@ mod client;
 mod connect;
 mod error;
 mod methods;
+mod server_version;
 mod status;
 mod wait;
 pub(crate) mod wire;
@@ -20,6 +21,7 @@ pub mod wal;
 pub use client::{CallContext, Client};
 pub use connect::{Endpoint, Tls};
 pub use error::{Error, ErrorKind};
+pub use server_version::ServerVersion;
 pub use wait::Cancel;
 
 /// Generated from `proto/`.

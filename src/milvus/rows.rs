@@ -4,14 +4,17 @@ Calls about rows: insert, upsert, delete, query. Columns are raw `FieldData` byt
 
 use bytes::Bytes;
 use grpcio::GrpcSlice;
-use protobuf::CodedOutputStream;
 use protobuf::rt::WireType;
+use protobuf::{CodedOutputStream, Message};
 
 use super::client::{CallContext, Client};
 use super::error::Error;
 use super::methods;
 use super::pb::api::{DeleteRequest, QueryRequest};
 use super::pb::common::KeyValuePair;
+use super::pb::schema::field_data::Field;
+use super::pb::schema::scalar_field::Data;
+use super::pb::schema::{FieldData, ScalarField};
 
 /// Where rows go or come from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -138,6 +141,15 @@ impl Rows {
     }
 }
 
+/// How much of what was written last a query must see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consistency {
+    /// Every write acknowledged before the call. The server waits for its next time tick.
+    Strong,
+    /// What is visible, at most 5 s old. Nothing is waited for.
+    Bounded,
+}
+
 /// What one `Query` asks for.
 #[derive(Debug, Clone)]
 pub struct Query<'a> {
@@ -147,6 +159,20 @@ pub struct Query<'a> {
     pub fields: &'a [&'a str],
     /// At most so many rows; `None` for a count.
     pub limit: Option<usize>,
+    /// What it must see.
+    pub consistency: Consistency,
+}
+
+/// The first value of a column of integers.
+fn first_number(column: &Column) -> Option<u64> {
+    let bytes: Vec<u8> = column.parts().concat();
+    let data = FieldData::parse_from_bytes(&bytes).ok()?;
+    match data.field? {
+        Field::Scalars(ScalarField { data: Some(Data::LongData(numbers)), .. }) => {
+            numbers.data.first().and_then(|&number| u64::try_from(number).ok())
+        }
+        _ => None,
+    }
 }
 
 /// One blocking call each, failing as [`Error`] describes.
@@ -173,7 +199,7 @@ impl Client {
         self.call("Delete", &place.object(), &methods::DELETE, &request, context).map(drop)
     }
 
-    /// Reads rows with strong consistency: every write acknowledged before the call is seen.
+    /// Reads rows.
     pub fn query_rows(&self, place: &Place, query: &Query<'_>, context: &CallContext) -> Result<Vec<Column>, Error> {
         let limit =
             |limit: usize| KeyValuePair { key: "limit".into(), value: limit.to_string(), ..KeyValuePair::default() };
@@ -184,9 +210,20 @@ impl Client {
             output_fields: query.fields.iter().map(|&field| field.to_owned()).collect(),
             partition_names: if place.partition.is_empty() { Vec::new() } else { vec![place.partition.clone()] },
             query_params: query.limit.map(limit).into_iter().collect(),
+            consistency_level: match query.consistency {
+                Consistency::Strong => 0,
+                Consistency::Bounded => 2,
+            },
             ..Default::default()
         };
         let answer = self.call("Query", &place.object(), &methods::QUERY, &request, context)?;
         Ok(answer.fields_data.into_iter().map(Column::from).collect())
+    }
+
+    /// The exact number of live rows, a key that is there twice counted twice; `None` when the answer holds no number.
+    pub fn count_rows(&self, place: &Place, context: &CallContext) -> Result<Option<u64>, Error> {
+        let query = Query { expression: "", fields: &["count(*)"], limit: None, consistency: Consistency::Strong };
+        let columns = self.query_rows(place, &query, context)?;
+        Ok(columns.first().and_then(first_number))
     }
 }

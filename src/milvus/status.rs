@@ -31,6 +31,7 @@ has_status!(
     GetLoadStateResponse,
     GetReplicasResponse,
     GetVersionResponse,
+    ListAliasesResponse,
     ListDatabasesResponse,
     MutationResult,
     QueryResults,

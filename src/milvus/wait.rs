@@ -10,17 +10,25 @@ use std::time::Duration;
 
 /// Tells calls under way to end. Cloning shares it.
 #[derive(Debug, Clone, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel {
+    flag: Arc<AtomicBool>,
+    parent: Option<Arc<Cancel>>,
+}
 
 impl Cancel {
     /// Ends every call that waits with this, and every later one, at once.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Release);
+        self.flag.store(true, Ordering::Release);
     }
 
-    /// Whether [`Self::cancel`] was called.
+    /// Whether [`Self::cancel`] was called, here or on what this is a part of.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.flag.load(Ordering::Acquire) || self.parent.as_ref().is_some_and(|parent| parent.is_cancelled())
+    }
+
+    /// One for a part of the work: it ends with the whole, or alone.
+    pub fn part(&self) -> Cancel {
+        Cancel { flag: Arc::default(), parent: Some(Arc::new(self.clone())) }
     }
 
     /// Sleeps for `duration`, less when cancelled. True when it was cancelled.

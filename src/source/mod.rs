@@ -9,6 +9,7 @@ mod message;
 mod open;
 mod reader;
 mod rocksmq;
+mod scan;
 mod slab;
 pub mod wal;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::kafka::Kafka;
 use super::log::{Log, LogError};
 use super::rocksmq::RocksMq;
+use super::scan::NoLog;
 use super::wal::{Unusable, Wal, probe};
 use crate::config::KafkaConfig;
 use crate::domain::LogKind;
@@ -39,8 +40,9 @@ impl LogSettings {
             Some(LogKind::RocksMq) => needs(rocksmq, NO_ROCKSMQ),
             Some(LogKind::Kafka) => needs(kafka, NO_KAFKA),
             Some(LogKind::Wal) => Ok(vec![Choice::Wal]),
+            Some(LogKind::Scan) => Ok(vec![Choice::Scan]),
             None if rocksmq.is_some() && kafka.is_some() => Err(Unconfigured(TWO_QUEUES.to_owned())),
-            None => Ok(rocksmq.into_iter().chain(kafka).chain([Choice::Wal]).collect()),
+            None => Ok(rocksmq.into_iter().chain(kafka).chain([Choice::Wal, Choice::Scan]).collect()),
         }
     }
 }
@@ -61,6 +63,8 @@ pub enum Choice<'a> {
     Kafka(&'a KafkaConfig),
     /// The source's own write-ahead log.
     Wal,
+    /// None: the rows themselves.
+    Scan,
 }
 
 impl Choice<'_> {
@@ -70,6 +74,7 @@ impl Choice<'_> {
             Choice::RocksMq(_) => LogKind::RocksMq,
             Choice::Kafka(_) => LogKind::Kafka,
             Choice::Wal => LogKind::Wal,
+            Choice::Scan => LogKind::Scan,
         }
     }
 }
@@ -149,6 +154,7 @@ fn open_one(
         Choice::Kafka(config) => {
             Ok((Arc::new(Kafka::open(config)?), format!("sourceConfig.kafka.address is {}", config.address)))
         }
+        Choice::Scan => Ok((Arc::new(NoLog), "no log is read: the rows are read and compared".to_owned())),
         Choice::Wal => {
             const TIMEOUT: Duration = Duration::from_secs(5);
             let context = CallContext { timeout: TIMEOUT, cancel: cancel.clone() };

@@ -146,7 +146,12 @@ impl Turn {
     fn run(mut self, commands: &Receiver<ReaderCommand>) {
         let mut wait = Duration::ZERO;
         loop {
-            match commands.recv_timeout(wait) {
+            // Without a channel to read there is nothing to look for.
+            let command = match self.cursors.is_empty() {
+                true => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                false => commands.recv_timeout(wait),
+            };
+            match command {
                 Ok(command) => {
                     self.obey(command);
                     wait = Duration::ZERO;

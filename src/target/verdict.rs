@@ -26,6 +26,10 @@ const PASSING: [i32; 21] = [1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 500, 501, 502, 503, 
 const PASSING_LEGACY: [i32; 9] = [49, 48, 53, 54, 55, 56, 57, 100, 24];
 /// Parameters that the target refuses: the same request will be refused again.
 const REFUSED: std::ops::RangeInclusive<i32> = 1100..=1199;
+/// What Milvus Lite 3 refuses with. (In Milvus it stands for a request that reached another cluster.)
+const REFUSED_BY_LITE: i32 = 6;
+/// Ordinary instance asked to replicate.
+const NOT_REPLICATING: i32 = 1900;
 
 /// Decides.
 pub fn verdict(error: &Error) -> Verdict {
@@ -34,7 +38,8 @@ pub fn verdict(error: &Error) -> Verdict {
         ErrorKind::Denied | ErrorKind::Unimplemented | ErrorKind::TooLarge => Verdict::Stop,
         ErrorKind::Server { code, .. } if PASSING.contains(&code) => Verdict::Retry,
         ErrorKind::Server { code: 0, legacy, .. } if PASSING_LEGACY.contains(&legacy) => Verdict::Retry,
-        ErrorKind::Server { code, .. } if REFUSED.contains(&code) || code == 1900 => Verdict::Stop,
+        ErrorKind::Server { code: REFUSED_BY_LITE | NOT_REPLICATING, .. } => Verdict::Stop,
+        ErrorKind::Server { code, .. } if REFUSED.contains(&code) => Verdict::Stop,
         ErrorKind::Server { .. } => Verdict::RetryForAWhile,
     }
 }
@@ -52,6 +57,7 @@ mod tests {
     fn passing_refused_and_unknown() {
         assert_eq!(verdict(&server(8)), Verdict::Retry);
         assert_eq!(verdict(&server(1100)), Verdict::Stop);
+        assert_eq!(verdict(&server(6)), Verdict::Stop);
         assert_eq!(verdict(&server(65535)), Verdict::RetryForAWhile);
         assert_eq!(verdict(&Error { kind: ErrorKind::Transport, ..server(0) }), Verdict::Retry);
         assert_eq!(verdict(&Error { kind: ErrorKind::Denied, ..server(0) }), Verdict::Stop);

@@ -1,6 +1,6 @@
 //! Carrying out one piece of work on the target, whatever it takes short of waiting: splitting what is too large.
 
-use crate::milvus::rows::{Place, Query, Rows, Write};
+use crate::milvus::rows::{Consistency, Place, Query, Rows, Write};
 use crate::milvus::{CallContext, Client, Error, ErrorKind};
 use crate::pipeline::KeyField;
 use crate::pipeline::columns::{self, ColumnError};
@@ -69,7 +69,8 @@ impl Writer<'_> {
         const LIMIT: usize = 8192;
         let name = key.name.as_str();
         let everything = if key.is_int { format!("{name} <= {}", i64::MAX) } else { format!("{name} >= \"\"") };
-        let query = Query { expression: &everything, fields: &[name], limit: Some(LIMIT) };
+        let query =
+            Query { expression: &everything, fields: &[name], limit: Some(LIMIT), consistency: Consistency::Strong };
         loop {
             let found = self.client.query_rows(place, &query, self.context)?;
             if found.is_empty() {

@@ -11,6 +11,7 @@ use std::time::Instant;
 use crossbeam_channel::Sender;
 
 use super::spec::{TargetSpec, TaskId, TaskSpec};
+use super::verify::{VerifyRefused, VerifyRequest, VerifyView};
 
 /// What a task is doing right now, as `phase` of the API shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,6 +155,18 @@ pub trait TaskHandle: Send + Sync {
 
     /// How far it has come. Never blocks on the source or the target.
     fn positions(&self) -> Vec<ChannelPosition>;
+
+    /// Starts comparing source and target, and with `repair` mends what differs. Returns at once.
+    ///
+    /// # Errors
+    /// [`VerifyRefused`]
+    fn verify(&self, request: VerifyRequest) -> Result<(), VerifyRefused>;
+
+    /// The comparison that runs or was the last to do so.
+    fn verification(&self) -> Option<VerifyView>;
+
+    /// Ends a comparison that runs.
+    fn cancel_verification(&self);
 
     /// Ends the task: returns when nothing of it is in flight and its threads are joined, at the latest at `deadline`.
     fn stop(&self, deadline: Instant);

@@ -9,5 +9,7 @@ pub mod manager;
 pub mod mapping;
 pub mod position;
 pub mod runner;
+mod same_server;
 pub mod scope;
 pub mod spec;
+pub mod verify;

@@ -11,7 +11,9 @@ use crossbeam_channel::Sender;
 
 use super::engine::{ChannelPosition, Engine, EngineError, TaskEvent, TaskHandle, TaskStatus};
 use super::follow::{FollowSetup, Following, follow, load_checkpoint};
+use super::same_server::is_same_server;
 use super::spec::{TargetSpec, TaskId, TaskSpec};
+use super::verify::{VerifyRefused, VerifyRequest, VerifyView};
 use crate::config::{self, Config};
 use crate::domain::LogKind;
 use crate::milvus::{CallContext, Cancel, Client, Endpoint, Tls};
@@ -51,7 +53,8 @@ impl Engine for Runner {
         }
         // The source may be away at the moment; the task will wait for it, and then there is nothing to compare.
         let Ok(source) = Client::open(&endpoint(&self.config.source.endpoint)) else { return Ok(()) };
-        if source.connect(&context.cancel).is_ok() && is_same_server(&source, &client, &context) {
+        let addresses = [&self.config.source.endpoint.address, &target.endpoint().address];
+        if source.connect(&context.cancel).is_ok() && is_same_server([&source, &client], addresses, &context) {
             return Err(EngineError::Invalid(format!(
                 "the target {} is the source {} itself",
                 client.address(),
@@ -76,6 +79,7 @@ impl Engine for Runner {
             source: endpoint(&self.config.source.endpoint),
             target: endpoint(spec.target.endpoint()),
             log,
+            scan_interval: self.config.source.scan_interval,
             replicate_channel: self.config.source.replicate_channel.clone(),
             folder: self.folder(id),
         };
@@ -121,27 +125,20 @@ impl TaskHandle for Following {
         Following::positions(self)
     }
 
+    fn verify(&self, request: VerifyRequest) -> Result<(), VerifyRefused> {
+        Following::verify(self, request)
+    }
+
+    fn verification(&self) -> Option<VerifyView> {
+        Following::verification(self)
+    }
+
+    fn cancel_verification(&self) {
+        Following::cancel_verification(self);
+    }
+
     fn stop(&self, deadline: Instant) {
         Following::stop(self, deadline);
-    }
-}
-
-/// Two connections lead to one server when both show the same collections under the same ids. Servers without
-/// collections, or without ids, cannot be told apart so.
-fn is_same_server(a: &Client, b: &Client, context: &CallContext) -> bool {
-    let ids = |client: &Client| -> Option<Vec<(String, i64)>> {
-        let mut found = Vec::new();
-        for db in client.list_databases(context).ok()? {
-            let collections = client.list_collections(&db, context).ok()?;
-            found
-                .extend(collections.into_iter().map(|collection| (format!("{db}.{}", collection.name), collection.id)));
-        }
-        found.sort();
-        Some(found)
-    };
-    match (ids(a), ids(b)) {
-        (Some(a), Some(b)) => a == b && a.iter().any(|(_, id)| *id != 0),
-        _ => false,
     }
 }
 

@@ -77,6 +77,8 @@ pub struct TaskSpec {
     pub disable_auto_start: bool,
     /// Users, roles and privileges follow too.
     pub enable_user_role: bool,
+    /// From a collection that was on the target before the task, rows that the source does not have are removed.
+    pub prune: bool,
 }
 
 /// Collections as a request names them.

@@ -22,9 +22,14 @@ use milvus_cdc::api::Api;
 use milvus_cdc::api::http::{HttpServer, Limits};
 use milvus_cdc::config::Config;
 use milvus_cdc::journal::FileJournal;
+use milvus_cdc::scan::Key;
 use milvus_cdc::task::engine::{ChannelPosition, Engine, EngineError, Phase, TaskEvent, TaskHandle, TaskStatus};
 use milvus_cdc::task::manager::{ManagerThread, TaskManager};
 use milvus_cdc::task::spec::{TargetSpec, TaskId, TaskSpec};
+use milvus_cdc::task::verify::{
+    CatalogDifference, CollectionReport, Counts, Outcome, Report, RowDifference, RowKind, VerifyProgress,
+    VerifyRefused, VerifyRequest, VerifyState, VerifyView,
+};
 use serde_json::Value;
 
 /// The port at which the pretended engine reaches nothing.
@@ -85,6 +90,7 @@ impl Engine for FakeEngine {
             running: Arc::clone(&self.running),
             stop_time: *self.stop_time.lock().unwrap(),
             positions: self.positions.lock().unwrap().clone(),
+            verification: Mutex::default(),
         }))
     }
 
@@ -108,6 +114,7 @@ struct FakeHandle {
     running: Arc<Mutex<HashMap<TaskId, Sender<TaskEvent>>>>,
     stop_time: Duration,
     positions: Vec<ChannelPosition>,
+    verification: Mutex<Option<VerifyView>>,
 }
 
 impl TaskHandle for FakeHandle {
@@ -118,6 +125,32 @@ impl TaskHandle for FakeHandle {
 
     fn positions(&self) -> Vec<ChannelPosition> {
         self.positions.clone()
+    }
+
+    fn verify(&self, request: VerifyRequest) -> Result<(), VerifyRefused> {
+        let counts = Counts { source: Some(2), target: Some(1), compared: 2, missing: 1, ..Counts::default() };
+        let row = RowDifference { key: Key::Int(i64::MIN), partition: "p".into(), kind: RowKind::Missing };
+        let catalog = vec![CatalogDifference { what: "index", difference: "it is missing".into() }];
+        let place = ("default".to_owned(), "books".to_owned());
+        let collection =
+            CollectionReport { source: place.clone(), target: place, catalog, counts, first: vec![row], failure: None };
+        let report = Report { collections: vec![collection], failure: None };
+        let before = request.repair.then(|| report.clone());
+        let state = VerifyState::Done(Box::new(Outcome { report, before }));
+        let mut verification = self.verification.lock().unwrap();
+        if verification.is_some() {
+            return Err(VerifyRefused::Running);
+        }
+        *verification = Some(VerifyView { request, state, progress: VerifyProgress::default() });
+        Ok(())
+    }
+
+    fn verification(&self) -> Option<VerifyView> {
+        self.verification.lock().unwrap().clone()
+    }
+
+    fn cancel_verification(&self) {
+        *self.verification.lock().unwrap() = None;
     }
 
     fn stop(&self, deadline: Instant) {

@@ -10,6 +10,10 @@ import shutil
 import signal
 import sys
 
+# Servers are started from a process that has gRPC's threads: its handlers of a fork abort the child of a newer grpcio.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+import pymilvus
 import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -17,10 +21,16 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1] / "scripts" / "lib")]
 
 import processes
 from kafka_broker import KafkaBroker
+from lite_server import LiteServer
 from milvus_server import MilvusServer
+from reference_server import ReferenceServer
 from support.cdc import Cdc
 from support.logs import KafkaLog
 from support.node import Node
+
+# Milvus Lite is driven by a newer pymilvus than Milvus 2.3.5 (see `scripts/lib/lite_install.py`): each environment runs its own tests.
+IS_NEW = int(pymilvus.__version__.split(".")[1]) > 3
+collect_ignore_glob = [name for name in os.listdir(HERE) if name.startswith("test_lite") != IS_NEW and name.startswith("test_")]
 
 DEFAULT_LIMIT = 120
 # Loading a collection is most of what a small test waits for; these intervals of Milvus make it twice as fast.
@@ -100,7 +110,7 @@ class Servers:
 
     def __init__(self, folder: pathlib.Path):
         self._folder = folder
-        self._servers: list[MilvusServer] = []
+        self._servers: list[ReferenceServer] = []
         self._brokers: list[KafkaBroker] = []
 
     def broker(self, name: str, **settings) -> KafkaBroker:
@@ -109,6 +119,13 @@ class Servers:
         self._brokers.append(broker)
         LIVE_LOGS[f"kafka-{name}"] = broker.log
         return broker.start()
+
+    def lite(self, name: str, version: str) -> Node:
+        """Starts a Milvus Lite; a second is all it needs."""
+        server = LiteServer(self._folder / name, version)
+        self._servers.append(server)
+        LIVE_LOGS[f"lite-{name}"] = server.log
+        return Node(server.start())
 
     def launch(self, name: str, **how) -> MilvusServer:
         """Starts one without waiting for it, so that several start at the same time."""
@@ -121,7 +138,8 @@ class Servers:
     def stop_all(self) -> None:
         for server in self._servers:
             server.kill()
-            LIVE_LOGS.pop(f"milvus-{server.folder.name}", None)
+            for kind in ("milvus", "lite"):
+                LIVE_LOGS.pop(f"{kind}-{server.folder.name}", None)
             shutil.rmtree(server.data, ignore_errors=True)
         for broker in self._brokers:
             broker.kill()

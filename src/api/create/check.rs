@@ -62,6 +62,7 @@ pub(in crate::api) fn check(
         rpc_channel: params.rpc_channel,
         disable_auto_start: params.disable_auto_start,
         enable_user_role: params.enable_user_role,
+        prune: params.prune,
     };
     Ok((id, spec))
 }

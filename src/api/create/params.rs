@@ -20,6 +20,7 @@ pub(in crate::api) struct CreateParams {
     pub(super) rpc_channel: RpcChannel,
     pub(super) enable_user_role: bool,
     pub(super) disable_auto_start: bool,
+    pub(super) prune: bool,
     pub(super) buffer_period: i64,
     pub(super) buffer_size: i64,
 }
@@ -69,6 +70,7 @@ impl CreateParams {
             rpc_channel: RpcChannel { name: rpc.text("name", problems), position: rpc.text("position", problems) },
             enable_user_role: root.object("extra_info", problems).flag("enable_user_role", problems),
             disable_auto_start: root.flag("disable_auto_start", problems),
+            prune: root.flag("prune", problems),
             buffer_period: buffer.integer("period", problems),
             buffer_size: buffer.integer("size", problems),
         }

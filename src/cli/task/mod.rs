@@ -77,7 +77,7 @@ enum TaskCommand {
     },
 }
 
-fn secret(text: &str) -> Result<Secret, String> {
+pub(super) fn secret(text: &str) -> Result<Secret, String> {
     match text.bytes().all(|byte| byte.is_ascii_graphic()) {
         true => Ok(Secret::new(text)),
         false => Err("only visible ASCII characters can be sent".to_owned()),

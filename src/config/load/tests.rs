@@ -83,10 +83,7 @@ fn wrong_values_name_the_key_and_what_is_allowed() {
         ("logFormat: xml", "cdc.yaml:1: `logFormat`: `xml` is not allowed (allowed: text, json)"),
         ("address: 8444", "cdc.yaml:1: `address`: `8444` is no `host:port`"),
         ("dataDir: ''", "cdc.yaml:1: `dataDir`: the value is empty"),
-        (
-            "sourceConfig:\n  log: redis",
-            "cdc.yaml:2: `sourceConfig.log`: `redis` is not allowed (allowed: auto, rocksmq, kafka",
-        ),
+        ("sourceConfig:\n  log: nats", "cdc.yaml:2: `sourceConfig.log`: `nats` is not allowed (allowed: auto, rocksmq"),
         ("sourceConfig:\n  milvus:\n    uri: ftp://x", "cdc.yaml:3: `sourceConfig.milvus.uri`: the scheme must be"),
         ("sourceConfig:\n  milvus:\n    username: root", "cdc.yaml:3: `sourceConfig.milvus.username`: username and"),
         (

@@ -42,6 +42,7 @@ fn task(id: &str, state: TaskState) -> TaskDefinition {
         rpc_channel: RpcChannel { name: "by-dev-replicate-msg".into(), position: String::new() },
         disable_auto_start: true,
         enable_user_role: true,
+        prune: true,
     };
     TaskDefinition { id: TaskId::parse(id).unwrap(), spec: Arc::new(spec), state }
 }

@@ -29,8 +29,8 @@ pub fn probe(client: &Client, context: &CallContext) -> Result<Version, Unusable
     let never = |why: String| {
         Unusable::Never(format!("the source {address} {why}; its log is read over gRPC from Milvus {SINCE} on"))
     };
-    let told = client.version(context)?.ok_or_else(|| never("does not tell its version".into()))?;
-    let version = Version::parse(&told).ok_or_else(|| never(format!("calls its version {told:?}")))?;
+    let told = client.version(context)?;
+    let version = told.milvus().ok_or_else(|| never(format!("is {told}")))?;
     if version < SINCE {
         return Err(never(format!("is Milvus {version}")));
     }

@@ -105,9 +105,14 @@ pub(crate) enum MemberRecord {
     Copying {
         /// Rows that the source no longer has must be removed from the target.
         prune: bool,
+        /// The target has rows already: the copy compares with them.
+        #[serde(default)]
+        compare: bool,
         /// By channel where the log stood when the first attempt began; empty before that.
         begun: BTreeMap<String, StartRecord>,
     },
+    /// Its rows are on the target as a file of the task's says, and are compared with the source's again and again.
+    Scanned,
 }
 
 /// A place in a channel.

@@ -1,32 +1,62 @@
 /*!
-Copying the rows of a collection that the log no longer holds, by `Query` in pages of the key's order. One thread per task,
-one collection at a time; a collection that cannot be read (not loaded at the source) lets the others go first.
+Copying the rows of collections by reading them: the first copy of rows that the log no longer holds, comparing with a target that has rows
+already, and, where the source has no log, one round after the other. Two threads per task, one collection each; one that cannot be
+read (not loaded at the source) lets the others go first.
 */
 
-mod pages;
-mod prune;
+mod progress;
+mod round;
 mod step;
 mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use crate::domain::{Channel, CollectionId, Position};
+use self::progress::Files;
+use crate::domain::{Channel, CollectionId, Position, Timestamp};
 use crate::milvus::{Cancel, Client};
 use crate::pipeline::CollectionInfo;
 use crate::source::{Log, Start};
 
 /// One collection to copy.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct CopyJob {
     pub(super) info: Arc<CollectionInfo>,
     /// Database and name at the source.
     pub(super) source: (String, String),
-    /// Remove rows that the source does not have.
-    pub(super) prune: bool,
+    /// What its rows are compared with.
+    pub(super) against: Against,
+    /// Remove rows that only the target has, too.
+    pub(super) removes: bool,
+    /// It was on the target before the task: others may write to it.
+    pub(super) adopted: bool,
+    /// Keys and digests of what is on the target then are kept in a file, for the next round to compare with.
+    pub(super) keeps_state: bool,
+    /// A look is enough if the source still has so many rows.
+    pub(super) unless_count: Option<u64>,
+}
+
+impl CopyJob {
+    /// A key that is not known to be on the target is certainly not there.
+    fn is_alone(&self) -> bool {
+        !self.adopted && self.against != Against::Target
+    }
+}
+
+/// What the source's rows are compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Against {
+    /// The target has none.
+    Nothing,
+    /// The target's own rows.
+    Target,
+    /// What the last round has left.
+    State,
 }
 
 /// What happens to a copy.
@@ -61,8 +91,12 @@ impl CopyEvent {
 pub(super) enum CopyEnd {
     /// All rows are there.
     Done(CopyDone),
+    /// A look was enough.
+    Unchanged,
     /// It was told to end, or the collection has gone.
     Cancelled,
+    /// The file of what is on the target cannot be used: why.
+    StateLost(String),
     /// It cannot be done: why.
     Hopeless(String),
 }
@@ -70,9 +104,22 @@ pub(super) enum CopyEnd {
 /// A complete copy.
 #[derive(Debug)]
 pub(super) struct CopyDone {
-    pub(super) source: (String, String),
+    /// What the rows were compared with.
+    pub(super) against: Against,
+    /// The source's rows.
     pub(super) rows: u64,
+    /// Rows that only the target has.
+    pub(super) extra: u64,
+    /// Everything acknowledged at the source before this moment was seen.
+    pub(super) began: Timestamp,
+    /// How long the last attempt took.
+    pub(super) took: Duration,
+    /// What the log may hold of the same rows.
     pub(super) spans: BTreeMap<Channel, Span>,
+    /// The source's own count, where it was asked.
+    pub(super) count: Option<u64>,
+    /// Rows written and removed by the last attempt.
+    pub(super) changes: (u64, u64),
 }
 
 /// The stretch of a channel that a copy may or may not have seen.
@@ -86,21 +133,31 @@ pub(super) struct Span {
 
 #[derive(Debug)]
 struct Active {
+    job: CopyJob,
     cancel: Cancel,
-    source: (String, String),
+    /// It waits, and is not with a thread.
+    resting: bool,
     waiting: Option<String>,
     rows: u64,
 }
 
-/// The copying thread and what it is at.
+/// The copying threads and what they are at.
 pub(super) struct Copier {
+    folder: PathBuf,
     jobs: Sender<(CopyJob, Cancel)>,
-    /// Waiting for the thread to take them: handing over never blocks the task. At most one per collection.
-    queued: VecDeque<(CopyJob, Cancel)>,
+    /// Waiting for a thread to take them: handing over never blocks the task. At most one per collection.
+    queued: VecDeque<CollectionId>,
+    /// Cannot be read yet: when they are looked at again.
+    later: Vec<(Instant, CollectionId)>,
     events: Receiver<CopyEvent>,
     active: BTreeMap<CollectionId, Active>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
+
+/// Two, so that one collection is read while the other's pages are written.
+const THREADS: usize = 2;
+/// How often collections that cannot be read yet are looked at.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Copier {
     pub(super) fn spawn(
@@ -108,13 +165,25 @@ impl Copier {
         source: &Arc<Client>,
         target: &Arc<Client>,
         log: &Arc<dyn Log>,
+        folder: &Path,
     ) -> std::io::Result<Copier> {
         let (jobs, queue) = bounded(1);
         let (reports, events) = bounded(16);
-        let worker =
-            worker::Worker { source: Arc::clone(source), target: Arc::clone(target), log: Arc::clone(log), reports };
-        let thread = std::thread::Builder::new().name(format!("copy-{task}")).spawn(move || worker.run(&queue))?;
-        Ok(Copier { jobs, queued: VecDeque::new(), events, active: BTreeMap::new(), thread: Some(thread) })
+        let worker = worker::Worker {
+            source: Arc::clone(source),
+            target: Arc::clone(target),
+            log: Arc::clone(log),
+            folder: folder.to_owned(),
+            reports,
+        };
+        let mut threads = Vec::new();
+        for index in 0..THREADS {
+            let (worker, queue) = (worker.clone(), queue.clone());
+            let name = format!("copy-{task}-{index}");
+            threads.push(std::thread::Builder::new().name(name).spawn(move || worker.run(&queue))?);
+        }
+        let (queued, later, active) = (VecDeque::new(), Vec::new(), BTreeMap::new());
+        Ok(Copier { folder: folder.to_owned(), jobs, queued, later, events, active, threads })
     }
 
     pub(super) fn events(&self) -> &Receiver<CopyEvent> {
@@ -122,27 +191,37 @@ impl Copier {
     }
 
     pub(super) fn start(&mut self, job: CopyJob) {
-        let cancel = Cancel::default();
-        let active = Active { cancel: cancel.clone(), source: job.source.clone(), waiting: None, rows: 0 };
-        self.active.insert(job.info.id, active);
-        self.queued.push_back((job, cancel));
+        let id = job.info.id;
+        let active = Active { job, cancel: Cancel::default(), resting: true, waiting: None, rows: 0 };
+        self.active.insert(id, active);
+        self.queued.push_back(id);
     }
 
-    /// Hands over what the thread has room for.
+    /// Hands over what the threads have room for.
     pub(super) fn hand_over(&mut self) {
-        while let Some(job) = self.queued.pop_front() {
+        let now = Instant::now();
+        let (due, later) = std::mem::take(&mut self.later).into_iter().partition(|(at, _)| *at <= now);
+        self.later = later;
+        self.queued.extend(due.into_iter().map(|(_, id): (Instant, CollectionId)| id));
+        while let Some(id) = self.queued.pop_front() {
+            let Some(active) = self.active.get_mut(&id) else { continue };
             // A thread that has ended shows as a closed event channel.
-            if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) = self.jobs.try_send(job) {
-                self.queued.push_front(job);
-                return;
+            match self.jobs.try_send((active.job.clone(), active.cancel.clone())) {
+                Ok(()) => active.resting = false,
+                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                    self.queued.push_front(id);
+                    return;
+                }
             }
         }
     }
 
     /// Ends a copy soon; it stays active until it has.
     pub(super) fn cancel(&mut self, id: CollectionId) {
-        if let Some(active) = self.active.get(&id) {
-            active.cancel.cancel();
+        let Some(active) = self.active.get(&id) else { return };
+        active.cancel.cancel();
+        if active.resting {
+            self.forget(id);
         }
     }
 
@@ -152,12 +231,18 @@ impl Copier {
 
     pub(super) fn forget(&mut self, id: CollectionId) {
         self.active.remove(&id);
+        self.queued.retain(|queued| *queued != id);
+        self.later.retain(|(_, later)| *later != id);
     }
 
-    pub(super) fn set_waiting(&mut self, id: CollectionId, why: Option<String>) {
-        if let Some(active) = self.active.get_mut(&id) {
-            active.waiting = why;
+    pub(super) fn set_waiting(&mut self, id: CollectionId, why: String) {
+        let Some(active) = self.active.get_mut(&id) else { return };
+        if active.cancel.is_cancelled() {
+            return self.forget(id);
         }
+        active.waiting = Some(why);
+        active.resting = true;
+        self.later.push((Instant::now() + LOOK_AGAIN, id));
     }
 
     pub(super) fn set_progress(&mut self, id: CollectionId, rows: u64) {
@@ -167,18 +252,32 @@ impl Copier {
         }
     }
 
-    /// Whether rows are being copied now.
+    /// The next copy of a collection begins at its beginning.
+    pub(super) fn forget_progress(&self, id: CollectionId) {
+        Files::new(&self.folder, id).forget_progress();
+    }
+
+    /// Nothing is kept of a collection.
+    pub(super) fn forget_files(&self, id: CollectionId) {
+        Files::new(&self.folder, id).forget();
+    }
+
+    /// Whether rows are being copied now, other than in rounds.
     pub(super) fn is_copying(&self) -> bool {
-        self.active.values().any(|active| active.waiting.is_none())
+        self.active.values().any(|active| active.waiting.is_none() && active.job.against != Against::State)
     }
 
     /// What copies wait for or have reached, for the task's reason.
     pub(super) fn waiting(&self) -> Vec<String> {
         let line = |active: &Active| match &active.waiting {
-            Some(why) => why.clone(),
-            None => format!("copying {}.{}: {} rows so far", active.source.0, active.source.1, active.rows),
+            Some(why) => Some(why.clone()),
+            None if active.job.against == Against::State => None,
+            None => {
+                let (db, name) = &active.job.source;
+                Some(format!("copying {db}.{name}: {} rows so far", active.rows))
+            }
         };
-        self.active.values().map(line).collect()
+        self.active.values().filter_map(line).collect()
     }
 }
 
@@ -189,10 +288,10 @@ impl Drop for Copier {
         }
         self.jobs = bounded(0).0;
         self.events = bounded(0).1;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            log::error!("the copying thread panicked");
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                log::error!("a copying thread panicked");
+            }
         }
     }
 }

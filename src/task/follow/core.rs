@@ -12,7 +12,9 @@ use crossbeam_channel::{Receiver, Sender, never, select, tick};
 use super::channel::ChannelState;
 use super::checkpoint::{self, Checkpoint};
 use super::copy::Copier;
+use super::inspect::Repair;
 use super::members::{Members, Rows};
+use super::rounds::Rounds;
 use super::status::{Board, Troubles};
 use super::uncarried::Uncarried;
 use crate::catalog::{ReadyCollection, Watcher};
@@ -83,6 +85,15 @@ pub(super) struct Core {
     pub(super) hints_are_read: bool,
     /// Collections to copy as soon as no call for them is under way.
     pub(super) to_copy: Vec<CollectionId>,
+    /// Of a source without a log.
+    pub(super) rounds: Option<Rounds>,
+    /// Collections without ids whose copies fail, and since when.
+    pub(super) doubts: BTreeMap<CollectionId, Instant>,
+    /// Remove rows from adopted collections that the source does not have.
+    pub(super) prune: bool,
+    /// Whoever waits for a collection to be repaired: told by being dropped.
+    pub(super) repairs: BTreeMap<CollectionId, Vec<Sender<()>>>,
+    pub(super) repair_orders: Receiver<Repair>,
     pub(super) troubles: Troubles,
     pub(super) skipped: BTreeMap<String, u64>,
     pub(super) uncarried: Uncarried,
@@ -122,6 +133,7 @@ impl Core {
             let records = if self.scheduler.bytes() < MEMORY { self.reader.events().clone() } else { never() };
             let (catalog, calls, copies) =
                 (self.watcher.events().clone(), self.pool.events().clone(), self.copier.events().clone());
+            let repairs = self.repair_orders.clone();
             select! {
                 recv(orders) -> order => {
                     let deadline = match order {
@@ -146,6 +158,10 @@ impl Core {
                 recv(copies) -> event => match event {
                     Ok(event) => self.on_copy(event),
                     Err(_) => self.fail("the copying thread has ended"),
+                },
+                recv(repairs) -> repair => match repair {
+                    Ok(repair) => self.on_repair(repair),
+                    Err(_) => self.repair_orders = never(),
                 },
                 recv(heartbeat) -> _ => self.on_heartbeat(),
             }
@@ -177,6 +193,7 @@ impl Core {
         self.ask_about_unknown();
         self.join_waiting();
         self.compare_half_truncated();
+        self.start_rounds();
         if !self.hints_are_read {
             self.read_replicate_channel();
         }
@@ -267,6 +284,8 @@ impl Core {
             Phase::Connecting
         } else if self.copier.is_copying() {
             Phase::Copying
+        } else if self.rounds.is_some() {
+            if lag.is_some() { Phase::Following } else { Phase::CatchingUp }
         } else if self.channels.values().all(|channel| channel.at_tail) && lag.is_none_or(|lag| lag < FOLLOWING) {
             Phase::Following
         } else {
@@ -280,6 +299,9 @@ impl Core {
     fn lag(&self, troubled: bool) -> Option<Duration> {
         if !self.settled && self.channels.is_empty() {
             return None;
+        }
+        if let Some(rounds) = &self.rounds {
+            return self.settled.then(|| rounds.lag(&self.members)).flatten();
         }
         let live = self.live_channels();
         let counts = |name: &Channel, channel: &ChannelState| {

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use crossbeam_channel::Sender;
 
 use super::channel::{ChannelState, Rewind};
-use super::copy::{CopyDone, CopyEnd, CopyEvent, CopyJob};
 use super::core::Core;
 use super::members::{Member, Rows};
 use crate::catalog::{CatalogEvent, ReadyCollection};
-use crate::domain::{Channel, CollectionId, Position, Timestamp};
+use crate::domain::{Channel, CollectionId, Timestamp};
 use crate::pipeline::Mark;
 use crate::source::{LogError, ReaderCommand, Seek, Start};
 
@@ -39,8 +38,12 @@ impl Core {
         }
     }
 
-    fn on_ready(&mut self, ready: ReadyCollection) {
+    fn on_ready(&mut self, mut ready: ReadyCollection) {
         let id = ready.info.id;
+        if self.rounds.is_some() {
+            // Nothing arrives on them.
+            ready.channels.clear();
+        }
         if self.asked.get(&id).is_some_and(|question| question.ticket <= ready.info.generation) {
             self.asked.remove(&id);
         }
@@ -57,7 +60,7 @@ impl Core {
             self.to_copy.push(id);
         } else if unread {
             log::error!("collection {id}: the checkpoint lacks a channel of it: comparing its rows with the source's");
-            self.copy_again(id);
+            self.copy_again(id, true);
         }
     }
 
@@ -83,8 +86,11 @@ impl Core {
         let id = ready.info.id;
         let given =
             self.given.get(&id).filter(|given| ready.channels.iter().all(|channel| given.contains_key(channel)));
+        let prune = self.prune && ready.adopted;
         let starts = match given {
             Some(given) => Some(given.clone()),
+            // Only a comparison finds what the source does not have.
+            None if prune => None,
             None => self.births(ready)?,
         };
         let was_given = given.is_some();
@@ -98,7 +104,7 @@ impl Core {
         let name = format!("{}.{}", ready.source.0, ready.source.1);
         let rows = match starts {
             Some(_) => Rows::Joined(until),
-            None => Rows::Copying { prune: false, begun: BTreeMap::new() },
+            None => Rows::Copying { prune, compare: ready.adopted, begun: BTreeMap::new() },
         };
         let mut member = Member { rows, ready: None, blocked: false };
         member.update(ready.clone());
@@ -110,7 +116,13 @@ impl Core {
                 self.read_from(&channel, id, start, was_passed_over);
             }
         } else {
-            log::info!("{name}: the log no longer holds its beginning: its rows will be copied");
+            let why = match (self.rounds.is_some(), prune) {
+                (true, _) => "the source has no log",
+                (false, true) => "the target is to have its rows and no others",
+                (false, false) => "the log no longer holds its beginning",
+            };
+            log::info!("{name}: {why}: its rows will be copied");
+            self.copier.forget_files(id);
             self.discard(id);
             self.to_copy.push(id);
         }
@@ -133,7 +145,7 @@ impl Core {
     }
 
     /// Sees to it that a channel is read from `start` on for one collection.
-    fn read_from(&mut self, channel: &Channel, id: CollectionId, start: Start, again: bool) {
+    pub(super) fn read_from(&mut self, channel: &Channel, id: CollectionId, start: Start, again: bool) {
         match self.channels.get_mut(channel) {
             None => {
                 let state = ChannelState::new(start);
@@ -159,7 +171,13 @@ impl Core {
         self.troubles.joins.remove(&id.0);
         self.members.pass_over(id);
         self.asked.remove(&id);
+        self.doubts.remove(&id);
         self.copier.cancel(id);
+        self.copier.forget_files(id);
+        if let Some(rounds) = &mut self.rounds {
+            rounds.forget(id);
+        }
+        self.repairs.remove(&id);
         self.to_copy.retain(|waiting| *waiting != id);
         self.troubles.copies.remove(&id.0);
         self.uncarried.forget(id);
@@ -191,107 +209,6 @@ impl Core {
             }
             busy
         });
-    }
-
-    /// The log has lost rows of a collection that followed: its rows are compared with the source's.
-    pub(super) fn copy_again(&mut self, id: CollectionId) {
-        if let Some(member) = self.members.get_mut(id) {
-            member.set_rows(Rows::Copying { prune: true, begun: BTreeMap::new() });
-            if member.ready.is_some() {
-                self.to_copy.push(id);
-            }
-            self.discard(id);
-            self.dirty = true;
-        }
-    }
-
-    /// Starts copies of collections for which no call is under way any more.
-    pub(super) fn start_copies(&mut self) {
-        for id in std::mem::take(&mut self.to_copy) {
-            let Some(member) = self.members.get(id) else { continue };
-            let (Rows::Copying { prune, .. }, Some(ready)) = (&member.rows, member.ready.clone()) else { continue };
-            if member.blocked {
-                // The `Ready` that follows starts it.
-                continue;
-            }
-            if self.scheduler.calls_of(id) > 0 || self.copier.is_active(id) {
-                self.to_copy.push(id);
-                continue;
-            }
-            let job = CopyJob { info: ready.info.clone(), source: ready.source.clone(), prune: *prune };
-            self.copier.start(job);
-        }
-        self.copier.hand_over();
-    }
-
-    pub(super) fn on_copy(&mut self, event: CopyEvent) {
-        let id = event.collection();
-        match event {
-            CopyEvent::Retrying(_, why) => {
-                log::warn!("{why}");
-                self.troubles.copies.insert(id.0, why);
-            }
-            CopyEvent::Began(_, answer) => {
-                if let Some(starts) = self.begin_copy(id) {
-                    // The copy may have been told to end meanwhile.
-                    let _ = answer.send(starts);
-                }
-            }
-            CopyEvent::Waiting(_, why) => {
-                self.troubles.copies.remove(&id.0);
-                self.copier.set_waiting(id, Some(why));
-            }
-            CopyEvent::Progress(_, rows) => {
-                self.troubles.copies.remove(&id.0);
-                self.copier.set_progress(id, rows);
-            }
-            CopyEvent::Ended(_, end) => {
-                self.troubles.copies.remove(&id.0);
-                self.copier.forget(id);
-                match end {
-                    CopyEnd::Done(done) => self.on_copied(id, done),
-                    CopyEnd::Cancelled => {}
-                    CopyEnd::Hopeless(why) => self.fail(&why),
-                }
-            }
-        }
-    }
-
-    /// Where the replay over a copy must start, on disk before the copy's first page is read: an interrupted copy goes on
-    /// with another attempt, and what was deleted at the source since the first one shows only in the log since then.
-    fn begin_copy(&mut self, id: CollectionId) -> Option<BTreeMap<Channel, Start>> {
-        let member = self.members.get_mut(id)?;
-        let channels = member.channels();
-        let Rows::Copying { begun, .. } = &mut member.rows else { return None };
-        if begun.is_empty() {
-            for channel in channels {
-                match self.log.shortly_before_tail(&channel) {
-                    Ok(start) => begun.insert(channel, start),
-                    Err(error) => {
-                        self.troubles.copies.insert(id.0, error.to_string());
-                        return None;
-                    }
-                };
-            }
-        }
-        let starts = begun.clone();
-        self.dirty = true;
-        self.write_checkpoint().then_some(starts)
-    }
-
-    /// The copy is complete: the log is replayed over it, from before it began, as upserts until past its end.
-    fn on_copied(&mut self, id: CollectionId, done: CopyDone) {
-        self.uncarried.forget(id);
-        let Some(member) = self.members.get_mut(id) else { return };
-        let until: BTreeMap<Channel, Option<Position>> =
-            done.spans.iter().map(|(channel, span)| (channel.clone(), span.until)).collect();
-        log::info!("copied {} rows of {}.{}", done.rows, done.source.0, done.source.1);
-        member.set_rows(Rows::Joined(until));
-        for (channel, span) in done.spans {
-            self.read_from(&channel, id, span.start, true);
-        }
-        self.dirty = true;
-        self.write_checkpoint();
     }
 
     /// Channels that are to be read again, as soon as nothing of them is under way.

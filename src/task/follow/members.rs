@@ -18,9 +18,13 @@ pub(super) enum Rows {
     Copying {
         /// Rows that the source no longer has must be removed from the target.
         prune: bool,
+        /// The target has rows already: the copy compares with them.
+        compare: bool,
         /// Where the log stood when the first attempt began; empty before that.
         begun: BTreeMap<Channel, Start>,
     },
+    /// From rounds, which compare the source with what the last one has left: the source has no log.
+    Scanned,
 }
 
 /// One collection.
@@ -40,6 +44,8 @@ pub(super) struct Ready {
     pub(super) info: Arc<CollectionInfo>,
     pub(super) source: (String, String),
     pub(super) channels: Vec<Channel>,
+    /// It was on the target before the task.
+    pub(super) adopted: bool,
 }
 
 /// All collections.
@@ -143,18 +149,18 @@ impl Members {
 impl Member {
     /// Takes in what the catalog tells; the positions up to which rows go in as upserts are the task's own.
     pub(super) fn update(&mut self, ready: ReadyCollection) {
-        let ReadyCollection { info, source, channels, .. } = ready;
+        let ReadyCollection { info, source, channels, adopted, .. } = ready;
         self.blocked = false;
-        self.ready = Some(Arc::new(Ready { info: Arc::new(with_upserts(info, &self.rows)), source, channels }));
+        let info = Arc::new(with_upserts(info, &self.rows));
+        self.ready = Some(Arc::new(Ready { info, source, channels, adopted }));
     }
 
     /// Changes where the rows come from.
     pub(super) fn set_rows(&mut self, rows: Rows) {
         self.rows = rows;
-        if let Some(Ready { info, source, channels }) = self.ready.as_deref() {
-            let info = with_upserts((**info).clone(), &self.rows);
-            let (source, channels) = (source.clone(), channels.clone());
-            self.ready = Some(Arc::new(Ready { info: Arc::new(info), source, channels }));
+        if let Some(ready) = self.ready.as_deref() {
+            let info = Arc::new(with_upserts((*ready.info).clone(), &self.rows));
+            self.ready = Some(Arc::new(Ready { info, ..ready.clone() }));
         }
     }
 
@@ -172,7 +178,7 @@ impl Member {
 fn with_upserts(mut info: CollectionInfo, rows: &Rows) -> CollectionInfo {
     info.upsert_until = match rows {
         Rows::Joined(until) => until.iter().filter_map(|(channel, until)| Some((channel.clone(), (*until)?))).collect(),
-        Rows::Copying { .. } => Default::default(),
+        Rows::Copying { .. } | Rows::Scanned => Default::default(),
     };
     info
 }
@@ -186,12 +192,14 @@ impl From<&MemberRecord> for Rows {
                 };
                 Rows::Joined(upsert_until.iter().map(until).collect())
             }
-            MemberRecord::Copying { prune, begun } => {
+            MemberRecord::Scanned => Rows::Scanned,
+            MemberRecord::Copying { prune, compare, begun } => {
                 let start = |(channel, start): (&String, &StartRecord)| {
                     let position = start.position.map(Position::from);
                     (Channel::new(channel), Start { position, after: Timestamp(start.after) })
                 };
-                Rows::Copying { prune: *prune, begun: begun.iter().map(start).collect() }
+                let compare = *compare || *prune;
+                Rows::Copying { prune: *prune, compare, begun: begun.iter().map(start).collect() }
             }
         }
     }
@@ -206,12 +214,14 @@ impl From<&Rows> for MemberRecord {
                 };
                 MemberRecord::Joined { upsert_until: until.iter().map(record).collect() }
             }
-            Rows::Copying { prune, begun } => {
+            Rows::Scanned => MemberRecord::Scanned,
+            Rows::Copying { prune, compare, begun } => {
                 let record = |(channel, start): (&Channel, &Start)| {
                     let position = start.position.map(PositionRecord::from);
                     (channel.to_string(), StartRecord { position, after: start.after.0 })
                 };
-                MemberRecord::Copying { prune: *prune, begun: begun.iter().map(record).collect() }
+                let (prune, compare) = (*prune, *compare);
+                MemberRecord::Copying { prune, compare, begun: begun.iter().map(record).collect() }
             }
         }
     }

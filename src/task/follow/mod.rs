@@ -6,13 +6,16 @@ log, news of the catalog, ends of calls and of copies, an order to stop. The oth
 mod channel;
 mod checkpoint;
 mod copy;
+mod copying;
 mod core;
 mod dispatch;
+mod inspect;
 mod joining;
 mod members;
 #[cfg(test)]
 mod model;
 mod records;
+mod rounds;
 mod setup;
 mod status;
 mod uncarried;

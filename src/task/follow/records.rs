@@ -160,7 +160,7 @@ impl Core {
         }
         for id in affected {
             self.count_skipped("gap in the log, copied again");
-            self.copy_again(id);
+            self.copy_again(id, true);
         }
         if let Some(state) = self.channels.get_mut(channel) {
             state.request(Rewind { start, behind: BTreeMap::new(), jump: true });

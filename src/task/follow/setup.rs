@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
@@ -13,7 +13,9 @@ use super::channel::ChannelState;
 use super::checkpoint::{self, Checkpoint};
 use super::copy::Copier;
 use super::core::{Core, End, Order};
+use super::inspect::{Inspector, Repair};
 use super::members::Members;
+use super::rounds::Rounds;
 use super::status::{Board, Troubles};
 use super::uncarried::Uncarried;
 use crate::catalog;
@@ -24,6 +26,7 @@ use crate::source::{self, LogSettings, OpenError, OpenLog, ReaderCommand, Seek, 
 use crate::target::{Backoff, Pool};
 use crate::task::engine::{ChannelPosition, Phase, TaskStatus};
 use crate::task::spec::TaskSpec;
+use crate::task::verify::{VerifyRefused, VerifyRequest, VerifyView};
 
 /// What following needs.
 pub(crate) struct FollowSetup {
@@ -37,6 +40,8 @@ pub(crate) struct FollowSetup {
     pub(crate) target: Endpoint,
     /// The source's log.
     pub(crate) log: LogSettings,
+    /// How often a source without a log is scanned.
+    pub(crate) scan_interval: Duration,
     /// The source's channel of users' requests.
     pub(crate) replicate_channel: String,
     /// The task's own folder.
@@ -48,6 +53,7 @@ pub(crate) struct Following {
     orders: Sender<Order>,
     cancel: Cancel,
     board: Arc<Board>,
+    inspector: Inspector,
     ended: Receiver<()>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -62,9 +68,10 @@ pub(crate) fn follow(
     let cancel = Cancel::default();
     let board = Arc::new(Board::new());
     let (thread_cancel, thread_board) = (cancel.clone(), Arc::clone(&board));
+    let (inspector, repairs) = Inspector::new(&setup, &board, &cancel);
     let name = format!("task-{}", setup.task);
     let thread = std::thread::Builder::new().name(name).spawn(move || {
-        let end = run(&setup, &order_receiver, &thread_cancel, &thread_board);
+        let end = run(&setup, (&order_receiver, &repairs), &thread_cancel, &thread_board);
         thread_cancel.cancel();
         if let End::Failed(reason) = end {
             log::error!("task {}: stopped: {reason}", setup.task);
@@ -73,7 +80,7 @@ pub(crate) fn follow(
         // Whoever waits may have given up.
         let _ = ended_sender.send(());
     })?;
-    Ok(Following { orders, cancel, board, ended, thread: Mutex::new(Some(thread)) })
+    Ok(Following { orders, cancel, board, inspector, ended, thread: Mutex::new(Some(thread)) })
 }
 
 impl Following {
@@ -85,8 +92,21 @@ impl Following {
         self.board.positions()
     }
 
+    pub(crate) fn verify(&self, request: VerifyRequest) -> Result<(), VerifyRefused> {
+        self.inspector.start(request)
+    }
+
+    pub(crate) fn verification(&self) -> Option<VerifyView> {
+        self.inspector.view()
+    }
+
+    pub(crate) fn cancel_verification(&self) {
+        self.inspector.cancel();
+    }
+
     /// Ends the task; returns when nothing of it is under way, at the latest about `deadline`.
     pub(crate) fn stop(&self, deadline: Instant) {
+        self.inspector.end();
         // Full or closed: it is ending already.
         let _ = self.orders.try_send(Order::Stop(deadline));
         if self.ended.recv_deadline(deadline).is_err() {
@@ -101,10 +121,15 @@ impl Following {
 }
 
 /// Connects, trying for as long as it takes, then runs.
-fn run(setup: &FollowSetup, orders: &Receiver<Order>, cancel: &Cancel, board: &Arc<Board>) -> End {
+fn run(
+    setup: &FollowSetup,
+    (orders, repairs): (&Receiver<Order>, &Receiver<Repair>),
+    cancel: &Cancel,
+    board: &Arc<Board>,
+) -> End {
     let mut backoff = Backoff::default();
     loop {
-        let why = match build(setup, cancel, board) {
+        let why = match build(setup, repairs, cancel, board) {
             Ok(core) => return core.run(orders),
             Err(Trouble::Hopeless(why)) => return End::Failed(why),
             Err(Trouble::Passing(why)) => why,
@@ -124,7 +149,12 @@ enum Trouble {
     Hopeless(String),
 }
 
-fn build(setup: &FollowSetup, cancel: &Cancel, board: &Arc<Board>) -> Result<Core, Trouble> {
+fn build(
+    setup: &FollowSetup,
+    repairs: &Receiver<Repair>,
+    cancel: &Cancel,
+    board: &Arc<Board>,
+) -> Result<Core, Trouble> {
     let passing = |error: &dyn std::fmt::Display| Trouble::Passing(error.to_string());
     let hopeless = |error: &dyn std::fmt::Display| Trouble::Hopeless(error.to_string());
     std::fs::create_dir_all(&setup.folder)
@@ -155,7 +185,7 @@ fn build(setup: &FollowSetup, cancel: &Cancel, board: &Arc<Board>) -> Result<Cor
     }
     let reader = spawn_reader(&setup.task, Arc::clone(&log)).map_err(|error| passing(&error))?;
     let pool = Pool::start(&setup.task, &target, cancel).map_err(|error| passing(&error))?;
-    let copier = Copier::spawn(&setup.task, &source, &target, &log).map_err(|error| passing(&error))?;
+    let copier = Copier::spawn(&setup.task, &source, &target, &log, &setup.folder).map_err(|error| passing(&error))?;
     let watcher = catalog::spawn(catalog::Setup {
         task: setup.task.clone(),
         source,
@@ -200,6 +230,11 @@ fn build(setup: &FollowSetup, cancel: &Cancel, board: &Arc<Board>) -> Result<Cor
         // Only some logs have such a channel.
         hints_are_read: !kind.has_request_channel(),
         to_copy: Vec::new(),
+        doubts: BTreeMap::new(),
+        rounds: (kind == LogKind::Scan).then(|| Rounds::every(setup.scan_interval)),
+        prune: setup.spec.prune,
+        repairs: BTreeMap::new(),
+        repair_orders: repairs.clone(),
         troubles: Troubles::default(),
         skipped,
         uncarried: Uncarried::restore(&uncarried),

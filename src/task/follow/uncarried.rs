@@ -59,7 +59,7 @@ impl Core {
         if self.members.get(id).is_some_and(|member| matches!(member.rows, Rows::Joined(_))) {
             log::error!("{}: {what}: its rows are compared with the source's", self.name_of(id));
             self.count_skipped(&format!("{what}, copied again"));
-            self.copy_again(id);
+            self.copy_again(id, true);
         }
     }
 

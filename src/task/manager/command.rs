@@ -11,6 +11,7 @@ use crate::journal::JournalError;
 use crate::task::definition::TaskState;
 use crate::task::engine::{ChannelPosition, Engine, EngineError, TaskHandle, TaskStatus};
 use crate::task::spec::{TaskId, TaskSpec};
+use crate::task::verify::VerifyRefused;
 
 /// Where the answer to one command goes; holds one message, so answering never blocks.
 pub(super) type Reply<T> = Sender<T>;
@@ -86,6 +87,9 @@ pub enum ManagerError {
     /// Resume of a running task.
     #[error("the task has running, task_id: {0}")]
     AlreadyRunning(TaskId),
+    /// What was asked can be asked of a running task only.
+    #[error(transparent)]
+    Verify(#[from] VerifyRefused),
     /// Another task on the target carries users and roles already.
     #[error("the enable user role param is duplicate")]
     DuplicateUserRole,
@@ -152,6 +156,7 @@ impl ManagerError {
             ManagerError::NotFound(_)
                 | ManagerError::AlreadyPaused(_)
                 | ManagerError::AlreadyRunning(_)
+                | ManagerError::Verify(_)
                 | ManagerError::DuplicateUserRole
                 | ManagerError::DuplicateCollection(_)
                 | ManagerError::MappingOutside

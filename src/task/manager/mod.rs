@@ -23,8 +23,9 @@ use crossbeam_channel::{Sender, bounded};
 use self::command::{Command, Operation, Reply};
 pub use self::command::{ManagerError, PositionSource, TaskView};
 use self::owner::Owner;
-use super::engine::Engine;
+use super::engine::{Engine, TaskHandle};
 use super::spec::{TaskId, TaskSpec};
+use super::verify::VerifyRefused;
 use crate::journal::{Journal, JournalError};
 
 /// Commands that may wait; more senders wait with them.
@@ -126,6 +127,16 @@ impl TaskManager {
     /// [`ManagerError::ShuttingDown`]
     pub fn positions(&self, id: Option<TaskId>) -> Result<Vec<PositionSource>, ManagerError> {
         self.ask(|reply| Command::Positions(id, reply))
+    }
+
+    /// A task that runs.
+    ///
+    /// # Errors
+    /// [`ManagerError`] when it is not there or does not run.
+    pub fn running(&self, id: &TaskId) -> Result<Arc<dyn TaskHandle>, ManagerError> {
+        let source = self.positions(Some(id.clone()))?.into_iter().next();
+        let source = source.ok_or_else(|| ManagerError::NotFound(id.to_string()))?;
+        source.running.ok_or(ManagerError::Verify(VerifyRefused::NotRunning))
     }
 
     /// How many tasks there may be from now on. Those that are there stay.

@@ -74,6 +74,7 @@ mod tests {
             rpc_channel: RpcChannel::default(),
             disable_auto_start: false,
             enable_user_role: false,
+            prune: false,
         }
     }
 

@@ -56,10 +56,11 @@ class Cdc:
         self._born = None
         milvus = {"uri": source.uri, **({"token": source.server.token} if source.server.token else {})}
         milvus.update(settings.pop("milvus", {}))
+        source_config = settings.pop("source_config", {})
         tree = {
             "address": f"127.0.0.1:{self.port}",
             "dataDir": str(self.data),
-            "sourceConfig": {"milvus": milvus, **(settings.pop("log", None) or source.log.config())},
+            "sourceConfig": {"milvus": milvus, **(settings.pop("log", None) or source.log.config()), **source_config},
             **settings,
         }
         self.config.write_text(_yaml(tree))

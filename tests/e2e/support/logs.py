@@ -12,8 +12,8 @@ class RocksMqLog:
         self._server = server
 
     def config(self) -> dict:
-        """The part of `sourceConfig` that says where the log is."""
-        return {"rocksmq": {"path": str(self._server.rocksmq)}}
+        """The part of `sourceConfig` that says where the log is; nothing for a server without one (Milvus Lite)."""
+        return {"rocksmq": {"path": str(self._server.rocksmq)}} if self._server.rocksmq else {}
 
     def cut(self, topics: list[str]) -> None:
         """Removes all but the last messages."""

@@ -1,5 +1,6 @@
 """A Milvus server as the tests see it, through pymilvus."""
 
+import grpc
 from pymilvus import Collection, CollectionSchema, DataType, FieldSchema, connections, db, utility
 from pymilvus.grpc_gen import milvus_pb2
 
@@ -14,6 +15,20 @@ INDEX_OF = {
     DataType.FLOAT_VECTOR: FLAT,
     DataType.BINARY_VECTOR: {"index_type": "BIN_FLAT", "metric_type": "HAMMING", "params": {}},
 }
+# Those that pymilvus 2.3 does not know.
+SPARSE = {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "IP", "params": {}}
+NEWER = {"FLOAT16_VECTOR": FLAT, "BFLOAT16_VECTOR": FLAT, "SPARSE_FLOAT_VECTOR": SPARSE}
+INDEX_OF.update({getattr(DataType, kind): index for kind, index in NEWER.items() if hasattr(DataType, kind)})
+
+
+def _if_there_is_such_a_thing(ask, otherwise):
+    """What the server answers, or `otherwise` from one (Milvus Lite 2.5) that does not know the call."""
+    try:
+        return ask()
+    except grpc.RpcError as error:
+        if error.code() == grpc.StatusCode.UNIMPLEMENTED:
+            return otherwise
+        raise
 
 
 class Node:
@@ -61,7 +76,7 @@ class Node:
         return sorted(utility.list_collections(using=self.using(database)))
 
     def databases(self) -> list[str]:
-        return sorted(db.list_database(using=self.using()))
+        return sorted(_if_there_is_such_a_thing(lambda: db.list_database(using=self.using()), ["default"]))
 
     def describe(self, name: str, database: str = "default") -> dict:
         """The collection as the server tells of it, its own ids left out."""
@@ -75,7 +90,14 @@ class Node:
         return {index.index_name: (index.field_name, index.params) for index in found}
 
     def partitions(self, name: str, database: str = "default") -> list[str]:
-        return sorted(partition.name for partition in self.collection(name, database).partitions)
+        found = _if_there_is_such_a_thing(lambda: self.collection(name, database).partitions, [])
+        return sorted(partition.name for partition in found)
+
+    def aliases(self, name: str, database: str = "default") -> list[str]:
+        if self.server.kind == "milvus":
+            return sorted(self.describe(name, database)["aliases"])
+        handler = connections._fetch_handler(self.using(database))
+        return sorted(_if_there_is_such_a_thing(lambda: handler.list_aliases(name, db_name=database)["aliases"], []))
 
     def topics_of(self, name: str, database: str = "default") -> list[str]:
         """The topics of the log that carry a collection, one or several of its shards each."""
@@ -111,7 +133,7 @@ class Node:
         for database in self.databases():
             alias = self.using(database)
             for name in utility.list_collections(using=alias):
-                for nickname in utility.list_aliases(name, using=alias):
+                for nickname in self.aliases(name, database):
                     utility.drop_alias(nickname, using=alias)
                 utility.drop_collection(name, using=alias)
             if database != "default":

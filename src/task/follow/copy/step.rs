@@ -1,7 +1,9 @@
 //! What the single steps of a copy fail with.
 
-use super::pages::PageError;
+use crate::journal::sealed::SealedError;
 use crate::milvus::Error;
+use crate::pipeline::columns::ColumnError;
+use crate::scan::{PageError, RowError, ScanError, StateError};
 use crate::source::LogError;
 use crate::target::WriteError;
 
@@ -9,25 +11,55 @@ use crate::target::WriteError;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StepError {
     #[error(transparent)]
-    Page(#[from] PageError),
+    Scan(#[from] ScanError),
+    #[error(transparent)]
+    Call(#[from] Error),
     #[error(transparent)]
     Write(#[from] WriteError),
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error(transparent)]
+    Progress(#[from] SealedError),
+    #[error("{object}: {source}")]
+    Rows { object: String, source: RowError },
+    #[error("{object}: {source}")]
+    Form { object: String, source: ColumnError },
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
 }
 
-impl From<Error> for StepError {
-    fn from(error: Error) -> Self {
-        StepError::Page(PageError::Call(error))
+impl From<StateError> for StepError {
+    fn from(error: StateError) -> Self {
+        StepError::Scan(ScanError::State(error))
     }
 }
 
+/// What a failed step is about.
+pub(super) enum Subject<'a> {
+    /// A call.
+    Call(&'a Error),
+    /// The log, a full disk or a lack of threads: it passes.
+    Passing,
+    /// The file of what is on the target: it can be made again.
+    State,
+    /// Rows that cannot be read, whoever tries.
+    Rows,
+}
+
 impl StepError {
-    /// The call that failed, when it was one.
-    pub(super) fn call(&self) -> Option<&Error> {
+    pub(super) fn subject(&self) -> Subject<'_> {
         match self {
-            StepError::Page(PageError::Call(error)) | StepError::Write(WriteError::Call(error)) => Some(error),
-            StepError::Page(_) | StepError::Write(_) | StepError::Log(_) => None,
+            StepError::Call(error)
+            | StepError::Write(WriteError::Call(error))
+            | StepError::Scan(ScanError::Page(PageError::Call(error))) => Subject::Call(error),
+            StepError::Log(_) | StepError::Thread(_) => Subject::Passing,
+            StepError::Progress(SealedError::Io { .. }) => Subject::Passing,
+            StepError::Scan(ScanError::State(StateError::Io { action: "written", .. })) => Subject::Passing,
+            StepError::Scan(ScanError::State(_)) | StepError::Progress(SealedError::Damaged { .. }) => Subject::State,
+            StepError::Scan(ScanError::Page(_))
+            | StepError::Rows { .. }
+            | StepError::Form { .. }
+            | StepError::Write(_) => Subject::Rows,
         }
     }
 }

@@ -1,113 +1,116 @@
-//! The copying thread.
+//! A copying thread: one attempt at one collection at a time, and how long each of its steps is tried.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::pages::{Key, Page, Pages, each};
-use super::prune::prune;
-use super::step::StepError;
-use super::{CopyDone, CopyEnd, CopyEvent, CopyJob, Span};
-use crate::domain::{Channel, CollectionId};
+use super::progress::Files;
+use super::round::Round;
+use super::step::{StepError, Subject};
+use super::{Against, CopyDone, CopyEnd, CopyEvent, CopyJob, Span};
+use crate::domain::{Channel, CollectionId, Timestamp};
 use crate::milvus::catalog::LoadState;
-use crate::milvus::rows::{Place, Rows, Write};
+use crate::milvus::rows::Place;
 use crate::milvus::{CallContext, Cancel, Client};
 use crate::source::{Log, Start};
-use crate::target::{Backoff, Verdict, Writer, verdict};
+use crate::target::{Backoff, Verdict, verdict};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// How often collections that cannot be read yet are looked at.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long errors that nobody knows are tried again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+#[derive(Clone)]
 pub(super) struct Worker {
     pub(super) source: Arc<Client>,
     pub(super) target: Arc<Client>,
     pub(super) log: Arc<dyn Log>,
+    pub(super) folder: PathBuf,
     pub(super) reports: Sender<CopyEvent>,
 }
 
 /// Why an attempt came to no end.
-enum Interruption {
+pub(super) enum Interruption {
     /// It cannot be read yet: why.
     Wait(String),
     /// The collection has gone, or the task ends.
     Cancelled,
+    /// What is known of the target is not usable: why.
+    StateLost(String),
     /// Trying again is of no use: why.
     Hopeless(String),
 }
 
 impl Worker {
     pub(super) fn run(&self, queue: &Receiver<(CopyJob, Cancel)>) {
-        let mut jobs: Vec<(CopyJob, Cancel)> = Vec::new();
-        loop {
-            let next = if jobs.is_empty() {
-                queue.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            } else {
-                queue.recv_timeout(LOOK_AGAIN)
+        for (job, cancel) in queue {
+            let id = job.info.id;
+            let context = CallContext { timeout: CALL_TIMEOUT, cancel: cancel.clone() };
+            let attempt = Attempt { worker: self, job: &job, context };
+            let event = match attempt.run() {
+                Ok(Some(done)) => CopyEvent::Ended(id, CopyEnd::Done(done)),
+                Ok(None) => CopyEvent::Ended(id, CopyEnd::Unchanged),
+                Err(_) if cancel.is_cancelled() => CopyEvent::Ended(id, CopyEnd::Cancelled),
+                Err(Interruption::Cancelled) => CopyEvent::Ended(id, CopyEnd::Cancelled),
+                Err(Interruption::StateLost(why)) => CopyEvent::Ended(id, CopyEnd::StateLost(why)),
+                Err(Interruption::Hopeless(why)) => CopyEvent::Ended(id, CopyEnd::Hopeless(why)),
+                Err(Interruption::Wait(why)) => CopyEvent::Waiting(id, why),
             };
-            match next {
-                Ok(job) => jobs.push(job),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+            if self.reports.send(event).is_err() {
+                return;
             }
-            let mut left = Vec::new();
-            for (job, cancel) in std::mem::take(&mut jobs) {
-                let id = job.info.id;
-                let attempt = Attempt {
-                    worker: self,
-                    job: &job,
-                    context: CallContext { timeout: CALL_TIMEOUT, cancel: cancel.clone() },
-                };
-                let event = match attempt.run() {
-                    Ok(done) => CopyEvent::Ended(id, CopyEnd::Done(done)),
-                    Err(_) if cancel.is_cancelled() => CopyEvent::Ended(id, CopyEnd::Cancelled),
-                    Err(Interruption::Cancelled) => CopyEvent::Ended(id, CopyEnd::Cancelled),
-                    Err(Interruption::Hopeless(why)) => CopyEvent::Ended(id, CopyEnd::Hopeless(why)),
-                    Err(Interruption::Wait(why)) => {
-                        left.push((job, cancel));
-                        CopyEvent::Waiting(id, why)
-                    }
-                };
-                if self.reports.send(event).is_err() {
-                    return;
-                }
-            }
-            jobs = left;
         }
     }
 }
 
 /// One try at one collection.
-struct Attempt<'a> {
-    worker: &'a Worker,
-    job: &'a CopyJob,
-    context: CallContext,
+pub(super) struct Attempt<'a> {
+    pub(super) worker: &'a Worker,
+    pub(super) job: &'a CopyJob,
+    pub(super) context: CallContext,
 }
 
 impl Attempt<'_> {
-    fn run(&self) -> Result<CopyDone, Interruption> {
+    /// `None` when a look has shown no need for it.
+    fn run(&self) -> Result<Option<CopyDone>, Interruption> {
         let Worker { source, target, log, .. } = self.worker;
         self.wait_until_loaded(source, &self.job.source, "at the source")?;
-        if self.job.prune {
+        if self.job.against == Against::Target {
             let place = (self.job.info.db.clone(), self.job.info.name.clone());
             self.wait_until_loaded(target, &place, "on the target")?;
         }
-        let starts = self.begin()?;
-        let mut rows = 0;
-        self.report(rows)?;
-        for partition in self.partitions() {
-            rows = self.copy_partition(&partition, rows)?;
+        // What is acknowledged before this moment is seen.
+        let began = Timestamp::now();
+        let count = self.count()?;
+        if self.job.unless_count.is_some() && self.job.unless_count == count {
+            return Ok(None);
         }
+        let starts = if self.job.keeps_state { BTreeMap::new() } else { self.begin()? };
+        let files = Files::new(&self.worker.folder, self.id());
+        let started = Instant::now();
+        let mut round = self.patiently(|| Round::open(self.job, &files))?;
+        self.report(round.rows())?;
+        round.run(self)?;
         let mut spans = BTreeMap::new();
         for (channel, start) in starts {
             let until = self.patiently(|| Ok(log.tail(&channel)?))?;
             spans.insert(channel, Span { start, until });
         }
-        Ok(CopyDone { source: self.job.source.clone(), rows, spans })
+        let changes = round.changes();
+        let (against, rows, extra, took) = (self.job.against, round.rows(), round.extra(), started.elapsed());
+        Ok(Some(CopyDone { against, rows, extra, began, took, spans, count, changes }))
+    }
+
+    /// The number of rows at the source. It starts a round early where it has changed; that it has not proves nothing.
+    fn count(&self) -> Result<Option<u64>, Interruption> {
+        if !self.job.keeps_state {
+            return Ok(None);
+        }
+        let (db, collection) = self.job.source.clone();
+        let place = Place { db, collection, partition: String::new() };
+        self.patiently(|| Ok(self.worker.source.count_rows(&place, &self.context)?))
     }
 
     fn wait_until_loaded(
@@ -133,48 +136,8 @@ impl Attempt<'_> {
         answered.recv().map_err(|_| Interruption::Wait(format!("{} waits for the log", self.name())))
     }
 
-    fn copy_partition(&self, partition: &str, mut rows: u64) -> Result<u64, Interruption> {
-        let (job, context) = (self.job, &self.context);
-        let place =
-            |db: &str, name: &str| Place { db: db.into(), collection: name.into(), partition: partition.into() };
-        let (from, to) = (place(&job.source.0, &job.source.1), place(&job.info.db, &job.info.name));
-        let key = (job.info.key.name.as_str(), job.info.key.is_int);
-        let mut pages = Pages::new((&self.worker.source, context), from, key, &["*"]);
-        let writer = Writer { client: &self.worker.target, context };
-        let mut last: Option<Key> = None;
-        while let Some(Page { columns, keys }) = self.patiently(|| Ok(pages.next()?))? {
-            let kept = each(&keys);
-            let high = kept.last().cloned();
-            let columns = job.info.shape.written(columns, keys.len()).map_err(|error| {
-                Interruption::Hopeless(format!("rows of {} cannot be copied: {error}", self.name()))
-            })?;
-            let page = Rows::new(&to, columns, keys.len());
-            self.patiently(|| Ok(writer.write(Write::Upsert, &page)?))?;
-            if job.prune {
-                self.patiently(|| prune(&writer, &to, &job.info.key, (last.as_ref(), high.as_ref()), &kept))?;
-            }
-            last = high;
-            rows += kept.len() as u64;
-            self.report(rows)?;
-        }
-        if job.prune {
-            self.patiently(|| prune(&writer, &to, &job.info.key, (last.as_ref(), None), &[]))?;
-        }
-        Ok(rows)
-    }
-
-    /// Rows keep their partition; where a key decides about it, the collection is read as a whole.
-    fn partitions(&self) -> Vec<String> {
-        let info = &self.job.info;
-        if info.unnamed_partitions || info.partitions.is_empty() {
-            vec![String::new()]
-        } else {
-            info.partitions.values().cloned().collect()
-        }
-    }
-
     /// Tries one step until it succeeds, turns out to be hopeless or must wait for something else.
-    fn patiently<T>(&self, mut step: impl FnMut() -> Result<T, StepError>) -> Result<T, Interruption> {
+    pub(super) fn patiently<T>(&self, mut step: impl FnMut() -> Result<T, StepError>) -> Result<T, Interruption> {
         let mut backoff = Backoff::default();
         let mut failing_since: Option<Instant> = None;
         loop {
@@ -196,8 +159,11 @@ impl Attempt<'_> {
 
     fn interruption(&self, error: &StepError, since: Instant) -> Option<Interruption> {
         let hopeless = || Some(Interruption::Hopeless(error.to_string()));
-        let Some(call) = error.call() else {
-            return if matches!(error, StepError::Log(_)) { None } else { hopeless() };
+        let call = match error.subject() {
+            Subject::Call(call) => call,
+            Subject::Passing => return None,
+            Subject::State => return Some(Interruption::StateLost(error.to_string())),
+            Subject::Rows => return hopeless(),
         };
         let at_source = call.address == self.worker.source.address();
         let missing = call.is_collection_missing() || call.is_partition_missing() || call.is_database_missing();
@@ -218,7 +184,7 @@ impl Attempt<'_> {
         }
     }
 
-    fn report(&self, rows: u64) -> Result<(), Interruption> {
+    pub(super) fn report(&self, rows: u64) -> Result<(), Interruption> {
         self.send(CopyEvent::Progress(self.id(), rows))
     }
 
@@ -230,7 +196,8 @@ impl Attempt<'_> {
         self.job.info.id
     }
 
-    fn name(&self) -> String {
+    /// Database and name at the source.
+    pub(super) fn name(&self) -> String {
         format!("{}.{}", self.job.source.0, self.job.source.1)
     }
 }

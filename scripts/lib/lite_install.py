@@ -1,0 +1,45 @@
+"""Installs Milvus Lite: two servers of one name, each in a Python environment of its own."""
+
+import functools
+import pathlib
+import subprocess
+import sys
+
+import cache
+from report import UserError, say
+
+PACKAGES = {
+    # Needs pymilvus for the protocol's types without saying so. That version talks to every reference server, so the tests
+    # of Milvus Lite run in this environment, too: pymilvus 2.3.7 knows neither nullable fields nor float16 or sparse vectors.
+    "3.2.2": ["milvus-lite==3.2.2", "pymilvus==2.6.17", "pytest>=8,<10", "pytest-xdist>=3,<4", "rocksdict"],
+    # A C++ program inside the wheel; what the wheel asks for is for its Python part, which is not used.
+    "2.5.1": ["--no-deps", "milvus-lite==2.5.1"],
+}
+VERSIONS = list(PACKAGES)
+
+
+def _fill(version: str, folder: pathlib.Path) -> None:
+    say(f"installing Milvus Lite {version}")
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, stdout=sys.stderr)
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "-q"]
+    subprocess.run([*pip, *PACKAGES[version]], check=True, stdout=sys.stderr)
+
+
+@functools.lru_cache(maxsize=None)
+def lite(version: str) -> pathlib.Path:
+    """The Python environment with this version in it."""
+    if version not in PACKAGES:
+        raise UserError(f"Milvus Lite {version} is not one of {', '.join(VERSIONS)}")
+    python = "{}.{}.{}".format(*sys.version_info[:3])
+    name = f"lite-{version}-{cache.digest(python, sys.base_prefix, *PACKAGES[version])}"
+    return cache.install_once(cache.root() / name, functools.partial(_fill, version))
+
+
+def python() -> pathlib.Path:
+    """The interpreter that the tests of Milvus Lite run under."""
+    return lite("3.2.2") / "bin" / "python"
+
+
+def binaries(version: str) -> pathlib.Path:
+    """The folder of the program and its libraries, where there is one."""
+    return next((lite(version) / "lib").glob("python*/site-packages/milvus_lite/lib"))

@@ -1,0 +1,14 @@
+"""Reference servers of every kind by their folders."""
+
+import json
+import pathlib
+
+from lite_server import LiteServer
+from milvus_server import MilvusServer
+from reference_server import ReferenceServer
+
+
+def load(folder) -> ReferenceServer:
+    """The server that was started from this folder before, whatever it is."""
+    kind = json.loads((pathlib.Path(folder) / "server.json").read_text()).get("kind", "milvus")
+    return (LiteServer if kind.startswith("lite-") else MilvusServer).load(folder)

@@ -1,0 +1,295 @@
+/*!
+One walk over a collection: its rows at the source against what is known, or asked, of the target, and every difference written to the
+target, page by page in the order of the keys. See [`super::progress`] for why it can be interrupted at any point.
+*/
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::progress::{Files, Progress};
+use super::step::{StepError, Subject};
+use super::worker::{Attempt, Interruption};
+use super::{Against, CopyJob};
+use crate::milvus::Client;
+use crate::milvus::rows::{Place, Rows, Write};
+use crate::scan::{Key, Merge, Nothing, Overlay, ReadAhead, Right, StateReader, StateWriter, Step, Target, pick};
+use crate::target::Writer;
+
+/// How often progress is put on disk while nothing has to be written to the target.
+const SAVE_EVERY: Duration = Duration::from_secs(5);
+/// Keys that the log names of rows that only the target has.
+const NAMED: usize = 5;
+
+pub(super) struct Round {
+    files: Files,
+    progress: Progress,
+    /// What an earlier attempt may have written behind the place where it was interrupted, and this one so far.
+    pending: BTreeSet<Key>,
+    /// The file of the round before.
+    known: Option<StateReader>,
+    /// The file of this round.
+    writer: Option<StateWriter>,
+    saved: Instant,
+    written: u64,
+    removed: u64,
+}
+
+impl Round {
+    /// Begins, or goes on where an earlier attempt was interrupted.
+    pub(super) fn open(job: &CopyJob, files: &Files) -> Result<Round, StepError> {
+        let compares = job.against == Against::Target;
+        let mut progress = files.load()?.unwrap_or_default();
+        if progress.compares != compares {
+            // An attempt of another kind: how far it came says nothing here.
+            progress = Progress::of_round(progress.round, compares);
+        }
+        let (mut known, mut writer) = (None, None);
+        if job.keeps_state {
+            known = StateReader::open(&files.state())?;
+            let last = known.as_ref().map_or(0, StateReader::round);
+            if progress.round <= last {
+                // It is of the round that has made the file.
+                progress = Progress::of_round(last + 1, compares);
+            }
+            writer = Some(match progress.mark.clone() {
+                Some(mark) => StateWriter::resume(&files.state(), progress.round, mark)?,
+                None => {
+                    // The folder is made with the first file in it.
+                    files.save(&progress)?;
+                    StateWriter::create(&files.state(), progress.round)?
+                }
+            });
+        }
+        let pending = progress.pending();
+        let saved = Instant::now();
+        Ok(Round { files: files.clone(), progress, pending, known, writer, saved, written: 0, removed: 0 })
+    }
+
+    /// Rows that the source has, as far as the round has come.
+    pub(super) fn rows(&self) -> u64 {
+        self.progress.rows
+    }
+
+    /// Rows that only the target has.
+    pub(super) fn extra(&self) -> u64 {
+        self.progress.extra
+    }
+
+    /// Rows that this attempt has written and removed.
+    pub(super) fn changes(&self) -> (u64, u64) {
+        (self.written, self.removed)
+    }
+
+    /// All partitions, then the end.
+    pub(super) fn run(&mut self, attempt: &Attempt<'_>) -> Result<(), Interruption> {
+        let partitions = if self.progress.done { Vec::new() } else { partitions(attempt.job) };
+        for (name, id) in partitions {
+            let is_begun = self.progress.partition == name && self.progress.partition_id == id;
+            if self.progress.partition > name {
+                continue;
+            }
+            if !is_begun || self.progress.mark.is_none() {
+                self.begin_partition(&name, id)?;
+            }
+            self.run_partition(&name, id, attempt)?;
+        }
+        self.progress.done = true;
+        self.pending.clear();
+        self.save()?;
+        if let Some(writer) = self.writer.take() {
+            writer.finish().map_err(|error| interrupted(&error.into()))?;
+            self.files.forget_progress();
+        }
+        Ok(())
+    }
+
+    fn begin_partition(&mut self, name: &str, id: i64) -> Result<(), Interruption> {
+        let is_begun = self.progress.partition == name && self.progress.partition_id == id;
+        if !is_begun {
+            self.progress.partition = name.to_owned();
+            self.progress.partition_id = id;
+            self.progress.set_after(None);
+            self.pending.clear();
+        }
+        if let Some(writer) = &mut self.writer {
+            writer.begin_section(name, id).map_err(|error| interrupted(&error.into()))?;
+        }
+        Ok(())
+    }
+
+    fn run_partition(&mut self, name: &str, id: i64, attempt: &Attempt<'_>) -> Result<(), Interruption> {
+        let after = self.progress.after();
+        let left = attempt.patiently(|| {
+            let source = reading(attempt, &attempt.worker.source, attempt.source(name), true);
+            Ok(ReadAhead::spawn("copy-ahead", source, after.clone())?)
+        })?;
+        let right = attempt.patiently(|| self.right(name, id, attempt))?;
+        let mut merge = Merge::new(left, Overlay::new(right, self.pending.clone()));
+        while let Some(step) = attempt.patiently(|| Ok(merge.next_step()?))? {
+            self.apply(name, step, attempt)?;
+            attempt.report(self.progress.rows)?;
+        }
+        Ok(())
+    }
+
+    /// What the source's rows are compared with.
+    fn right(&self, name: &str, id: i64, attempt: &Attempt<'_>) -> Result<Box<dyn Right>, StepError> {
+        let after = self.progress.after();
+        match (&self.known, attempt.job.against) {
+            (_, Against::Target) => {
+                let target = reading(attempt, &attempt.worker.target, attempt.target(name), false);
+                Ok(Box::new(ReadAhead::spawn("copy-compare", target, after)?))
+            }
+            (Some(known), Against::State | Against::Nothing) => Ok(Box::new(known.section(name, id, after)?)),
+            (None, Against::State | Against::Nothing) => Ok(Box::new(Nothing)),
+        }
+    }
+
+    /// Makes the target what the source is, in one stretch of keys.
+    fn apply(&mut self, partition: &str, step: Step, attempt: &Attempt<'_>) -> Result<(), Interruption> {
+        let doomed = self.doomed(&step, attempt);
+        let touched = step.added.iter().chain(&step.changed).filter_map(|&index| step.page.keys.get(index));
+        let touched: BTreeSet<Key> = touched.chain(&doomed).cloned().collect();
+        if !touched.is_empty() {
+            // On disk before any of it is sent.
+            self.pending.extend(touched);
+            self.save()?;
+            self.write(partition, &step, &doomed, attempt)?;
+        }
+        self.progress.rows += step.keys as u64;
+        if let Some(writer) = &mut self.writer {
+            for (key, &digest) in step.page.keys.iter().zip(&step.page.digests) {
+                writer.push(key, digest).map_err(|error| interrupted(&error.into()))?;
+            }
+        }
+        if let Some(up_to) = step.up_to {
+            self.progress.set_after(Some(&up_to));
+            self.pending = self.pending.split_off(&up_to);
+            self.pending.remove(&up_to);
+        }
+        if self.saved.elapsed() > SAVE_EVERY {
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    /// Which of the rows that the source does not have are removed: those that this task has brought, and all where it was asked for.
+    fn doomed(&mut self, step: &Step, attempt: &Attempt<'_>) -> Vec<Key> {
+        if attempt.job.against != Against::Target || attempt.job.removes {
+            return step.removed.clone();
+        }
+        let (doomed, extra): (Vec<Key>, Vec<Key>) =
+            step.removed.iter().cloned().partition(|key| self.pending.contains(key));
+        if !extra.is_empty() {
+            let named: Vec<String> = extra.iter().take(NAMED).map(Key::to_string).collect();
+            let info = &attempt.job.info;
+            log::warn!(
+                "{}.{} has {} rows on the target that {} does not have; they are left there: {}{}",
+                info.db,
+                info.name,
+                extra.len(),
+                attempt.name(),
+                named.join(", "),
+                if extra.len() > NAMED { ", …" } else { "" }
+            );
+            self.progress.extra += extra.len() as u64;
+        }
+        doomed
+    }
+
+    fn write(
+        &mut self,
+        partition: &str,
+        step: &Step,
+        doomed: &[Key],
+        attempt: &Attempt<'_>,
+    ) -> Result<(), Interruption> {
+        let writer = Writer { client: &attempt.worker.target, context: &attempt.context };
+        let to = attempt.target(partition);
+        if !doomed.is_empty() {
+            let keys = Key::collect(doomed);
+            attempt.patiently(|| Ok(writer.delete(&to, &attempt.job.info.key.name, &keys)?))?;
+            self.removed += doomed.len() as u64;
+        }
+        let added = if attempt.job.is_alone() { Write::Insert } else { Write::Upsert };
+        for (write, indexes) in [(Write::Upsert, &step.changed), (added, &step.added)] {
+            if indexes.is_empty() {
+                continue;
+            }
+            let count = step.page.keys.len();
+            let picked = if indexes.len() == count { None } else { Some(&indexes[..]) };
+            let columns = attempt.patiently(|| {
+                let object = format!("{}.{}", to.db, to.collection);
+                let columns = pick(&step.page.columns, count, picked)
+                    .map_err(|source| StepError::Rows { object: object.clone(), source })?;
+                // What a query answers has another form than what is written.
+                let shape = &attempt.job.info.shape;
+                shape.written(columns, indexes.len()).map_err(|source| StepError::Form { object, source })
+            })?;
+            let rows = Rows::new(&to, columns, indexes.len());
+            let mut write = write;
+            attempt.patiently(|| {
+                let outcome = writer.write(write, &rows);
+                // Whatever the error, a part of the rows may be there now.
+                write = Write::Upsert;
+                Ok(outcome?)
+            })?;
+            self.written += indexes.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Puts the place that was reached on disk. When that fails the attempt ends: the next one goes on at the last place that is there.
+    fn save(&mut self) -> Result<(), Interruption> {
+        if let Some(writer) = &mut self.writer {
+            self.progress.mark = Some(writer.sync().map_err(|error| interrupted(&error.into()))?);
+        }
+        self.progress.set_pending(&self.pending);
+        self.files.save(&self.progress).map_err(|error| interrupted(&error.into()))?;
+        self.saved = Instant::now();
+        Ok(())
+    }
+}
+
+/// Our own files fail: what was written in part is not gone on with.
+fn interrupted(error: &StepError) -> Interruption {
+    match error.subject() {
+        Subject::State => Interruption::StateLost(error.to_string()),
+        _ => Interruption::Wait(error.to_string()),
+    }
+}
+
+impl Attempt<'_> {
+    fn source(&self, partition: &str) -> Place {
+        let (db, collection) = self.job.source.clone();
+        Place { db, collection, partition: partition.to_owned() }
+    }
+
+    fn target(&self, partition: &str) -> Place {
+        let info = &self.job.info;
+        Place { db: info.db.clone(), collection: info.name.clone(), partition: partition.to_owned() }
+    }
+}
+
+fn reading(attempt: &Attempt<'_>, client: &Arc<Client>, place: Place, keep_columns: bool) -> Target {
+    Target {
+        client: Arc::clone(client),
+        context: attempt.context.clone(),
+        place,
+        key: attempt.job.info.key.clone(),
+        keys_only: false,
+        keep_columns,
+    }
+}
+
+/// Rows keep their partition; where a key decides about it, the collection is read as a whole.
+fn partitions(job: &CopyJob) -> Vec<(String, i64)> {
+    let info = &job.info;
+    if info.unnamed_partitions || info.partitions.is_empty() {
+        return vec![(String::new(), 0)];
+    }
+    let mut partitions: Vec<(String, i64)> = info.partitions.iter().map(|(id, name)| (name.clone(), id.0)).collect();
+    partitions.sort();
+    partitions
+}
