@@ -13,7 +13,8 @@ from support.cdc import scope
 from support.fake import FakeMilvus, vectors, wire
 from support.fake.milvus import field
 from support.fake.rows import Writing, some, wait_reason, wait_same, wait_stopped
-from support.oracle import rows
+from support.node import simple_rows
+from support.oracle import rows, wait_same_rows
 from support.waiting import wait_until
 
 
@@ -211,3 +212,14 @@ def test_auto_finds_the_log_and_says_why(follow, fake, target, name):
     assert told["kind"] == "wal", told
     assert "sourceConfig.rocksmq.path is not set" in told["why"] and "2.6.22" in told["why"], told
     assert told["why"] in cdc.log.read_text()
+
+
+def test_auto_scans_a_source_without_a_log_in_reach(make_cdc, source, target, name):
+    """A real 2.3.5, whose files nobody has named."""
+    source.create(name).insert(simple_rows(range(10)))
+    task = make_cdc(source, log={"log": "auto"}).start().create(target, scope(name))
+    wait_same_rows(source, target, name, expect=10, timeout=60)
+    told = task.get()["source_log"]
+    assert told["kind"] == "scan", told
+    for words in ("sourceConfig.rocksmq.path is not set", "sourceConfig.kafka.address is not set", "2.3.5", "2.6.20"):
+        assert words in told["why"], told
