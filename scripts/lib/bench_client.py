@@ -106,10 +106,11 @@ def write(workload: Workload, server, collection: str) -> float:
     return seconds
 
 
-def read(workload: Workload, server, collection: str) -> float:
+def read(workload: Workload, server, collection: str, consistency: int) -> float:
     """Reads every row with one `Query` after the other, as large as the server allows; answers the seconds.
 
-    The keys are known, so nothing of the answers is decoded: this is the server's own speed.
+    The keys are known, so nothing of the answers is decoded: this is the server's own speed. Consistency is Milvus's number: with 0 (Strong) every
+    page waits for the server's next time tick, with 2 (Bounded) none does.
     """
     import grpc
     from pymilvus.grpc_gen import common_pb2, milvus_pb2
@@ -122,7 +123,7 @@ def read(workload: Workload, server, collection: str) -> float:
         started = time.perf_counter()
         for last in range(-1, workload.rows - 1, QUERY_ROWS):
             request = milvus_pb2.QueryRequest(
-                collection_name=collection, expr=f"id > {last}", output_fields=["*"], query_params=[limit]
+                collection_name=collection, expr=f"id > {last}", output_fields=["*"], query_params=[limit], consistency_level=consistency
             )
             received += len(query(request.SerializeToString(), timeout=120))
         seconds = time.perf_counter() - started

@@ -30,10 +30,6 @@ pub(super) fn summary(view: &TaskView) -> Value {
 pub(super) fn full(view: &TaskView, stored: &[ChannelPosition]) -> Value {
     let mut shown = summary(view);
     let detail = view.detail();
-    shown["log"] = match detail.log {
-        "" => Value::Null,
-        kind => json!({"kind": kind, "why": detail.log_why}),
-    };
     shown["channels"] = match detail.channels.as_slice() {
         [] => stored.iter().map(stored_channel).collect(),
         channels => channels.iter().map(channel).collect(),

@@ -32,6 +32,8 @@ pub(super) struct Found {
     pub(super) id: CollectionId,
     pub(super) created: Timestamp,
     pub(super) channels: Vec<Channel>,
+    /// By channel, where the source says that it begins in the log.
+    pub(super) begins: BTreeMap<String, Vec<u8>>,
     pub(super) loaded: bool,
 }
 
@@ -105,11 +107,11 @@ impl Look<'_> {
         let before = lines.problems;
         check_names(&ours, &place, &details, lines);
         if let Some(target) = self.target {
-            if let Some(version) = target.version {
-                if let Some(what) = unsupported(&details.schema, version) {
-                    let remedy = "upgrade the target, or leave the collection out of the task";
-                    lines.problem(format!("{ours}: its field {what}; the target is {version}"), remedy);
-                }
+            if let Some(version) = target.version
+                && let Some(what) = unsupported(&details.schema, version)
+            {
+                let remedy = "upgrade the target, or leave the collection out of the task";
+                lines.problem(format!("{ours}: its field {what}; the target is {version}"), remedy);
             }
             check_place(target, &ours, &place, &details, lines)?;
         }
@@ -119,6 +121,7 @@ impl Look<'_> {
             id: CollectionId(details.id),
             created: Timestamp(details.created),
             channels: details.channels.iter().map(|channel| Channel::new(channel)).collect(),
+            begins: details.begins,
             loaded,
         })
     }

@@ -3,14 +3,16 @@
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::collections::Found;
 use super::report::Report;
 use crate::config::Config;
 use crate::domain::{Channel, LogKind, Timestamp};
+use crate::milvus::{Cancel, Client};
 use crate::source::{self, LogError, Next, OpenError, OpenLog};
-use crate::task::runner::log_settings;
+use crate::task::runner::{endpoint, log_settings};
 
 const LOG: &str = "log";
 const RETENTION: &str = "retention";
@@ -47,6 +49,8 @@ impl Drop for Scratch {
 
 /// Chooses and opens the log.
 pub(super) fn open(config: &Config, report: &mut Report) -> Option<Opened> {
+    // A connection that cannot be made at all is told with the source.
+    let client = Arc::new(Client::open(&endpoint(&config.source.endpoint)).ok()?);
     let own = match Scratch::make() {
         Ok(own) => own,
         Err(error) => {
@@ -55,12 +59,12 @@ pub(super) fn open(config: &Config, report: &mut Report) -> Option<Opened> {
             return None;
         }
     };
-    match source::open(&log_settings(config), &own.0) {
+    match source::open(&log_settings(config), &client, &Cancel::default(), &own.0) {
         Ok(log) => {
             report.good(LOG, format!("`{}` can be read: {}", log.kind.name(), log.why));
             Some(Opened { log, _own: own })
         }
-        Err(OpenError::Unconfigured(error)) => {
+        Err(error @ (OpenError::Unconfigured(_) | OpenError::Unusable(_))) => {
             report.problem(LOG, error.to_string(), "set what it names in the configuration");
             None
         }
@@ -127,7 +131,8 @@ impl Opened {
                     }
                     continue;
                 }
-                whole &= self.log.log.birth(channel, collection.id, collection.created)?.is_some();
+                let begins = collection.begins.get(channel.as_str()).map(Vec::as_slice);
+                whole &= self.log.log.birth(channel, collection.id, collection.created, begins)?.is_some();
                 reach.since = reach.since.max(self.oldest(channel)?);
             }
             if !whole {

@@ -32,6 +32,7 @@ const TASK_LAG: &str = "milvus_cdc_task_lag_seconds";
 const SKIPPED: &str = "milvus_cdc_skipped_total";
 const CALLS_IN_FLIGHT: &str = "milvus_cdc_calls_in_flight";
 const RETRIES: &str = "milvus_cdc_retries_total";
+const IGNORED: &str = "milvus_cdc_ignored_messages_total";
 const ERRORS: &str = "milvus_cdc_errors_total";
 const ROWS: &str = "milvus_cdc_task_rows_total";
 const QUEUE: &str = "milvus_cdc_queue_bytes";
@@ -98,6 +99,7 @@ struct Metrics {
     errors: IntCounterVec,
     rows: IntCounterVec,
     copies: IntCounterVec,
+    ignored: IntCounterVec,
 }
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
@@ -132,6 +134,7 @@ impl Metrics {
                 "Calls of rows to the target that failed and were tried again",
                 &["task_id", "kind"],
             ),
+            ignored: counter(IGNORED, "Messages of the log that need nothing on the target", &["task_id", "type"]),
             errors: counter(ERRORS, "Failed calls to the source or the target", &["task_id", "side", "kind"]),
             rows: counter(
                 ROWS,
@@ -140,7 +143,7 @@ impl Metrics {
             ),
             copies: counter(COPIES, "Copies of a collection's rows that have ended", &["task_id", "result"]),
         };
-        let all: [Box<dyn Collector>; 10] = [
+        let all: [Box<dyn Collector>; 11] = [
             Box::new(metrics.request_latency.clone()),
             Box::new(metrics.request_total.clone()),
             Box::new(metrics.data_size.clone()),
@@ -151,6 +154,7 @@ impl Metrics {
             Box::new(metrics.errors.clone()),
             Box::new(metrics.rows.clone()),
             Box::new(metrics.copies.clone()),
+            Box::new(metrics.ignored.clone()),
         ];
         for collector in all {
             sound(metrics.registry.register(collector));
@@ -198,6 +202,11 @@ impl Drop for CallInFlight {
 /// A call failed and is tried again; the kind is one of a few words.
 pub fn retried(task: &str, kind: &str) {
     METRICS.retries.with_label_values(&[task, kind]).inc();
+}
+
+/// The log had a message that needs nothing; the type is one of those that Milvus has.
+pub fn ignored(task: &str, kind: &str) {
+    METRICS.ignored.with_label_values(&[task, kind]).inc();
 }
 
 /// A call to the source or the target has failed; side and kind are one of a few words.

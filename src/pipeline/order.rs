@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::domain::{Channel, CollectionId, PartitionId, Position, Timestamp};
 use crate::milvus::rows::Column;
-use crate::source::{Delete, Insert, Keys};
+use crate::source::{Delete, Insert, Keys, Truncate};
 
 use super::keyset::KeySet;
 use super::progress::{Acknowledged, BatchSeq, Mark};
@@ -61,12 +61,15 @@ pub enum OpBody {
     },
     /// Keys to remove.
     Delete(Keys),
+    /// The collection's rows of this channel's shard are gone, with those of its other shards.
+    Truncate(Truncate),
 }
 
 /// Operations of one channel that wait for their tick.
 #[derive(Debug, Default)]
 pub struct Pending {
     ops: Vec<Op>,
+    bytes: usize,
     /// Of the last deletes: their timestamps, for halves of upserts that come after them.
     deletes: BTreeSet<(Timestamp, CollectionId)>,
     /// What the ticks so far have completed.
@@ -96,6 +99,12 @@ impl Pending {
         self.push(channel, position, ts, delete.collection, delete.partition, OpBody::Delete(delete.keys));
     }
 
+    /// Takes in the end of all earlier rows of a shard.
+    pub fn truncate(&mut self, channel: &Channel, position: Position, ts: Timestamp, truncate: Truncate) {
+        let collection = truncate.collection;
+        self.push(channel, position, ts, collection, PartitionId::ALL, OpBody::Truncate(truncate));
+    }
+
     fn push(
         &mut self,
         channel: &Channel,
@@ -106,6 +115,7 @@ impl Pending {
         body: OpBody,
     ) {
         let weight = weigh(&body);
+        self.bytes += weight;
         self.ops.push(Op {
             channel: channel.clone(),
             batch: BatchSeq::default(),
@@ -139,6 +149,7 @@ impl Pending {
             let stays = op.ts > tick || is_torn(&mut op);
             if stays { self.ops.push(op) } else { released.push(op) }
         }
+        self.bytes -= released.iter().map(|op| op.weight).sum::<usize>();
         released.sort_by_key(|op| (op.ts, matches!(op.body, OpBody::Insert { .. }), op.position));
         self.deletes = self.deletes.split_off(&(tick.minus(KEPT), CollectionId(i64::MIN)));
         let reached = self.reached(tick, position, &released);
@@ -166,6 +177,11 @@ impl Pending {
         Pending { mark, ..Pending::default() }
     }
 
+    /// What it holds in memory, roughly.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()
@@ -177,6 +193,7 @@ fn weigh(body: &OpBody) -> usize {
     OVERHEAD
         + match body {
             OpBody::Insert { columns, .. } => columns.iter().map(Column::len).sum(),
+            OpBody::Truncate(_) => 0,
             OpBody::Delete(Keys::Int(keys)) => keys.len() * 8,
             OpBody::Delete(Keys::Str(keys)) => keys.iter().map(|key| key.len() + 24).sum(),
         }

@@ -6,8 +6,10 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::ScanError;
+use super::key::Key;
 use super::merge::{Entry, Left, Right};
 use super::pages::{Page, PageError, Pages};
+use super::server::Target;
 use crate::milvus::{Cancel, Error, ErrorKind};
 use crate::target::Backoff;
 
@@ -27,20 +29,21 @@ pub struct ReadAhead {
 }
 
 impl ReadAhead {
-    /// Starts reading. A page that cannot be read is told of and tried again, for as long as somebody asks.
+    /// Starts reading the rows behind `after`; all without it. A page that cannot be read is told of and tried again, for as long as somebody asks.
     ///
     /// # Errors
     /// The system gives no more threads.
-    pub fn spawn(name: &str, mut pages: Pages) -> std::io::Result<ReadAhead> {
-        let cancel = pages.target.context.cancel.part();
-        pages.target.context.cancel = cancel.clone();
+    pub fn spawn(name: &str, mut target: Target, after: Option<Key>) -> std::io::Result<ReadAhead> {
+        let cancel = target.context.cancel.part();
+        target.context.cancel = cancel.clone();
+        let (pages, ending) = (Pages::new(target, after), cancel.clone());
         let (sender, receiver) = bounded(QUEUED);
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || read(pages, &sender))?;
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || read(pages, &ending, &sender))?;
         Ok(ReadAhead { pages: receiver, cancel, thread: Some(thread), ended: false, rows: VecDeque::new() })
     }
 }
 
-fn read(mut pages: Pages, sender: &Sender<Answer>) {
+fn read(mut pages: Pages, cancel: &Cancel, sender: &Sender<Answer>) {
     let mut backoff = Backoff::default();
     loop {
         let answer = pages.next_page();
@@ -50,7 +53,7 @@ fn read(mut pages: Pages, sender: &Sender<Answer>) {
         }
         if !failed {
             backoff = Backoff::default();
-        } else if pages.target.context.cancel.sleep(backoff.wait()) {
+        } else if cancel.sleep(backoff.wait()) {
             return;
         }
     }

@@ -17,6 +17,7 @@ mod key;
 mod merge;
 mod pages;
 mod ranges;
+mod server;
 mod state;
 
 pub use ahead::ReadAhead;
@@ -24,7 +25,8 @@ pub use column::{RowError, pick};
 pub use digest::digest;
 pub use key::{Key, above, any_of, between};
 pub use merge::{Entry, Left, Merge, Nothing, Overlay, Right, Step};
-pub use pages::{Page, PageError, Pages, Target};
+pub use pages::{Page, PageError, Pages};
+pub use server::Target;
 pub use state::{Mark, Section, SectionReader, StateError, StateReader, StateWriter};
 
 /// What stands for the contents of a row. Two rows with one digest are taken for equal: that two different rows have one

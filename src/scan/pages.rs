@@ -6,17 +6,15 @@ not (Milvus Lite 3.2.2 returns any rows of the range, in any order). What a serv
 by its name: one that is out of order, or that left out a smaller key, makes the rest be read by bisecting ranges ([`super::ranges`]).
 */
 
-use std::sync::Arc;
-
 use super::Digest;
 use super::column::{RowError, pick};
 use super::digest::digest;
-use super::key::{Key, above, between};
+use super::key::Key;
 use super::ranges::Ranges;
-use crate::milvus::rows::{Column, Consistency, Place, Query};
-use crate::milvus::{CallContext, Client, Error, ErrorKind};
-use crate::pipeline::KeyField;
-use crate::pipeline::columns::{self, ColumnError};
+use super::server::{Answer, Ask, Server, Target};
+use crate::milvus::rows::Column;
+use crate::milvus::{Error, ErrorKind};
+use crate::pipeline::columns::ColumnError;
 
 /// Milvus answers at most so many rows to one query.
 pub(super) const MAX_ROWS: usize = 16_384;
@@ -24,23 +22,6 @@ pub(super) const MAX_ROWS: usize = 16_384;
 const FIRST_ROWS: usize = 1000;
 /// What a page should weigh: small pages cost calls, large ones memory.
 const PAGE_BYTES: usize = 4 << 20;
-
-/// What is read, and from where.
-#[derive(Clone)]
-pub struct Target {
-    /// The server.
-    pub client: Arc<Client>,
-    /// Of every call.
-    pub context: CallContext,
-    /// Collection and partition; an empty partition for all.
-    pub place: Place,
-    /// The primary key.
-    pub key: KeyField,
-    /// Keys only, which is cheaper; then every digest is 0.
-    pub keys_only: bool,
-    /// The pages keep the columns that they were read as.
-    pub keep_columns: bool,
-}
 
 /// Rows that follow one another in the order of their keys. A key may be there more than once.
 #[derive(Debug, Default)]
@@ -76,7 +57,7 @@ pub enum PageError {
         source: RowError,
     },
     /// More rows of one key than a call can answer.
-    #[error("{object}: the key {key} is there more than {MAX_ROWS} times, and no call can answer so many rows")]
+    #[error("{object}: the key {key} is there so often that no call can answer all its rows")]
     SameKey {
         /// Database and collection.
         object: String,
@@ -84,21 +65,13 @@ pub enum PageError {
         key: Key,
     },
     /// A row outside of the range that was asked for.
-    #[error("{object}: asked for rows with {expression}, the server answered one with the key {key}")]
+    #[error("{object}: the server answered a row that was not asked for: its key is {key}")]
     Outside {
         /// Database and collection.
         object: String,
-        /// What was asked for.
-        expression: String,
         /// What came.
         key: Key,
     },
-}
-
-/// What one query answered.
-pub(super) struct Answer {
-    pub(super) keys: Vec<Key>,
-    pub(super) columns: Vec<Column>,
 }
 
 /// How the server answers.
@@ -111,22 +84,36 @@ enum Order {
 
 /// Walks over one place.
 pub struct Pages {
-    pub(super) target: Target,
+    pub(super) server: Box<dyn Ask>,
+    pub(super) how: How,
     /// Everything up to this key has been read.
     last: Option<Key>,
     /// The next page's size.
     pub(super) rows: usize,
+    /// So many rows did not fit into a message.
+    refused: usize,
     ended: bool,
-    /// A strong read has been made: what was acknowledged before it is visible, and later reads need not wait again.
-    is_visible: bool,
     order: Order,
+}
+
+/// What a walk is to bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct How {
+    pub(super) is_int: bool,
+    pub(super) keys_only: bool,
+    pub(super) keep_columns: bool,
 }
 
 impl Pages {
     /// The rows behind `after`; all without it.
     pub fn new(target: Target, after: Option<Key>) -> Pages {
+        let how = How { is_int: target.key.is_int, keys_only: target.keys_only, keep_columns: target.keep_columns };
+        Pages::of(Box::new(Server::new(target)), how, after)
+    }
+
+    pub(super) fn of(server: Box<dyn Ask>, how: How, after: Option<Key>) -> Pages {
         let order = Order::ByKey { proved: false };
-        Pages { target, last: after, rows: FIRST_ROWS, ended: false, is_visible: false, order }
+        Pages { server, how, last: after, rows: FIRST_ROWS, refused: MAX_ROWS + 1, ended: false, order }
     }
 
     /// The next page, never an empty one; `None` at the end. After an error the same page is read again.
@@ -136,7 +123,7 @@ impl Pages {
     pub fn next_page(&mut self) -> Result<Option<Page>, PageError> {
         while !self.ended {
             let answer = match &mut self.order {
-                Order::ByKey { .. } if self.target.key.is_int && self.last.is_none() => self.smallest()?,
+                Order::ByKey { .. } if self.how.is_int && self.last.is_none() => self.smallest()?,
                 Order::ByKey { .. } => self.next_by_key()?,
                 Order::Any(ranges) => {
                     // Taken out while it works with the rest of this; put back whatever comes.
@@ -159,9 +146,7 @@ impl Pages {
     /// it (seen on 2.3.5).
     fn smallest(&mut self) -> Result<Option<Answer>, PageError> {
         let smallest = Key::Int(i64::MIN);
-        let expression = self.expression(None, Some(&smallest));
-        let answer = self.ask(&expression, MAX_ROWS, self.target.keys_only)?;
-        self.check_range(&answer, &expression, None, Some(&smallest))?;
+        let answer = self.ask((None, Some(&smallest)), MAX_ROWS, self.how.keys_only)?;
         self.last = Some(smallest);
         Ok((!answer.keys.is_empty()).then_some(answer))
     }
@@ -169,10 +154,11 @@ impl Pages {
     /// One step of the walk by keys; `None` when there was nothing to take, or the order turned out to be another.
     fn next_by_key(&mut self) -> Result<Option<Answer>, PageError> {
         let limit = self.rows;
-        let expression = self.expression(self.last.as_ref(), None);
-        let mut answer = match self.ask(&expression, limit, self.target.keys_only) {
+        let last = self.last.clone();
+        let mut answer = match self.ask((last.as_ref(), None), limit, self.how.keys_only) {
             Err(error) if is_too_large(&error) && limit > 1 => {
                 self.rows = limit / 2;
+                self.refused = limit;
                 return Ok(None);
             }
             outcome => outcome?,
@@ -181,15 +167,10 @@ impl Pages {
             self.ended = true;
             return Ok(None);
         }
-        self.check_range(&answer, &expression, self.last.as_ref(), None)?;
         let is_full = answer.keys.len() >= limit;
         let is_sorted = answer.keys.is_sorted();
         if is_full && !(is_sorted && self.is_lowest(&answer)?) {
-            log::info!(
-                "{}: {} does not answer in the order of the keys: reading by ranges",
-                self.object(),
-                self.target.client.address()
-            );
+            log::info!("{} does not answer in the order of the keys: reading by ranges", self.object());
             self.order = Order::Any(Ranges::above(self.last.clone()));
             return Ok(None);
         }
@@ -202,6 +183,7 @@ impl Pages {
             return Ok(None);
         }
         self.last = answer.keys.last().cloned();
+        self.refused = MAX_ROWS + 1;
         Ok(Some(answer))
     }
 
@@ -211,10 +193,11 @@ impl Pages {
         let Some(last) = answer.keys.last() else { return Ok(false) };
         let keep = answer.keys.iter().position(|key| key == last).unwrap_or(0);
         if keep == 0 {
-            if self.rows >= MAX_ROWS {
+            let larger = (self.rows * 2).min(self.refused - 1);
+            if larger <= self.rows {
                 return Err(PageError::SameKey { object: self.object(), key: last.clone() });
             }
-            self.rows = (self.rows * 2).min(MAX_ROWS);
+            self.rows = larger;
             return Ok(false);
         }
         answer.columns = self.pick(&answer.columns, answer.keys.len(), &(0..keep).collect::<Vec<_>>())?;
@@ -227,27 +210,27 @@ impl Pages {
         if let Order::ByKey { proved: true } = self.order {
             return Ok(true);
         }
-        let expression = self.expression(self.last.as_ref(), answer.keys.last());
-        let found = self.ask(&expression, (answer.keys.len() + 1).min(MAX_ROWS), true)?;
+        let last = self.last.clone();
+        let range = (last.as_ref(), answer.keys.last());
+        let found = self.ask(range, (answer.keys.len() + 1).min(MAX_ROWS), true)?;
         let is_lowest = found.keys.len() <= answer.keys.len();
         self.order = Order::ByKey { proved: is_lowest };
         Ok(is_lowest)
     }
 
-    /// Asks for rows. Does not change what is read next.
-    pub(super) fn ask(&mut self, expression: &str, limit: usize, keys_only: bool) -> Result<Answer, PageError> {
-        let key = self.target.key.name.clone();
-        let fields: [&str; 1] = [if keys_only { &key } else { "*" }];
-        let consistency = if self.is_visible { Consistency::Bounded } else { Consistency::Strong };
-        let query = Query { expression, fields: &fields, limit: Some(limit), consistency };
-        let columns = self.target.client.query_rows(&self.target.place, &query, &self.target.context)?;
-        self.is_visible = true;
-        if columns.iter().all(Column::is_empty) {
-            return Ok(Answer { keys: Vec::new(), columns: Vec::new() });
+    /// Asks for rows above one key and up to another. What comes must lie there, or the walk would never end or miss rows.
+    pub(super) fn ask(
+        &mut self,
+        (low, high): (Option<&Key>, Option<&Key>),
+        limit: usize,
+        keys_only: bool,
+    ) -> Result<Answer, PageError> {
+        let answer = self.server.ask((low, high), limit, keys_only)?;
+        let is_outside = |key: &&Key| low.is_some_and(|low| *key <= low) || high.is_some_and(|high| *key > high);
+        match answer.keys.iter().find(is_outside) {
+            None => Ok(answer),
+            Some(key) => Err(PageError::Outside { object: self.object(), key: key.clone() }),
         }
-        let keys =
-            columns::keys(&columns, &key).map_err(|source| PageError::Columns { object: self.object(), source })?;
-        Ok(Answer { keys: Key::each(keys), columns })
     }
 
     /// The rows in the order of their keys.
@@ -263,53 +246,27 @@ impl Pages {
         pick(columns, rows, Some(indexes)).map_err(|source| PageError::Rows { object: self.object(), source })
     }
 
-    /// What came must lie in the range that was asked for, or the walk would never end or miss rows.
-    pub(super) fn check_range(
-        &self,
-        answer: &Answer,
-        expression: &str,
-        low: Option<&Key>,
-        high: Option<&Key>,
-    ) -> Result<(), PageError> {
-        let is_outside = |key: &&Key| low.is_some_and(|low| *key <= low) || high.is_some_and(|high| *key > high);
-        match answer.keys.iter().find(is_outside) {
-            None => Ok(()),
-            Some(key) => {
-                Err(PageError::Outside { object: self.object(), expression: expression.to_owned(), key: key.clone() })
-            }
-        }
-    }
-
     fn page(&mut self, answer: Answer) -> Result<Page, PageError> {
         let Answer { keys, columns } = answer;
         let bytes: usize = columns.iter().map(Column::len).sum();
         self.rows = (PAGE_BYTES / (bytes / keys.len().max(1)).max(1)).clamp(1, MAX_ROWS);
-        let digests = if self.target.keys_only {
+        let digests = if self.how.keys_only {
             vec![0; keys.len()]
         } else {
             digest(&columns, keys.len()).map_err(|source| PageError::Rows { object: self.object(), source })?
         };
-        Ok(Page { keys, digests, columns: if self.target.keep_columns { columns } else { Vec::new() } })
-    }
-
-    pub(super) fn expression(&self, low: Option<&Key>, high: Option<&Key>) -> String {
-        let key = &self.target.key;
-        match (low, high) {
-            (Some(low), None) => above(&key.name, low),
-            _ => between(&key.name, low, high).unwrap_or_else(|| everything(key)),
-        }
+        Ok(Page { keys, digests, columns: if self.how.keep_columns { columns } else { Vec::new() } })
     }
 
     pub(super) fn object(&self) -> String {
-        format!("{}.{}", self.target.place.db, self.target.place.collection)
+        self.server.object()
     }
-}
-
-fn everything(key: &KeyField) -> String {
-    if key.is_int { format!("{} <= {}", key.name, i64::MAX) } else { format!("{} >= \"\"", key.name) }
 }
 
 /// The answer does not fit into a message: gRPC's limit, or that of the server (`quotaAndLimits.limits.maxOutputSize`).
 pub(super) fn is_too_large(error: &PageError) -> bool {
     matches!(error, PageError::Call(error) if error.kind == ErrorKind::TooLarge || error.detail.contains("maxOutputSize"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,8 @@
 //! Reading a server that answers any rows of a range: ranges are bisected until one answers less than its limit, which is all of it.
 
 use super::key::Key;
-use super::pages::{Answer, MAX_ROWS, PageError, Pages, is_too_large};
+use super::pages::{MAX_ROWS, PageError, Pages, is_too_large};
+use super::server::Answer;
 
 /// A range of keys above `low` and up to `high`, without an end where `None`.
 #[derive(Debug, Clone)]
@@ -25,23 +26,21 @@ impl Ranges {
     /// The rows of the next range that has any, in the order of their keys; `None` when all ranges are read.
     pub(super) fn next_answer(&mut self, pages: &mut Pages) -> Result<Option<Answer>, PageError> {
         while let Some(range) = self.0.last().cloned() {
-            let expression = pages.expression(range.low.as_ref(), range.high.as_ref());
+            let bounds = (range.low.as_ref(), range.high.as_ref());
             let Some(keys) = range.keys.filter(|keys| *keys <= pages.rows) else {
-                let found = pages.ask(&expression, MAX_ROWS, true)?;
-                pages.check_range(&found, &expression, range.low.as_ref(), range.high.as_ref())?;
+                let found = pages.ask(bounds, MAX_ROWS, true)?;
                 self.divide(range, found.keys, pages)?;
                 continue;
             };
             // Some more than there were: what was written meanwhile.
             let limit = (keys + keys / 2 + 100).min(MAX_ROWS);
-            let answer = match pages.ask(&expression, limit, pages.target.keys_only) {
+            let answer = match pages.ask(bounds, limit, pages.how.keys_only) {
                 Err(error) if is_too_large(&error) && pages.rows > 1 => {
                     pages.rows = (keys.min(pages.rows) / 2).max(1);
                     continue;
                 }
                 outcome => outcome?,
             };
-            pages.check_range(&answer, &expression, range.low.as_ref(), range.high.as_ref())?;
             if answer.keys.len() >= limit {
                 self.forget_size();
                 continue;

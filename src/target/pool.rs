@@ -13,7 +13,7 @@ use super::backoff::Backoff;
 use super::verdict::{Verdict, verdict};
 use super::writer::{WriteError, Writer};
 use crate::domain::CollectionId;
-use crate::milvus::rows::{Column, Rows, Write};
+use crate::milvus::rows::Write;
 use crate::milvus::{CallContext, Cancel, Client};
 use crate::observe::metrics::{self, Written};
 use crate::pipeline::{Call, CallId, Work};
@@ -129,6 +129,9 @@ impl Worker {
         let _in_flight = metrics::call_begins(&self.task);
         let mut backoff = Backoff::default();
         let mut first_failure: Option<Instant> = None;
+        if let Work::Write { rows, .. } = &mut call.work {
+            rows.seal();
+        }
         loop {
             let error = match self.attempt(&call) {
                 Ok(()) => {
@@ -143,6 +146,8 @@ impl Worker {
             let since = *first_failure.get_or_insert_with(Instant::now);
             let hopeless = match &error {
                 WriteError::Columns { .. } => true,
+                // Key by key it needs a collection that can be read: the catalog loads it when the source does.
+                WriteError::Call(error) if matches!(call.work, Work::Truncate) && error.is_not_loaded() => false,
                 WriteError::Call(error) => match verdict(error) {
                     Verdict::Retry => false,
                     Verdict::RetryForAWhile => since.elapsed() > PATIENCE,
@@ -167,9 +172,10 @@ impl Worker {
 
     fn count(&self, call: &Call) {
         let (name, rows, bytes) = match &call.work {
-            Work::Write { write: Write::Insert, rows } => ("Insert", rows.count(), size(rows)),
-            Work::Write { write: Write::Upsert, rows } => ("Upsert", rows.count(), size(rows)),
+            Work::Write { write: Write::Insert, rows } => ("Insert", rows.count(), rows.bytes()),
+            Work::Write { write: Write::Upsert, rows } => ("Upsert", rows.count(), rows.bytes()),
             Work::Delete(keys) => ("Delete", keys.len(), 0),
+            Work::Truncate => ("Truncate", 0, 0),
         };
         metrics::rows_written(Written {
             task: &self.task,
@@ -187,12 +193,9 @@ impl Worker {
         match &call.work {
             Work::Write { write, rows } => writer.write(*write, rows),
             Work::Delete(keys) => writer.delete(&call.place, &call.collection.key.name, keys),
+            Work::Truncate => writer.truncate(&call.place, &call.collection.key),
         }
     }
-}
-
-fn size(rows: &Rows) -> usize {
-    rows.columns().iter().map(Column::len).sum()
 }
 
 /// A word for what failed, of which there are few.

@@ -59,10 +59,6 @@ pub struct CopyDetail {
 /// Everything of one task at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskDetail {
-    /// The kind of log that is read; empty until it is open.
-    pub log: &'static str,
-    /// Why it is this one.
-    pub log_why: String,
     /// In the order of their names.
     pub channels: Vec<ChannelDetail>,
     /// In the order of their ids.

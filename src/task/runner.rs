@@ -79,7 +79,7 @@ impl Engine for Runner {
         history: Arc<History>,
     ) -> Result<Box<dyn TaskHandle>, EngineError> {
         let log = log_settings(&self.config);
-        log.choose().map_err(|error| EngineError::State(error.to_string()))?;
+        log.candidates().map_err(|error| EngineError::State(error.to_string()))?;
         let setup = FollowSetup {
             task: id.as_str().into(),
             spec: spec.clone(),

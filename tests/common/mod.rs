@@ -135,7 +135,7 @@ struct FakeHandle {
 impl TaskHandle for FakeHandle {
     fn status(&self) -> TaskStatus {
         let skipped = BTreeMap::from([("bulk import".to_owned(), 2)]);
-        TaskStatus { phase: Phase::Following, lag_ms: Some(120), skipped, reason: None }
+        TaskStatus { phase: Phase::Following, lag_ms: Some(120), skipped, reason: None, source_log: None }
     }
 
     fn detail(&self) -> TaskDetail {
@@ -154,8 +154,6 @@ impl TaskHandle for FakeHandle {
         };
         let copy = CopyDetail { collection: "default.books".into(), rows: 25, total: Some(100), waiting: None };
         TaskDetail {
-            log: "rocksmq",
-            log_why: "pretended".into(),
             channels: channels.collect(),
             collections: vec![collection],
             copies: vec![copy],

@@ -82,7 +82,7 @@ def test_details(cdc, source, target, name):
         assert collection["source"] == collection["target"] == f"default.{name}" and collection["rows_from"] == "log"
         assert sorted(collection["channels"]) == sorted(channel["name"] for channel in details["channels"])
         assert all(channel["collections"] == 1 and channel["acknowledged_time"] for channel in details["channels"])
-        assert details["log"]["kind"] == "rocksmq" and details["checkpoint_age_ms"] is not None
+        assert details["checkpoint_age_ms"] is not None
         points = details["lag_curve"]["points"]
         assert points and max(lag or 0 for _, lag, _ in points) < 60_000, "a lag from 1970 is none"
         assert sum(rows for _, _, rows in points) >= 200

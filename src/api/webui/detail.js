@@ -51,7 +51,7 @@ class Detail {
     const filled = details.queue_limit_bytes ? `${Math.round((100 * details.queue_bytes) / details.queue_limit_bytes)} % of ${bytes(details.queue_limit_bytes)}` : "–";
     const facts = [["Lag", lagText(task)], ["Rows/s", number(details.rows_per_second)], ["Queue", filled],
       ["Checkpoint", details.checkpoint_age_ms === null ? "–" : ago(details.checkpoint_age_ms)],
-      ["Not carried over", skipped.length ? number(skipped.reduce((sum, [, count]) => sum + count, 0)) : "nothing"], ["Source's log", details.log?.kind ?? "–"]];
+      ["Not carried over", skipped.length ? number(skipped.reduce((sum, [, count]) => sum + count, 0)) : "nothing"], ["Source's log", task.source_log?.kind ?? "–"]];
     const lines = [["Follows", followsOf(task)], ["Target", targetOf(task)], ...skipped.map(([why, count]) => ["Not carried over", `${why}: ${number(count)}`])];
     figures.show([facts, lines], () => [...facts.map(([name, value]) => figure(name, value)),
       el("div", { class: "muted", style: "grid-column:1/-1" }, ...lines.map(([name, text]) => el("div", {}, `${name}: `, el("code", {}, text))))]);

@@ -17,14 +17,15 @@ use super::members::{Members, Rows};
 use super::rounds::Rounds;
 use super::show::Shown;
 use super::status::{Board, Troubles};
+use super::uncarried::Uncarried;
 use crate::catalog::{ReadyCollection, Watcher};
 use crate::domain::{Channel, CollectionId, LogKind, Timestamp};
 use crate::journal::sealed::SealedError;
 use crate::milvus::Cancel;
 use crate::pipeline::Scheduler;
 use crate::source::{Log, Reader, Start};
-use crate::target::Pool;
-use crate::task::engine::{ChannelPosition, Phase, TaskStatus};
+use crate::target::{Pool, WORKERS};
+use crate::task::engine::{ChannelPosition, Phase, SourceLog, TaskStatus};
 use crate::task::history::History;
 
 /// An order to the task's thread.
@@ -100,6 +101,7 @@ pub(super) struct Core {
     pub(super) repair_orders: Receiver<Repair>,
     pub(super) troubles: Troubles,
     pub(super) skipped: BTreeMap<String, u64>,
+    pub(super) uncarried: Uncarried,
     pub(super) settled: bool,
     /// Something of the checkpoint has changed since it was written.
     pub(super) dirty: bool,
@@ -108,8 +110,8 @@ pub(super) struct Core {
     pub(super) failure: Option<String>,
 }
 
-/// Released and not acknowledged rows in memory; more are not read.
-pub(super) const MEMORY: usize = 16 << 20;
+/// Rows in memory, those included that wait for their tick or are under way; more are not read.
+pub(super) const MEMORY: usize = 28 << 20;
 /// How often the checkpoint is written while rows are applied, and while only time passes.
 const WRITE_BUSY: Duration = Duration::from_secs(1);
 const WRITE_IDLE: Duration = Duration::from_secs(10);
@@ -135,7 +137,7 @@ impl Core {
                 self.close(Instant::now() + RESERVE * 4);
                 return End::Failed(reason);
             }
-            let records = if self.scheduler.bytes() < MEMORY { self.reader.events().clone() } else { never() };
+            let records = if self.has_room() { self.reader.events().clone() } else { never() };
             let (catalog, calls, copies) =
                 (self.watcher.events().clone(), self.pool.events().clone(), self.copier.events().clone());
             let repairs = self.repair_orders.clone();
@@ -178,20 +180,33 @@ impl Core {
         self.failure.get_or_insert_with(|| reason.to_owned());
     }
 
+    /// Whether more may be read. While not every hand has a call, what waits for its tick must be allowed to grow, or the tick
+    /// would never be read.
+    fn has_room(&self) -> bool {
+        let (queued, waiting) = (self.scheduler.bytes(), self.channels.values().map(|channel| channel.pending.bytes()));
+        queued < MEMORY && (queued + waiting.sum::<usize>() < MEMORY || self.scheduler.calls() < WORKERS)
+    }
+
     /// Everything that can be done without waiting.
     fn work(&mut self) {
         self.dispatch();
         self.answer_blocks();
         self.start_copies();
         self.rewind_channels();
+        let mut advanced = false;
         for channel in self.channels.values_mut() {
-            self.dirty |= channel.advance();
+            advanced |= channel.advance();
+        }
+        if advanced {
+            self.dirty = true;
+            self.members.forget_truncated(|channel| Some(self.channels.get(channel)?.acked.after));
         }
     }
 
     fn on_heartbeat(&mut self) {
         self.ask_about_unknown();
         self.join_waiting();
+        self.compare_half_truncated();
         self.start_rounds();
         if !self.hints_are_read {
             self.read_replicate_channel();
@@ -226,6 +241,8 @@ impl Core {
             channels: self.channels.iter().map(|(name, channel)| (name.to_string(), channel.record())).collect(),
             collections: self.members.records(),
             skipped: self.skipped.clone(),
+            truncated: self.members.truncated(),
+            uncarried: self.uncarried.records(),
         };
         checkpoint::save(&self.folder, &checkpoint)
     }
@@ -261,7 +278,8 @@ impl Core {
     fn show(&mut self) {
         let troubles = self.troubles.retried();
         let waiting = self.copier.waiting();
-        let reasons: Vec<String> = troubles.iter().cloned().chain(waiting).collect();
+        let uncarried = self.uncarried_reasons();
+        let reasons: Vec<String> = troubles.iter().cloned().chain(waiting).chain(uncarried).collect();
         let lag = self.lag(!troubles.is_empty());
         let phase = self.phase(!troubles.is_empty(), lag);
         // A channel that is read from its beginning names no time before its first tick.
@@ -272,6 +290,7 @@ impl Core {
             lag_ms: lag.map(|lag| lag.as_millis() as u64),
             skipped: self.skipped.clone(),
             reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
+            source_log: Some(SourceLog { kind: self.log_kind.name(), why: self.log_why.clone() }),
         };
         self.board.show(status);
         self.board.show_positions(positions(self.log_kind, &self.channels));

@@ -20,6 +20,7 @@ mod rounds;
 mod setup;
 mod show;
 mod status;
+mod uncarried;
 
 pub(crate) use checkpoint::{ChannelRecord, load as load_checkpoint};
 pub(crate) use setup::{FollowSetup, Following, follow};

@@ -7,6 +7,7 @@ use super::core::Core;
 use super::members::Rows;
 use crate::catalog::Hint;
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
+use crate::observe::metrics;
 use crate::source::{Body, ReaderCommand, ReaderEvent, Record, Seek};
 use crate::task::history::EventKind;
 
@@ -83,7 +84,20 @@ impl Core {
                 log::error!("{why}");
                 self.count_skipped("bulk import", &why);
             }
-            Body::Ignored(name) => log::debug!("{channel}: {name} at {position} needs nothing"),
+            Body::Truncate(truncate) => {
+                if self.wants(channel, truncate.collection, position, end)
+                    && let Some(state) = self.channels.get_mut(channel)
+                {
+                    state.pending.truncate(channel, position, end, truncate);
+                }
+            }
+            Body::Uncarried { collection, what } => self.on_uncarried(channel, collection, what, (position, end)),
+            Body::Compare { collection, what } => self.on_compare(channel, collection, what, (position, end)),
+            Body::Stop(why) => self.fail(&why),
+            Body::Ignored(name) => {
+                log::debug!("{channel}: {name} at {position} needs nothing");
+                metrics::ignored(&self.task, name);
+            }
             Body::Unknown(kind) => {
                 let why = format!("{channel}: the message at {position} is passed over: its type {kind} is not known");
                 log::warn!("{why}");
@@ -97,9 +111,11 @@ impl Core {
         }
     }
 
-    fn wants(&self, channel: &Channel, id: CollectionId, position: Position, ts: Timestamp) -> bool {
+    pub(super) fn wants(&self, channel: &Channel, id: CollectionId, position: Position, ts: Timestamp) -> bool {
         let known = self.members.get(id).is_some();
-        self.members.wants(id) && self.channels.get(channel).is_some_and(|state| state.wants(id, known, position, ts))
+        self.members.wants(id)
+            && !self.members.is_truncated(id, channel, ts)
+            && self.channels.get(channel).is_some_and(|state| state.wants(id, known, position, ts))
     }
 
     /// Everything up to the tick is released into the lanes.
@@ -156,12 +172,6 @@ impl Core {
         if let Some(state) = self.channels.get_mut(channel) {
             state.request(Rewind { start, behind: BTreeMap::new(), jump: true });
         }
-    }
-
-    /// The collection's name at the source, or its id where the catalog has not been looked at yet.
-    fn name_of(&self, id: CollectionId) -> String {
-        let ready = self.members.get(id).and_then(|member| member.ready.as_ref());
-        ready.map_or_else(|| format!("collection {id}"), |ready| format!("{}.{}", ready.source.0, ready.source.1))
     }
 
     pub(super) fn count_skipped(&mut self, reason: &str, detail: &str) {

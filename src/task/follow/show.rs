@@ -82,8 +82,6 @@ impl Core {
             collections: live.iter().filter(|channels| channels.contains(name)).count(),
         });
         TaskDetail {
-            log: self.log_kind.name(),
-            log_why: self.log_why.clone(),
             channels: channels.collect(),
             collections: self.members.iter().map(|(id, member)| collection(id.0, member)).collect(),
             copies: self.copier.progress(),

@@ -25,7 +25,13 @@ const HANGS: Duration = Duration::from_secs(10);
 
 impl Board {
     pub(super) fn new() -> Board {
-        let status = TaskStatus { phase: Phase::Connecting, lag_ms: None, skipped: BTreeMap::new(), reason: None };
+        let status = TaskStatus {
+            phase: Phase::Connecting,
+            lag_ms: None,
+            skipped: BTreeMap::new(),
+            reason: None,
+            source_log: None,
+        };
         Board {
             status: Mutex::new((status, Instant::now())),
             positions: Mutex::new(Vec::new()),
@@ -127,7 +133,13 @@ mod tests {
 
     fn shown(lag_ms: Option<u64>, ago: Duration) -> TaskStatus {
         let board = Board::new();
-        board.show(TaskStatus { phase: Phase::Following, lag_ms, skipped: BTreeMap::new(), reason: Some("x".into()) });
+        board.show(TaskStatus {
+            phase: Phase::Following,
+            lag_ms,
+            skipped: BTreeMap::new(),
+            reason: Some("x".into()),
+            source_log: None,
+        });
         board.status.lock().1 = Instant::now().checked_sub(ago).unwrap();
         board.status()
     }

@@ -14,7 +14,7 @@ use crate::milvus::catalog::LoadState;
 use crate::milvus::rows::Place;
 use crate::milvus::{Client, Error};
 use crate::pipeline::KeyField;
-use crate::scan::{Key, Merge, PageError, Pages, ReadAhead, ScanError, Step, Target};
+use crate::scan::{Key, Merge, PageError, ReadAhead, ScanError, Step, Target};
 
 /// Rows that are looked at again together: bounds the memory, whatever differs.
 const SUSPECTS: usize = 10_000;
@@ -128,7 +128,7 @@ impl Rows<'_> {
             keys_only: self.comparison.request.depth != Depth::Rows,
             keep_columns: false,
         };
-        ReadAhead::spawn("verify-ahead", Pages::new(target, None)).map_err(|error| Halt::Failed(error.to_string()))
+        ReadAhead::spawn("verify-ahead", target, None).map_err(|error| Halt::Failed(error.to_string()))
     }
 
     fn compare_partition(

@@ -13,9 +13,7 @@ use super::worker::{Attempt, Interruption};
 use super::{Against, CopyJob};
 use crate::milvus::Client;
 use crate::milvus::rows::{Place, Rows, Write};
-use crate::scan::{
-    Key, Merge, Nothing, Overlay, Pages, ReadAhead, Right, StateReader, StateWriter, Step, Target, pick,
-};
+use crate::scan::{Key, Merge, Nothing, Overlay, ReadAhead, Right, StateReader, StateWriter, Step, Target, pick};
 use crate::target::Writer;
 
 /// How often progress is put on disk while nothing has to be written to the target.
@@ -124,7 +122,7 @@ impl Round {
         let after = self.progress.after();
         let left = attempt.patiently(|| {
             let source = reading(attempt, &attempt.worker.source, attempt.source(name), true);
-            Ok(ReadAhead::spawn("copy-ahead", Pages::new(source, after.clone()))?)
+            Ok(ReadAhead::spawn("copy-ahead", source, after.clone())?)
         })?;
         let right = attempt.patiently(|| self.right(name, id, attempt))?;
         let mut merge = Merge::new(left, Overlay::new(right, self.pending.clone()));
@@ -141,7 +139,7 @@ impl Round {
         match (&self.known, attempt.job.against) {
             (_, Against::Target) => {
                 let target = reading(attempt, &attempt.worker.target, attempt.target(name), false);
-                Ok(Box::new(ReadAhead::spawn("copy-compare", Pages::new(target, after))?))
+                Ok(Box::new(ReadAhead::spawn("copy-compare", target, after)?))
             }
             (Some(known), Against::State | Against::Nothing) => Ok(Box::new(known.section(name, id, after)?)),
             (None, Against::State | Against::Nothing) => Ok(Box::new(Nothing)),

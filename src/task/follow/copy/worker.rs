@@ -13,7 +13,7 @@ use super::step::{StepError, Subject};
 use super::{Against, CopyDone, CopyEnd, CopyEvent, CopyJob, Span};
 use crate::domain::{Channel, CollectionId, Timestamp};
 use crate::milvus::catalog::LoadState;
-use crate::milvus::rows::{Column, Place, Rows};
+use crate::milvus::rows::{Place, Rows};
 use crate::milvus::{CallContext, Cancel, Client};
 use crate::observe::metrics::{self, Written};
 use crate::source::{Log, Start};
@@ -121,7 +121,7 @@ impl Attempt<'_> {
 
     /// For metrics: rows that the target has acknowledged.
     pub(super) fn count_written(&self, call: &'static str, rows: &Rows) {
-        self.count_rows(call, rows.count(), rows.columns().iter().map(Column::len).sum());
+        self.count_rows(call, rows.count(), rows.bytes());
     }
 
     pub(super) fn count_rows(&self, call: &'static str, rows: usize, bytes: usize) {
