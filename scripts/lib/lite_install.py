@@ -11,7 +11,15 @@ from report import UserError, say
 PACKAGES = {
     # Needs pymilvus for the protocol's types without saying so. That version talks to every reference server, so the tests
     # of Milvus Lite run in this environment, too: pymilvus 2.3.7 knows neither nullable fields nor float16 or sparse vectors.
-    "3.2.2": ["milvus-lite==3.2.2", "pymilvus==2.6.17", "pytest>=8,<10", "pytest-xdist>=3,<4", "rocksdict"],
+    # The rest is what the tests' building blocks import (see tests/e2e/requirements.txt).
+    "3.2.2": [
+        "milvus-lite==3.2.2",
+        "pymilvus==2.6.17",
+        "pytest>=8,<10",
+        "pytest-xdist>=3,<4",
+        "rocksdict",
+        "confluent-kafka>=2.6,<3",
+    ],
     # A C++ program inside the wheel; what the wheel asks for is for its Python part, which is not used.
     "2.5.1": ["--no-deps", "milvus-lite==2.5.1"],
 }

@@ -5,7 +5,7 @@ Calls about rows: insert, upsert, delete, query. Columns are raw `FieldData` byt
 use bytes::Bytes;
 use grpcio::GrpcSlice;
 use protobuf::rt::WireType;
-use protobuf::{CodedOutputStream, Message};
+use protobuf::{CodedOutputStream, Message as _};
 
 use super::client::{CallContext, Client};
 use super::error::Error;
@@ -15,6 +15,7 @@ use super::pb::common::KeyValuePair;
 use super::pb::schema::field_data::Field;
 use super::pb::schema::scalar_field::Data;
 use super::pb::schema::{FieldData, ScalarField};
+use super::wire::{self, Malformed};
 
 /// Where rows go or come from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -85,14 +86,46 @@ impl From<Vec<u8>> for Column {
 #[derive(Debug, Clone)]
 pub struct Rows {
     place: Place,
-    columns: Vec<Column>,
+    content: Content,
     count: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Content {
+    Columns(Vec<Column>),
+    Message(Message),
+}
+
+/// A serialized `InsertRequest` or `UpsertRequest`, which have one shape. Cloning shares it.
+#[derive(Clone)]
+struct Message(GrpcSlice);
+
+impl AsRef<[u8]> for Message {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+}
+
+/// Without the rows.
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+/// Numbers of the fields of `InsertRequest` and `UpsertRequest`.
+mod field {
+    pub(super) const DB: u32 = 2;
+    pub(super) const COLLECTION: u32 = 3;
+    pub(super) const PARTITION: u32 = 4;
+    pub(super) const COLUMNS: u32 = 5;
+    pub(super) const COUNT: u32 = 7;
 }
 
 impl Rows {
     /// `count` rows for `place`.
     pub fn new(place: &Place, columns: Vec<Column>, count: usize) -> Rows {
-        Rows { place: place.clone(), columns, count }
+        Rows { place: place.clone(), content: Content::Columns(columns), count }
     }
 
     /// How many rows.
@@ -100,9 +133,31 @@ impl Rows {
         self.count
     }
 
+    /// What they weigh.
+    pub fn bytes(&self) -> usize {
+        match &self.content {
+            Content::Columns(columns) => columns.iter().map(Column::len).sum(),
+            Content::Message(message) => message.0.len(),
+        }
+    }
+
     /// The columns.
-    pub fn columns(&self) -> &[Column] {
-        &self.columns
+    ///
+    /// # Errors
+    /// They were serialized, and do not read as what was written.
+    pub(crate) fn columns(&self) -> Result<Vec<Column>, Malformed> {
+        let message = match &self.content {
+            Content::Columns(columns) => return Ok(columns.clone()),
+            Content::Message(message) => Bytes::from_owner(message.clone()),
+        };
+        let mut columns = Vec::new();
+        for part in wire::fields(&message) {
+            let (number, value) = part?;
+            if number == field::COLUMNS {
+                columns.push(message.slice_ref(value).into());
+            }
+        }
+        Ok(columns)
     }
 
     /// Other rows for the same place.
@@ -110,34 +165,46 @@ impl Rows {
         Rows::new(&self.place, columns, count)
     }
 
-    /// Serializes them as an `InsertRequest` or `UpsertRequest`, which have one shape. The columns are copied once, from where
-    /// they arrived into the message: that is what this is written by hand for.
-    pub(super) fn serialize(&self, out: &mut GrpcSlice) -> grpcio::Result<()> {
-        const DB: u32 = 2;
-        const COLLECTION: u32 = 3;
-        const PARTITION: u32 = 4;
-        const COLUMNS: u32 = 5;
-        const COUNT: u32 = 7;
-        let failed = |error: protobuf::Error| grpcio::Error::Codec(error.into());
-        let Place { db, collection, partition } = &self.place;
-        let overhead = 64 + db.len() + collection.len() + partition.len() + 16 * self.columns.len();
-        let mut message = Vec::with_capacity(overhead + self.columns.iter().map(Column::len).sum::<usize>());
-        let mut stream = CodedOutputStream::vec(&mut message);
-        for (number, text) in [(DB, db), (COLLECTION, collection), (PARTITION, partition)] {
-            stream.write_string(number, text).map_err(failed)?;
+    /// Serializes them now and lets the messages go that they arrived in: there is one copy while a call is under way, not two.
+    pub fn seal(&mut self) {
+        // What cannot be serialized fails when it is sent, where somebody hears of it.
+        if let Content::Columns(columns) = &self.content
+            && let Ok(message) = self.write(columns)
+        {
+            self.content = Content::Message(message);
         }
-        for column in &self.columns {
-            stream.write_tag(COLUMNS, WireType::LengthDelimited).map_err(failed)?;
-            stream.write_raw_varint64(column.len() as u64).map_err(failed)?;
+    }
+
+    /// Hands the serialized rows to gRPC.
+    pub(super) fn serialize(&self, out: &mut GrpcSlice) -> grpcio::Result<()> {
+        let message = match &self.content {
+            Content::Message(message) => Ok(message.clone()),
+            Content::Columns(columns) => self.write(columns),
+        };
+        *out = message.map_err(|error| grpcio::Error::Codec(error.into()))?.0;
+        Ok(())
+    }
+
+    /// By hand, so that the columns are copied once, from where they arrived into the message.
+    fn write(&self, columns: &[Column]) -> Result<Message, protobuf::Error> {
+        let Place { db, collection, partition } = &self.place;
+        let overhead = 64 + db.len() + collection.len() + partition.len() + 16 * columns.len();
+        let mut message = Vec::with_capacity(overhead + self.bytes());
+        let mut stream = CodedOutputStream::vec(&mut message);
+        for (number, text) in [(field::DB, db), (field::COLLECTION, collection), (field::PARTITION, partition)] {
+            stream.write_string(number, text)?;
+        }
+        for column in columns {
+            stream.write_tag(field::COLUMNS, WireType::LengthDelimited)?;
+            stream.write_raw_varint64(column.len() as u64)?;
             for part in column.parts() {
-                stream.write_raw_bytes(part).map_err(failed)?;
+                stream.write_raw_bytes(part)?;
             }
         }
-        stream.write_uint32(COUNT, self.count as u32).map_err(failed)?;
-        stream.flush().map_err(failed)?;
+        stream.write_uint32(field::COUNT, self.count as u32)?;
+        stream.flush()?;
         drop(stream);
-        *out = GrpcSlice::from(message);
-        Ok(())
+        Ok(Message(GrpcSlice::from(message)))
     }
 }
 
@@ -225,5 +292,25 @@ impl Client {
         let query = Query { expression: "", fields: &["count(*)"], limit: None, consistency: Consistency::Strong };
         let columns = self.query_rows(place, &query, context)?;
         Ok(columns.first().and_then(first_number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sealed_rows_are_the_same_rows() {
+        let place = Place { db: "d".into(), collection: "c".into(), partition: "p".into() };
+        let mut merged = Column::from(vec![10, 1, 1]);
+        merged.append(vec![10, 1, 2].into());
+        let mut rows = Rows::new(&place, vec![merged, vec![18, 0].into()], 2);
+        let mut before = GrpcSlice::default();
+        rows.serialize(&mut before).unwrap();
+        rows.seal();
+        let mut after = GrpcSlice::default();
+        rows.serialize(&mut after).unwrap();
+        assert_eq!(before, after);
+        assert_eq!(rows.columns().unwrap(), [Column::from(vec![10, 1, 1, 10, 1, 2]), vec![18, 0].into()]);
     }
 }

@@ -67,6 +67,7 @@ pub enum OpBody {
 #[derive(Debug, Default)]
 pub struct Pending {
     ops: Vec<Op>,
+    bytes: usize,
     /// Of the last deletes: their timestamps, for halves of upserts that come after them.
     deletes: BTreeSet<(Timestamp, CollectionId)>,
     /// What the ticks so far have completed.
@@ -106,6 +107,7 @@ impl Pending {
         body: OpBody,
     ) {
         let weight = weigh(&body);
+        self.bytes += weight;
         self.ops.push(Op {
             channel: channel.clone(),
             batch: BatchSeq::default(),
@@ -139,6 +141,7 @@ impl Pending {
             let stays = op.ts > tick || is_torn(&mut op);
             if stays { self.ops.push(op) } else { released.push(op) }
         }
+        self.bytes -= released.iter().map(|op| op.weight).sum::<usize>();
         released.sort_by_key(|op| (op.ts, matches!(op.body, OpBody::Insert { .. }), op.position));
         self.deletes = self.deletes.split_off(&(tick.minus(KEPT), CollectionId(i64::MIN)));
         let reached = self.reached(tick, position, &released);
@@ -164,6 +167,11 @@ impl Pending {
     /// Nothing waits, and everything up to `mark` is done with.
     pub fn after(mark: Mark) -> Pending {
         Pending { mark, ..Pending::default() }
+    }
+
+    /// What it holds in memory, roughly.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether nothing waits.

@@ -99,7 +99,7 @@ const TURN_BYTES: usize = 1 << 20;
 /// How long to wait after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 /// Turns on the way to the task: with [`TURN_BYTES`] this bounds the memory.
-const QUEUED_TURNS: usize = 2;
+const QUEUED_TURNS: usize = 1;
 
 /// Starts a reader thread.
 ///

@@ -13,7 +13,7 @@ use super::backoff::Backoff;
 use super::verdict::{Verdict, verdict};
 use super::writer::{WriteError, Writer};
 use crate::domain::CollectionId;
-use crate::milvus::rows::{Column, Rows, Write};
+use crate::milvus::rows::Write;
 use crate::milvus::{CallContext, Cancel, Client, ErrorKind};
 use crate::observe::metrics::{self, Written};
 use crate::pipeline::{Call, CallId, Work};
@@ -129,6 +129,9 @@ impl Worker {
         let _in_flight = metrics::call_begins(&self.task);
         let mut backoff = Backoff::default();
         let mut first_failure: Option<Instant> = None;
+        if let Work::Write { rows, .. } = &mut call.work {
+            rows.seal();
+        }
         loop {
             let error = match self.attempt(&call) {
                 Ok(()) => {
@@ -167,8 +170,8 @@ impl Worker {
 
     fn count(&self, call: &Call) {
         let (name, rows, bytes) = match &call.work {
-            Work::Write { write: Write::Insert, rows } => ("Insert", rows.count(), size(rows)),
-            Work::Write { write: Write::Upsert, rows } => ("Upsert", rows.count(), size(rows)),
+            Work::Write { write: Write::Insert, rows } => ("Insert", rows.count(), rows.bytes()),
+            Work::Write { write: Write::Upsert, rows } => ("Upsert", rows.count(), rows.bytes()),
             Work::Delete(keys) => ("Delete", keys.len(), 0),
         };
         metrics::rows_written(Written {
@@ -189,10 +192,6 @@ impl Worker {
             Work::Delete(keys) => writer.delete(&call.place, &call.collection.key.name, keys),
         }
     }
-}
-
-fn size(rows: &Rows) -> usize {
-    rows.columns().iter().map(Column::len).sum()
 }
 
 /// A word for what failed, of which there are few.

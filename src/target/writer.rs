@@ -46,7 +46,10 @@ impl Writer<'_> {
         log::info!("{too_large}: writing {count} rows in halves");
         for (from, to) in [(0, count / 2), (count / 2, count)] {
             let indexes: Vec<usize> = (from..to).collect();
-            let half = columns::pick(rows.columns(), count, &indexes)
+            let half = rows
+                .columns()
+                .map_err(ColumnError::from)
+                .and_then(|columns| columns::pick(&columns, count, &indexes))
                 .map_err(|source| WriteError::Columns { object: too_large.object.clone(), source })?;
             self.write(write, &rows.with(half, to - from))?;
         }

@@ -22,7 +22,7 @@ use crate::journal::sealed::SealedError;
 use crate::milvus::Cancel;
 use crate::pipeline::Scheduler;
 use crate::source::{Log, Reader, Start};
-use crate::target::Pool;
+use crate::target::{Pool, WORKERS};
 use crate::task::engine::{ChannelPosition, Phase, TaskStatus};
 
 /// An order to the task's thread.
@@ -100,8 +100,8 @@ pub(super) struct Core {
     pub(super) failure: Option<String>,
 }
 
-/// Released and not acknowledged rows in memory; more are not read.
-const MEMORY: usize = 16 << 20;
+/// Rows in memory, those included that wait for their tick or are under way; more are not read.
+const MEMORY: usize = 28 << 20;
 /// How often the checkpoint is written while rows are applied, and while only time passes.
 const WRITE_BUSY: Duration = Duration::from_secs(1);
 const WRITE_IDLE: Duration = Duration::from_secs(10);
@@ -125,7 +125,7 @@ impl Core {
                 self.close(Instant::now() + RESERVE * 4);
                 return End::Failed(reason);
             }
-            let records = if self.scheduler.bytes() < MEMORY { self.reader.events().clone() } else { never() };
+            let records = if self.has_room() { self.reader.events().clone() } else { never() };
             let (catalog, calls, copies) =
                 (self.watcher.events().clone(), self.pool.events().clone(), self.copier.events().clone());
             let repairs = self.repair_orders.clone();
@@ -166,6 +166,13 @@ impl Core {
     /// Stops the task with a reason. The first one counts.
     pub(super) fn fail(&mut self, reason: &str) {
         self.failure.get_or_insert_with(|| reason.to_owned());
+    }
+
+    /// Whether more may be read. While not every hand has a call, what waits for its tick must be allowed to grow, or the tick
+    /// would never be read.
+    fn has_room(&self) -> bool {
+        let (queued, waiting) = (self.scheduler.bytes(), self.channels.values().map(|channel| channel.pending.bytes()));
+        queued < MEMORY && (queued + waiting.sum::<usize>() < MEMORY || self.scheduler.calls() < WORKERS)
     }
 
     /// Everything that can be done without waiting.

@@ -143,7 +143,8 @@ impl Target {
     fn apply(&mut self, work: &Work) {
         match work {
             Work::Write { write, rows } => {
-                let (keys, versions) = (ints(rows.columns(), "id"), ints(rows.columns(), "version"));
+                let columns = rows.columns().unwrap();
+                let (keys, versions) = (ints(&columns, "id"), ints(&columns, "version"));
                 if *write == Write::Upsert {
                     self.0.retain(|(key, _)| !keys.contains(key));
                 }
