@@ -190,12 +190,19 @@ impl Pages {
     /// The last key of a full page may be there again behind it: it is left to the next page. False when nothing is left: then the
     /// next page is larger.
     fn cut_last_key(&mut self, answer: &mut Answer) -> Result<bool, PageError> {
-        let Some(last) = answer.keys.last() else { return Ok(false) };
-        let keep = answer.keys.iter().position(|key| key == last).unwrap_or(0);
+        let Some(last) = answer.keys.last().cloned() else { return Ok(false) };
+        let keep = answer.keys.iter().position(|key| *key == last).unwrap_or(0);
         if keep == 0 {
             let larger = (self.rows * 2).min(self.refused - 1);
             if larger <= self.rows {
-                return Err(PageError::SameKey { object: self.object(), key: last.clone() });
+                // Rows so large that no more fit: their keys alone tell whether this is all of them.
+                let before = self.last.clone();
+                let range = (before.as_ref(), Some(&last));
+                let found = self.ask(range, (answer.keys.len() + 1).min(MAX_ROWS), true)?;
+                if found.keys.len() <= answer.keys.len() && answer.keys.len() < MAX_ROWS {
+                    return Ok(true);
+                }
+                return Err(PageError::SameKey { object: self.object(), key: last });
             }
             self.rows = larger;
             return Ok(false);
