@@ -5,7 +5,7 @@ fn main() {
     protobuf_codegen::Codegen::new()
         .pure()
         .include("proto")
-        .inputs(["proto/common.proto", "proto/schema.proto", "proto/log.proto", "proto/api.proto"])
+        .inputs(["proto/common.proto", "proto/schema.proto", "proto/log.proto", "proto/api.proto", "proto/wal.proto"])
         .cargo_out_dir("pb")
         .run_from_script();
 }

@@ -38,6 +38,7 @@ fn words(body: &Body) -> String {
         Body::Ignored(name) => format!("ignored {name}"),
         Body::Unknown(kind) => format!("unknown {kind}"),
         Body::Undecodable(error) => format!("undecodable: {error}"),
+        other => panic!("older logs have no {other:?}"),
     }
 }
 

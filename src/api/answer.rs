@@ -38,6 +38,9 @@ pub(super) fn task(view: &TaskView) -> Value {
     if let Some(reason) = view.status.reason.as_deref().filter(|reason| !reason.is_empty()) {
         task["reason"] = reason.into();
     }
+    if let Some(log) = &view.status.source_log {
+        task["source_log"] = json!({"kind": log.kind, "why": log.why});
+    }
     task
 }
 

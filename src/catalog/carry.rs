@@ -116,8 +116,10 @@ impl Carrier {
         };
         let channels = source.details.channels.iter().map(|name| Channel::new(name)).collect();
         let created = Timestamp(source.details.created);
+        let begins = &source.details.begins;
+        let begins = begins.iter().map(|(name, place)| (Channel::new(name), place.clone())).collect();
         let source = (source.db.clone(), source.details.name.clone());
-        self.tell(CatalogEvent::Ready(Box::new(ReadyCollection { info, source, channels, created, adopted })))
+        self.tell(CatalogEvent::Ready(Box::new(ReadyCollection { info, source, channels, begins, created, adopted })))
     }
 
     /// Everything of one collection that differs from what was carried before.

@@ -1,5 +1,7 @@
 //! What the catalog watcher and the task tell each other.
 
+use std::collections::BTreeMap;
+
 use crossbeam_channel::Sender;
 
 use crate::domain::{Channel, CollectionId, Timestamp};
@@ -43,6 +45,8 @@ pub struct ReadyCollection {
     pub source: (String, String),
     /// The physical channels that its rows arrive on.
     pub channels: Vec<Channel>,
+    /// By channel, where the source says that it begins in the log.
+    pub begins: BTreeMap<Channel, Vec<u8>>,
     /// When it was made at the source.
     pub created: Timestamp,
     /// It was on the target before the task: rows may be there already.

@@ -155,6 +155,7 @@ mod tests {
             num_partitions: 16,
             created: 0,
             channels: vec![],
+            begins: BTreeMap::new(),
         }
     }
 

@@ -9,19 +9,22 @@ pub enum LogKind {
     RocksMq,
     /// Topics of Kafka brokers.
     Kafka,
+    /// The write-ahead log of Milvus 2.6.20 and later, over gRPC.
+    Wal,
     /// None at all: the rows are read and compared.
     Scan,
 }
 
 impl LogKind {
     /// Every kind there is.
-    pub const ALL: [LogKind; 3] = [LogKind::RocksMq, LogKind::Kafka, LogKind::Scan];
+    pub const ALL: [LogKind; 4] = [LogKind::RocksMq, LogKind::Kafka, LogKind::Wal, LogKind::Scan];
 
     /// Its name in the configuration, in files and in answers.
     pub fn name(self) -> &'static str {
         match self {
             LogKind::RocksMq => "rocksmq",
             LogKind::Kafka => "kafka",
+            LogKind::Wal => "wal",
             LogKind::Scan => "scan",
         }
     }
@@ -31,10 +34,17 @@ impl LogKind {
         LogKind::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
+    /// Whether users' requests about the catalog stand on a channel of their own.
+    pub fn has_request_channel(self) -> bool {
+        matches!(self, LogKind::RocksMq | LogKind::Kafka)
+    }
+
     /// A position in the bytes that Milvus itself uses for a message id of this log.
     pub fn message_id(self, position: Position) -> Vec<u8> {
         match self {
             LogKind::RocksMq | LogKind::Kafka => position.number().to_le_bytes().to_vec(),
+            // A place is more than a message id: both of a position's numbers, in bytes of our own.
+            LogKind::Wal => [position.order().to_be_bytes(), position.resume().to_be_bytes()].concat(),
             LogKind::Scan => Vec::new(),
         }
     }
@@ -43,6 +53,10 @@ impl LogKind {
     pub fn position(self, message_id: &[u8]) -> Option<Position> {
         match self {
             LogKind::RocksMq | LogKind::Kafka => Some(Position::at(u64::from_le_bytes(message_id.try_into().ok()?))),
+            LogKind::Wal => {
+                let (order, resume) = message_id.split_first_chunk::<16>()?;
+                Some(Position::pair(u128::from_be_bytes(*order), u128::from_be_bytes(resume.try_into().ok()?)))
+            }
             LogKind::Scan => None,
         }
     }

@@ -45,6 +45,8 @@ pub struct CollectionDetails {
     pub created: u64,
     /// Its physical channels, one per shard.
     pub channels: Vec<String>,
+    /// By physical channel, where it begins in the log, in the log's own bytes.
+    pub begins: BTreeMap<String, Vec<u8>>,
 }
 
 /// An index as the user made it.
@@ -166,6 +168,7 @@ impl Client {
             num_partitions: answer.num_partitions,
             created: answer.created_timestamp,
             channels: answer.physical_channel_names,
+            begins: answer.start_positions.into_iter().map(|place| (place.key, place.data)).collect(),
         })
     }
 
@@ -278,6 +281,13 @@ impl Client {
             ..Default::default()
         };
         self.call("ShowPartitions", &object(db, name), &methods::SHOW_PARTITIONS, &request, context)
+    }
+
+    /// Removes all rows of a collection. Servers before 2.6 do not have the call.
+    pub fn truncate_collection(&self, db: &str, name: &str, context: &CallContext) -> Result<(), Error> {
+        let request =
+            TruncateCollectionRequest { db_name: db.into(), collection_name: name.into(), ..Default::default() };
+        self.call("TruncateCollection", &object(db, name), &methods::TRUNCATE_COLLECTION, &request, context).map(drop)
     }
 
     /// Makes a partition.

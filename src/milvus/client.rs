@@ -103,6 +103,24 @@ impl Client {
         }
     }
 
+    /// Opens a stream of answers, each passed on as it comes.
+    pub(super) fn stream<Q, A>(
+        &self,
+        name: &'static str,
+        object: &str,
+        method: &Method<Q, A>,
+        request: &Q,
+    ) -> Result<grpcio::ClientSStreamReceiver<A>, Error> {
+        let options = CallOption::default().headers(self.headers.clone());
+        self.grpc.server_streaming(method, request, options).map_err(|error| self.failed(name, object, error))
+    }
+
+    /// What a failed call means.
+    pub(super) fn failed(&self, name: &'static str, object: &str, error: grpcio::Error) -> Error {
+        let (kind, detail) = classify(error);
+        self.error(name, object, kind, detail)
+    }
+
     /// Makes one call and checks the status in its answer.
     pub(super) fn call<Q, A: HasStatus + Unpin>(
         &self,

@@ -1,9 +1,15 @@
 //! The methods of `MilvusService` in use. Written by hand: grpcio's generator needs a C++ plugin.
 
-use grpcio::{Marshaller, Method, MethodType};
+use std::io::Read as _;
+
+use bytes::Bytes;
+use grpcio::{Marshaller, MessageReader, Method, MethodType};
 
 use super::pb::api::*;
 use super::pb::common::Status;
+use super::pb::wal::{
+    AllocTimestampRequest, AllocTimestampResponse, DumpMessagesRequest, FlushAllRequest, FlushAllResponse,
+};
 use super::rows::Rows;
 
 macro_rules! methods {
@@ -46,8 +52,30 @@ methods! {
     RELEASE_COLLECTION = "ReleaseCollection": CollectionRequest => Status;
     GET_LOAD_STATE = "GetLoadState": GetLoadStateRequest => GetLoadStateResponse;
     GET_REPLICAS = "GetReplicas": GetReplicasRequest => GetReplicasResponse;
+    TRUNCATE_COLLECTION = "TruncateCollection": TruncateCollectionRequest => TruncateCollectionResponse;
+    FLUSH_ALL = "FlushAll": FlushAllRequest => FlushAllResponse;
+    ALLOC_TIMESTAMP = "AllocTimestamp": AllocTimestampRequest => AllocTimestampResponse;
     DELETE = "Delete": DeleteRequest => MutationResult;
     QUERY = "Query": QueryRequest => QueryResults;
+}
+
+/// The log's messages, as they come.
+pub(super) const DUMP_MESSAGES: Method<DumpMessagesRequest, Bytes> = Method {
+    ty: MethodType::ServerStreaming,
+    name: "/milvus.proto.milvus.MilvusService/DumpMessages",
+    req_mar: Marshaller { ser: grpcio::pb_ser, de: grpcio::pb_de },
+    resp_mar: Marshaller { ser: |_, _| Err(only_received()), de: take_bytes },
+};
+
+fn take_bytes(mut reader: MessageReader) -> grpcio::Result<Bytes> {
+    let mut message = Vec::with_capacity(reader.len());
+    reader.read_to_end(&mut message).map_err(|error| grpcio::Error::Codec(error.into()))?;
+    Ok(message.into())
+}
+
+/// A client never sends an answer.
+fn only_received() -> grpcio::Error {
+    grpcio::Error::Codec("this message is only received".into())
 }
 
 /// Inserts and upserts, whose request is serialized without copying the columns twice.

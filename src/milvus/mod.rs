@@ -16,6 +16,7 @@ pub(crate) mod wire;
 pub mod catalog;
 pub mod rows;
 pub mod version;
+pub mod wal;
 
 pub use client::{CallContext, Client};
 pub use connect::{Endpoint, Tls};

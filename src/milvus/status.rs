@@ -1,6 +1,6 @@
 //! Every answer of Milvus carries a `Status`; finding it is the same for all.
 
-use super::pb::{api, common};
+use super::pb::{api, common, wal};
 
 /// An answer with a status in it.
 pub(super) trait HasStatus {
@@ -38,4 +38,17 @@ has_status!(
     ReplicateMessageResponse,
     ShowCollectionsResponse,
     ShowPartitionsResponse,
+    TruncateCollectionResponse,
 );
+
+impl HasStatus for wal::FlushAllResponse {
+    fn status(&self) -> Option<&common::Status> {
+        self.status.as_ref()
+    }
+}
+
+impl HasStatus for wal::AllocTimestampResponse {
+    fn status(&self) -> Option<&common::Status> {
+        self.status.as_ref()
+    }
+}

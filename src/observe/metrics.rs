@@ -32,6 +32,7 @@ const TASK_LAG: &str = "milvus_cdc_task_lag_seconds";
 const SKIPPED: &str = "milvus_cdc_skipped_total";
 const CALLS_IN_FLIGHT: &str = "milvus_cdc_calls_in_flight";
 const RETRIES: &str = "milvus_cdc_retries_total";
+const IGNORED: &str = "milvus_cdc_ignored_messages_total";
 
 /// The only direction that is told: what the target has acknowledged.
 const WRITE: &str = "write";
@@ -83,6 +84,7 @@ struct Metrics {
     api_execute: IntCounterVec,
     calls_in_flight: IntGaugeVec,
     retries: IntCounterVec,
+    ignored: IntCounterVec,
 }
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
@@ -113,8 +115,9 @@ impl Metrics {
                 &["task_id"],
             )),
             retries: counter(RETRIES, "Calls to the target that failed and were tried again", &["task_id", "kind"]),
+            ignored: counter(IGNORED, "Messages of the log that need nothing on the target", &["task_id", "type"]),
         };
-        let all: [Box<dyn Collector>; 7] = [
+        let all: [Box<dyn Collector>; 8] = [
             Box::new(metrics.request_latency.clone()),
             Box::new(metrics.request_total.clone()),
             Box::new(metrics.data_size.clone()),
@@ -122,6 +125,7 @@ impl Metrics {
             Box::new(metrics.api_execute.clone()),
             Box::new(metrics.calls_in_flight.clone()),
             Box::new(metrics.retries.clone()),
+            Box::new(metrics.ignored.clone()),
         ];
         for collector in all {
             sound(metrics.registry.register(collector));
@@ -169,6 +173,11 @@ impl Drop for CallInFlight {
 /// A call failed and is tried again; the kind is one of a few words.
 pub fn retried(task: &str, kind: &str) {
     METRICS.retries.with_label_values(&[task, kind]).inc();
+}
+
+/// The log had a message that needs nothing; the type is one of those that Milvus has.
+pub fn ignored(task: &str, kind: &str) {
+    METRICS.ignored.with_label_values(&[task, kind]).inc();
 }
 
 /// The target has acknowledged a call: of rows, or of the catalog (`CreateCollection`, `DropPartition` …).

@@ -48,6 +48,8 @@ pub enum Work {
     },
     /// Keys to delete.
     Delete(Keys),
+    /// Every row of the collection is to go.
+    Truncate,
 }
 
 /// An operation that needs nothing any more, as its channel and batch.
@@ -74,6 +76,8 @@ pub enum Step {
     Call(Box<Call>),
     /// Raise the bound of this channel to at least this, and ask again.
     RaiseBound(Channel, Timestamp),
+    /// Rows of this collection were removed at the source in a way that cannot be put into order: they must be compared.
+    Compare(CollectionId),
     /// A partition is not known: look at the collection again.
     UnknownPartition(CollectionId),
     /// A partition is gone for good, and with it the need for this operation.
@@ -114,7 +118,9 @@ enum PartitionName {
 impl Lane {
     /// Starts the operation at the head, if it may start.
     pub(super) fn start(&mut self, info: &Arc<CollectionInfo>, rules: &impl Rules, id: CallId) -> Step {
-        let Some(head) = self.queue.front_mut() else { return Step::Idle };
+        let Some(head) = self.queue.front_mut().filter(|op| !matches!(op.body, OpBody::Truncate(_))) else {
+            return Step::Idle;
+        };
         let partition = match partition_name(head, info) {
             PartitionName::Known(name) => name,
             PartitionName::Unknown => return self.ask_for_partition(info, rules.question()),
@@ -165,6 +171,7 @@ impl Lane {
         {
             op.keys = Some(match &op.body {
                 OpBody::Delete(keys) => KeySet::new(keys),
+                OpBody::Truncate(_) => KeySet::default(),
                 OpBody::Insert { columns, .. } => KeySet::new(&columns::keys(columns, &info.key.name)?),
             });
         }
@@ -353,11 +360,11 @@ impl Op {
         self.absorbed.iter().copied().chain([self.batch]).collect()
     }
 
-    /// Number of columns; `None` for a delete.
+    /// Number of columns; `None` for what has none.
     fn columns(&self) -> Option<usize> {
         match &self.body {
             OpBody::Insert { columns, .. } => Some(columns.len()),
-            OpBody::Delete(_) => None,
+            OpBody::Delete(_) | OpBody::Truncate(_) => None,
         }
     }
 }

@@ -10,6 +10,7 @@ mod lane;
 mod order;
 mod progress;
 mod scheduler;
+mod truncation;
 
 pub use collection::{CollectionInfo, KeyField};
 pub use keyset::KeySet;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::domain::{Channel, CollectionId, PartitionId, Position, Timestamp};
 use crate::milvus::rows::Column;
-use crate::source::{Delete, Insert, Keys};
+use crate::source::{Delete, Insert, Keys, Truncate};
 
 use super::keyset::KeySet;
 use super::progress::{Acknowledged, BatchSeq, Mark};
@@ -61,6 +61,8 @@ pub enum OpBody {
     },
     /// Keys to remove.
     Delete(Keys),
+    /// The collection's rows of this channel's shard are gone, with those of its other shards.
+    Truncate(Truncate),
 }
 
 /// Operations of one channel that wait for their tick.
@@ -95,6 +97,12 @@ impl Pending {
     pub fn delete(&mut self, channel: &Channel, position: Position, ts: Timestamp, delete: Delete) {
         self.deletes.insert((ts, delete.collection));
         self.push(channel, position, ts, delete.collection, delete.partition, OpBody::Delete(delete.keys));
+    }
+
+    /// Takes in the end of all earlier rows of a shard.
+    pub fn truncate(&mut self, channel: &Channel, position: Position, ts: Timestamp, truncate: Truncate) {
+        let collection = truncate.collection;
+        self.push(channel, position, ts, collection, PartitionId::ALL, OpBody::Truncate(truncate));
     }
 
     fn push(
@@ -185,6 +193,7 @@ fn weigh(body: &OpBody) -> usize {
     OVERHEAD
         + match body {
             OpBody::Insert { columns, .. } => columns.iter().map(Column::len).sum(),
+            OpBody::Truncate(_) => 0,
             OpBody::Delete(Keys::Int(keys)) => keys.len() * 8,
             OpBody::Delete(Keys::Str(keys)) => keys.iter().map(|key| key.len() + 24).sum(),
         }

@@ -5,17 +5,22 @@ key and need no order between them.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
+use super::collection::CollectionInfo;
 use super::lane::{CallId, Done, Lane, Rules, Step};
 use super::order::Op;
-use crate::domain::{Channel, CollectionId};
+use super::truncation::Truncations;
+use crate::domain::{Channel, CollectionId, Timestamp};
 
-type LaneKey = (CollectionId, Channel);
+pub(super) type LaneKey = (CollectionId, Channel);
 
 /// Lanes and calls under way of one task.
 #[derive(Debug, Default)]
 pub struct Scheduler {
-    lanes: BTreeMap<LaneKey, Lane>,
+    pub(super) lanes: BTreeMap<LaneKey, Lane>,
+    /// Collections whose rows are being removed on the target: nothing else of them may be under way.
+    pub(super) truncations: Truncations,
     /// Where the last call came from: the next look begins behind it, so that every lane gets its turn.
     turn: Option<LaneKey>,
     next_call: u64,
@@ -42,12 +47,14 @@ impl Scheduler {
 
     /// Calls of one collection under way.
     pub fn calls_of(&self, collection: CollectionId) -> usize {
-        self.lanes_of(collection).map(|(_, lane)| lane.under_way.len()).sum()
+        let truncation = usize::from(self.truncations.is_under_way(collection));
+        self.lanes_of(collection).map(|(_, lane)| lane.under_way.len()).sum::<usize>() + truncation
     }
 
     /// Calls for records of one channel under way.
     pub fn calls_on(&self, channel: &Channel) -> usize {
-        self.lanes.iter().filter(|((_, on), _)| on == channel).map(|(_, lane)| lane.under_way.len()).sum()
+        let lanes = self.lanes.iter().filter(|((_, on), _)| on == channel).map(|(_, lane)| lane.under_way.len());
+        lanes.sum::<usize>() + self.truncations.on(channel)
     }
 
     /// Bytes queued for one collection.
@@ -83,6 +90,10 @@ impl Scheduler {
 
     /// A call has ended: what is done with it.
     pub fn finish(&mut self, collection: CollectionId, id: CallId) -> Vec<Done> {
+        if let Some(done) = self.truncations.finish(collection, id) {
+            self.calls -= 1;
+            return done;
+        }
         let keys: Vec<LaneKey> = self.lanes_of(collection).map(|(key, _)| key.clone()).collect();
         for key in keys {
             let Some(lane) = self.lanes.get_mut(&key) else { continue };
@@ -101,8 +112,14 @@ impl Scheduler {
     /// The next thing to do.
     pub fn next(&mut self, rules: &impl Rules) -> Step {
         for key in self.lanes_in_turn() {
-            let Some(lane) = self.lanes.get_mut(&key) else { continue };
+            if self.truncations.is_under_way(key.0) {
+                continue;
+            }
             let Some(info) = rules.collection(key.0).filter(|_| rules.open(&key.1)) else { continue };
+            if let Some(step) = self.truncate(&key, &info, rules) {
+                return step;
+            }
+            let Some(lane) = self.lanes.get_mut(&key) else { continue };
             let queued: usize = lane.queue.front().map_or(0, |op| op.weight);
             let step = lane.start(&info, rules, CallId(self.next_call));
             match &step {
@@ -113,11 +130,33 @@ impl Scheduler {
                     self.turn = Some(key);
                 }
                 Step::Skip(..) => self.bytes = self.bytes.saturating_sub(queued),
-                Step::RaiseBound(..) | Step::UnknownPartition(_) | Step::Unreadable(..) => {}
+                Step::RaiseBound(..) | Step::UnknownPartition(_) | Step::Unreadable(..) | Step::Compare(_) => {}
             }
             return step;
         }
         Step::Idle
+    }
+
+    /// Removes the rows of a collection when every one of its shards has come so far.
+    fn truncate(&mut self, key: &LaneKey, info: &Arc<CollectionInfo>, rules: &impl Rules) -> Option<Step> {
+        let id = CallId(self.next_call);
+        let (step, bytes) = self.truncations.start(&mut self.lanes, key, info, rules, id)?;
+        self.bytes = self.bytes.saturating_sub(bytes);
+        if matches!(step, Step::Call(_)) {
+            self.next_call += 1;
+            self.calls += 1;
+        }
+        Some(step)
+    }
+
+    /// The ticks, by channel, that the truncation of this call stands at.
+    pub fn truncated(&self, collection: CollectionId, id: CallId) -> Option<Vec<(Channel, Timestamp)>> {
+        self.truncations.ticks(collection, id)
+    }
+
+    /// Truncations that some shards have reached and others have not, with the time of the first and the channels missing.
+    pub fn half_truncated(&self) -> Vec<(CollectionId, Timestamp, Vec<Channel>)> {
+        Truncations::half(&self.lanes)
     }
 
     fn lanes_in_turn(&self) -> Vec<LaneKey> {

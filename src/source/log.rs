@@ -56,7 +56,7 @@ pub trait Log: Send + Sync {
     ) -> Result<ReadEnd, LogError>;
 
     /// Where a collection made at `created` begins on this channel: its `CreateCollection` message. `None` when the log does
-    /// not hold that any more.
+    /// not hold that any more. `begins` is what the source itself says about it, in the log's own bytes.
     ///
     /// # Errors
     /// The log cannot be read.
@@ -65,6 +65,7 @@ pub trait Log: Send + Sync {
         channel: &Channel,
         collection: CollectionId,
         created: Timestamp,
+        begins: Option<&[u8]>,
     ) -> Result<Option<Position>, LogError>;
 
     /// The last message's position; `None` when the channel has none.

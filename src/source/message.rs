@@ -11,7 +11,7 @@ use bytes::Bytes;
 use protobuf::{CodedInputStream, Message};
 
 use self::kind::Kind;
-use crate::domain::{CollectionId, PartitionId, Position, Timestamp};
+use crate::domain::{Channel, CollectionId, PartitionId, Position, Timestamp};
 use crate::milvus::pb::common::MsgBase;
 use crate::milvus::pb::{api, log, schema};
 use crate::milvus::rows::Column;
@@ -56,6 +56,24 @@ pub enum Body {
     Ignored(&'static str),
     /// Of a type that did not exist when this was written; Milvus's number of it.
     Unknown(i32),
+    /// All rows of a collection are gone.
+    Truncate(Truncate),
+    /// Rows of this collection came or went, and the log does not say which.
+    Uncarried {
+        /// Whose rows.
+        collection: CollectionId,
+        /// What happened, or why they cannot be read.
+        what: &'static str,
+    },
+    /// Rows of this collection have changed in a way that only the source itself can tell: they have to be compared.
+    Compare {
+        /// Whose rows.
+        collection: CollectionId,
+        /// What happened.
+        what: &'static str,
+    },
+    /// Nothing may be passed on behind this: why, and what to do.
+    Stop(String),
     /// It cannot be read; counted, named, and passed over.
     Undecodable(DecodeError),
 }
@@ -84,6 +102,25 @@ pub struct Delete {
     pub partition: PartitionId,
     /// Which.
     pub keys: Keys,
+}
+
+/// The rows of a collection are gone: those that stand before one such message on each of its shards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Truncate {
+    /// Whose rows.
+    pub collection: CollectionId,
+    /// The same in every shard's message.
+    pub id: u64,
+    /// The physical channels of the shards.
+    pub channels: Vec<Channel>,
+}
+
+impl Truncate {
+    /// Whether two of its shards are on one channel: then what stands between their messages cannot be told apart.
+    pub fn shares_a_channel(&self) -> bool {
+        let distinct: std::collections::BTreeSet<&Channel> = self.channels.iter().collect();
+        distinct.len() < self.channels.len()
+    }
 }
 
 /// Primary keys.
@@ -119,6 +156,9 @@ pub enum DecodeError {
     /// Rows in a form that no Milvus since 2.0 writes.
     #[error("an insert in the row-based form, which is not supported")]
     RowBased,
+    /// The keys are not given, only a condition in a form of the server's own (Milvus 3).
+    #[error("a delete by a condition without keys, which only the source itself can evaluate")]
+    ByCondition,
 }
 
 impl From<protobuf::Error> for DecodeError {
@@ -230,6 +270,26 @@ mod insert {
     pub(super) const VERSION: u32 = 15;
 }
 
+/// An insert's rows, for logs in which both halves of an upsert come together.
+///
+/// # Errors
+/// The bytes are damaged or of a form that cannot be carried over.
+pub(super) fn insert(bytes: &Bytes) -> Result<Insert, DecodeError> {
+    match decode_insert(Timestamp::ZERO, bytes)? {
+        (_, _, Body::Insert(insert)) => Ok(Insert { half: false, ..insert }),
+        _ => Err(DecodeError::Damaged("it is no insert".into())),
+    }
+}
+
+/// A delete's keys.
+///
+/// # Errors
+/// The bytes are damaged, or the rows to delete are told by a condition.
+pub(super) fn delete(bytes: &[u8]) -> Result<Delete, DecodeError> {
+    let message = log::DeleteRequest::parse_from_bytes(bytes)?;
+    delete_of(message)
+}
+
 /// Read by hand: the columns stay where they are, as slices of the message.
 fn decode_insert(at: Timestamp, bytes: &Bytes) -> Result<(Timestamp, Timestamp, Body), DecodeError> {
     let (collection, partition) = (CollectionId(0), PartitionId(0));
@@ -264,13 +324,21 @@ fn decode_insert(at: Timestamp, bytes: &Bytes) -> Result<(Timestamp, Timestamp, 
 fn decode_delete(at: Timestamp, bytes: &[u8]) -> Result<(Timestamp, Timestamp, Body), DecodeError> {
     let message = log::DeleteRequest::parse_from_bytes(bytes)?;
     let (begin, end) = span(&message.timestamps, at);
+    Ok((begin, end, Body::Delete(delete_of(message)?)))
+}
+
+fn delete_of(message: log::DeleteRequest) -> Result<Delete, DecodeError> {
+    let by_condition = !message.serialized_expr_plan.is_empty();
     let keys = match message.primary_keys.into_option().and_then(|ids| ids.id_field) {
         Some(schema::ids::Id_field::IntId(keys)) => Keys::Int(keys.data),
         Some(schema::ids::Id_field::StrId(keys)) => Keys::Str(keys.data),
         None => Keys::Int(message.int64_primary_keys),
     };
     let partition = if message.partitionID > 0 { PartitionId(message.partitionID) } else { PartitionId::ALL };
-    Ok((begin, end, Body::Delete(Delete { collection: CollectionId(message.collectionID), partition, keys })))
+    if by_condition && keys.is_empty() {
+        return Err(DecodeError::ByCondition);
+    }
+    Ok(Delete { collection: CollectionId(message.collectionID), partition, keys })
 }
 
 fn span(rows: &[u64], base: Timestamp) -> (Timestamp, Timestamp) {

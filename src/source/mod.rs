@@ -11,8 +11,9 @@ mod reader;
 mod rocksmq;
 mod scan;
 mod slab;
+pub mod wal;
 
 pub use log::{Log, LogError, Next, ReadEnd, Start};
-pub use message::{Body, DecodeError, Delete, Insert, Keys, Record, decode};
+pub use message::{Body, DecodeError, Delete, Insert, Keys, Record, Truncate, decode};
 pub use open::{LogSettings, OpenError, OpenLog, open};
 pub use reader::{Reader, ReaderCommand, ReaderEvent, Seek, spawn as spawn_reader};

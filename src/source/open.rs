@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::kafka::Kafka;
 use super::log::{Log, LogError};
 use super::rocksmq::RocksMq;
 use super::scan::NoLog;
+use super::wal::{Unusable, Wal, probe};
 use crate::config::KafkaConfig;
 use crate::domain::LogKind;
+use crate::milvus::{CallContext, Cancel, Client};
 
 /// What the configuration says about a source's log.
 #[derive(Debug, Clone)]
@@ -22,69 +25,58 @@ pub struct LogSettings {
 }
 
 impl LogSettings {
-    /// Which kind that is. What needs no look at the source is found out here, so that `create` can refuse at once.
+    /// The kinds that come into question, the best first. What needs no look at the source is found out here, so that
+    /// `create` can refuse at once.
     ///
     /// # Errors
-    /// None is configured: what to set.
-    pub fn choose(&self) -> Result<Choice<'_>, Unconfigured> {
-        let asked = match self.wanted {
-            Some(kind) => format!("sourceConfig.log is `{}`", kind.name()),
-            None => "sourceConfig.log is `auto`".to_owned(),
+    /// The kind that is asked for is not configured: what to set.
+    pub fn candidates<'a>(&'a self) -> Result<Vec<Choice<'a>>, Unconfigured> {
+        let rocksmq = self.rocksmq.as_deref().map(Choice::RocksMq);
+        let kafka = self.kafka.as_ref().map(Choice::Kafka);
+        let needs = |choice: Option<Choice<'a>>, what: &str| {
+            choice.map(|choice| vec![choice]).ok_or_else(|| Unconfigured(what.to_owned()))
         };
-        let rocksmq = self
-            .rocksmq
-            .as_ref()
-            .map(|path| Choice::RocksMq { path, why: format!("{asked} and {} is configured", path.display()) });
-        let kafka = self.kafka.as_ref().map(|config| Choice::Kafka {
-            config,
-            why: format!("{asked} and sourceConfig.kafka.address is {}", config.address),
-        });
-        match (self.wanted, rocksmq, kafka) {
-            (Some(LogKind::Scan), ..) => Ok(Choice::Scan { why: asked }),
-            (None, Some(_), Some(_)) => Err(Unconfigured(format!(
-                "{asked}, and both sourceConfig.rocksmq.path and sourceConfig.kafka.address are set: a source has one log, \
-                 so name its kind in sourceConfig.log"
-            ))),
-            (None | Some(LogKind::RocksMq), Some(choice), _) | (None | Some(LogKind::Kafka), _, Some(choice)) => {
-                Ok(choice)
-            }
-            (Some(LogKind::Kafka), _, None) => Err(Unconfigured(format!(
-                "{asked} and sourceConfig.kafka.address is not set: it names the source's brokers (kafka.brokerList of its \
-                 milvus.yaml)"
-            ))),
-            (Some(LogKind::RocksMq), None, _) => Err(Unconfigured(format!("{asked} and {NO_ROCKSMQ}"))),
-            (None, None, None) => Err(Unconfigured(format!(
-                "{asked} and {NO_ROCKSMQ}, or sourceConfig.kafka.address for one that keeps its log in Kafka"
-            ))),
+        match self.wanted {
+            Some(LogKind::RocksMq) => needs(rocksmq, NO_ROCKSMQ),
+            Some(LogKind::Kafka) => needs(kafka, NO_KAFKA),
+            Some(LogKind::Wal) => Ok(vec![Choice::Wal]),
+            Some(LogKind::Scan) => Ok(vec![Choice::Scan]),
+            None if rocksmq.is_some() && kafka.is_some() => Err(Unconfigured(TWO_QUEUES.to_owned())),
+            None => Ok(rocksmq.into_iter().chain(kafka).chain([Choice::Wal, Choice::Scan]).collect()),
         }
     }
 }
 
-const NO_ROCKSMQ: &str =
-    "sourceConfig.rocksmq.path is not set: it names the folder of the source's log (rocksmq.path of its milvus.yaml)";
+const NO_ROCKSMQ: &str = "sourceConfig.log is `rocksmq` and sourceConfig.rocksmq.path is not set: it names the folder of the \
+     source's log (rocksmq.path of its milvus.yaml)";
+const NO_KAFKA: &str = "sourceConfig.log is `kafka` and sourceConfig.kafka.address is not set: it names the source's brokers \
+     (kafka.brokerList of its milvus.yaml)";
+const TWO_QUEUES: &str = "sourceConfig.log is `auto`, and both sourceConfig.rocksmq.path and sourceConfig.kafka.address are set: a \
+     source has one log, so name its kind in sourceConfig.log";
 
-/// A kind of log with what it needs, and why it is this one.
-#[derive(Debug)]
+/// A kind of log with what it needs.
+#[derive(Debug, Clone, Copy)]
 pub enum Choice<'a> {
-    /// The files of the built-in queue.
-    RocksMq {
-        /// Their folder.
-        path: &'a Path,
-        /// For a person to read.
-        why: String,
-    },
-    /// Brokers.
-    Kafka {
-        /// How to reach them.
-        config: &'a KafkaConfig,
-        /// For a person to read.
-        why: String,
-    },
+    /// The files of the built-in queue, in this folder.
+    RocksMq(&'a Path),
+    /// The topics of its brokers.
+    Kafka(&'a KafkaConfig),
+    /// The source's own write-ahead log.
+    Wal,
     /// None: the rows themselves.
-    Scan {
-        /// For a person to read.
-        why: String,
-    },
+    Scan,
+}
+
+impl Choice<'_> {
+    /// Which kind it is.
+    pub fn kind(self) -> LogKind {
+        match self {
+            Choice::RocksMq(_) => LogKind::RocksMq,
+            Choice::Kafka(_) => LogKind::Kafka,
+            Choice::Wal => LogKind::Wal,
+            Choice::Scan => LogKind::Scan,
+        }
+    }
 }
 
 /// The configuration names no log: what to set.
@@ -98,7 +90,7 @@ pub struct OpenLog {
     pub log: Arc<dyn Log>,
     /// What it is.
     pub kind: LogKind,
-    /// Why it is this one, for a person to read.
+    /// Why it is this one and not another, for a person to read.
     pub why: String,
 }
 
@@ -108,22 +100,75 @@ pub enum OpenError {
     /// The configuration names none: only a human can mend it.
     #[error(transparent)]
     Unconfigured(#[from] Unconfigured),
+    /// This source has none that can be read: only a human can mend it.
+    #[error("{0}")]
+    Unusable(String),
     /// It may be there later.
     #[error(transparent)]
     Unreachable(#[from] LogError),
 }
 
-/// Chooses and opens the log. `own` is a folder of the task's for what the log keeps.
+/// Chooses and opens the log of the source behind `client`. `own` is a folder of the task's for what the log keeps.
 ///
 /// # Errors
-/// [`OpenError`]: none is configured, or the one that is cannot be read.
-pub fn open(settings: &LogSettings, own: &Path) -> Result<OpenLog, OpenError> {
-    match settings.choose()? {
-        Choice::RocksMq { path, why } => {
-            let log = Arc::new(RocksMq::open(path, &own.join("rocksmq"))?);
-            Ok(OpenLog { log, kind: LogKind::RocksMq, why })
+/// [`OpenError`]: none is configured, or none of those that are can be read.
+pub fn open(settings: &LogSettings, client: &Arc<Client>, cancel: &Cancel, own: &Path) -> Result<OpenLog, OpenError> {
+    let candidates = settings.candidates()?;
+    if settings.wanted.is_some() {
+        let [choice] = candidates.as_slice() else { return Err(OpenError::Unusable("no log is configured".into())) };
+        let (log, what) = open_one(*choice, client, cancel, own)?;
+        let why = format!("sourceConfig.log is `{}`, {what}", choice.kind().name());
+        return Ok(OpenLog { log, kind: choice.kind(), why });
+    }
+    let mut others: Vec<String> = Vec::new();
+    if settings.rocksmq.is_none() && settings.kafka.is_none() {
+        others.push("not `rocksmq`: sourceConfig.rocksmq.path is not set".into());
+        others.push("not `kafka`: sourceConfig.kafka.address is not set".into());
+    }
+    for choice in candidates {
+        match open_one(choice, client, cancel, own) {
+            Ok((log, what)) => {
+                let why = std::iter::once(format!("sourceConfig.log is `auto`, {what}")).chain(others);
+                return Ok(OpenLog { log, kind: choice.kind(), why: why.collect::<Vec<_>>().join("; ") });
+            }
+            // Servers that do not answer now say nothing about what they have.
+            Err(error @ OpenError::Unreachable(_)) if choice.kind() != LogKind::RocksMq => return Err(error),
+            Err(error) => others.push(format!("not `{}`: {error}", choice.kind().name())),
         }
-        Choice::Kafka { config, why } => Ok(OpenLog { log: Arc::new(Kafka::open(config)?), kind: LogKind::Kafka, why }),
-        Choice::Scan { why } => Ok(OpenLog { log: Arc::new(NoLog), kind: LogKind::Scan, why }),
+    }
+    Err(OpenError::Unusable(format!("sourceConfig.log is `auto`, and no log can be read: {}", others.join("; "))))
+}
+
+/// Opens it and says what it is.
+fn open_one(
+    choice: Choice<'_>,
+    client: &Arc<Client>,
+    cancel: &Cancel,
+    own: &Path,
+) -> Result<(Arc<dyn Log>, String), OpenError> {
+    match choice {
+        Choice::RocksMq(path) => {
+            let log = Arc::new(RocksMq::open(path, &own.join("rocksmq"))?);
+            Ok((log, format!("{} is configured and can be read", path.display())))
+        }
+        Choice::Kafka(config) => {
+            Ok((Arc::new(Kafka::open(config)?), format!("sourceConfig.kafka.address is {}", config.address)))
+        }
+        Choice::Scan => Ok((Arc::new(NoLog), "no log is read: the rows are read and compared".to_owned())),
+        Choice::Wal => {
+            const TIMEOUT: Duration = Duration::from_secs(5);
+            let context = CallContext { timeout: TIMEOUT, cancel: cancel.clone() };
+            match probe(client, &context) {
+                Ok(version) => {
+                    let log = Arc::new(Wal::new(client, cancel));
+                    Ok((log, format!("the source is Milvus {version}, whose log is read by DumpMessages")))
+                }
+                Err(Unusable::Never(why)) => Err(OpenError::Unusable(why)),
+                Err(Unusable::Now(error)) => {
+                    let (place, detail) = (format!("of {}", client.address()), error.to_string());
+                    Err(LogError { place, detail }.into())
+                }
+            }
+        }
     }
 }

@@ -28,6 +28,7 @@ impl Log for NoLog {
         _channel: &Channel,
         _collection: CollectionId,
         _created: Timestamp,
+        _begins: Option<&[u8]>,
     ) -> Result<Option<Position>, LogError> {
         Ok(None)
     }

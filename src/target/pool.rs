@@ -146,6 +146,8 @@ impl Worker {
             let since = *first_failure.get_or_insert_with(Instant::now);
             let hopeless = match &error {
                 WriteError::Columns { .. } => true,
+                // Key by key it needs a collection that can be read: the catalog loads it when the source does.
+                WriteError::Call(error) if matches!(call.work, Work::Truncate) && error.is_not_loaded() => false,
                 WriteError::Call(error) => match verdict(error) {
                     Verdict::Retry => false,
                     Verdict::RetryForAWhile => since.elapsed() > PATIENCE,
@@ -173,6 +175,7 @@ impl Worker {
             Work::Write { write: Write::Insert, rows } => ("Insert", rows.count(), rows.bytes()),
             Work::Write { write: Write::Upsert, rows } => ("Upsert", rows.count(), rows.bytes()),
             Work::Delete(keys) => ("Delete", keys.len(), 0),
+            Work::Truncate => ("Truncate", 0, 0),
         };
         metrics::rows_written(Written {
             task: &self.task,
@@ -190,6 +193,7 @@ impl Worker {
         match &call.work {
             Work::Write { write, rows } => writer.write(*write, rows),
             Work::Delete(keys) => writer.delete(&call.place, &call.collection.key.name, keys),
+            Work::Truncate => writer.truncate(&call.place, &call.collection.key),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Carrying out one piece of work on the target, whatever it takes short of waiting: splitting what is too large.
 
-use crate::milvus::rows::{Place, Rows, Write};
+use crate::milvus::rows::{Consistency, Place, Query, Rows, Write};
 use crate::milvus::{CallContext, Client, Error, ErrorKind};
+use crate::pipeline::KeyField;
 use crate::pipeline::columns::{self, ColumnError};
 use crate::source::Keys;
 
@@ -54,6 +55,38 @@ impl Writer<'_> {
             self.write(write, &rows.with(half, to - from))?;
         }
         Ok(())
+    }
+
+    /// Removes every row: by one call where the target has it, else key by key.
+    ///
+    /// # Errors
+    /// [`WriteError`]; a part of the rows may be gone.
+    pub fn truncate(&self, place: &Place, key: &KeyField) -> Result<(), WriteError> {
+        match self.client.truncate_collection(&place.db, &place.collection, self.context) {
+            Err(error) if error.kind == ErrorKind::Unimplemented => self.delete_all(place, key),
+            outcome => Ok(outcome?),
+        }
+    }
+
+    fn delete_all(&self, place: &Place, key: &KeyField) -> Result<(), WriteError> {
+        const LIMIT: usize = 8192;
+        let name = key.name.as_str();
+        let everything = if key.is_int { format!("{name} <= {}", i64::MAX) } else { format!("{name} >= \"\"") };
+        let query =
+            Query { expression: &everything, fields: &[name], limit: Some(LIMIT), consistency: Consistency::Strong };
+        loop {
+            let found = self.client.query_rows(place, &query, self.context)?;
+            if found.is_empty() {
+                return Ok(());
+            }
+            let object = || format!("{}.{}", place.db, place.collection);
+            let keys =
+                columns::keys(&found, name).map_err(|source| WriteError::Columns { object: object(), source })?;
+            if keys.is_empty() {
+                return Ok(());
+            }
+            self.delete(place, name, &keys)?;
+        }
     }
 
     /// Deletes rows by their keys.

@@ -58,6 +58,15 @@ impl Phase {
     }
 }
 
+/// The log that a task reads its source by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceLog {
+    /// The kind's name, as in `sourceConfig.log`.
+    pub kind: &'static str,
+    /// Why it is this one and not another, for a person to read.
+    pub why: String,
+}
+
 /// A running task's condition at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskStatus {
@@ -69,6 +78,8 @@ pub struct TaskStatus {
     pub skipped: BTreeMap<String, u64>,
     /// Why it retries, waits or stopped, for a person to read.
     pub reason: Option<String>,
+    /// The log that it reads; `None` until that is open, and while it does not run.
+    pub source_log: Option<SourceLog>,
 }
 
 /// How far a task has come on one physical channel of the source's log.

@@ -72,7 +72,7 @@ impl Engine for Runner {
     ) -> Result<Box<dyn TaskHandle>, EngineError> {
         let source = &self.config.source;
         let log = LogSettings { wanted: source.log, rocksmq: source.rocksmq_path.clone(), kafka: source.kafka.clone() };
-        log.choose().map_err(|error| EngineError::State(error.to_string()))?;
+        log.candidates().map_err(|error| EngineError::State(error.to_string()))?;
         let setup = FollowSetup {
             task: id.as_str().into(),
             spec: spec.clone(),

@@ -120,7 +120,7 @@ struct FakeHandle {
 impl TaskHandle for FakeHandle {
     fn status(&self) -> TaskStatus {
         let skipped = BTreeMap::from([("bulk import".to_owned(), 2)]);
-        TaskStatus { phase: Phase::Following, lag_ms: Some(120), skipped, reason: None }
+        TaskStatus { phase: Phase::Following, lag_ms: Some(120), skipped, reason: None, source_log: None }
     }
 
     fn positions(&self) -> Vec<ChannelPosition> {

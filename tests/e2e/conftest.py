@@ -237,3 +237,30 @@ def following(binary, source, target, tmp_path_factory):
 def name(request) -> str:
     """A collection name of the test's own."""
     return re.sub(r"\W+", "_", request.node.name)[:120]
+
+
+@pytest.fixture
+def fake():
+    """A source that tells of its log over gRPC: see `support/fake`."""
+    from support.fake import FakeMilvus
+
+    fake = FakeMilvus().start()
+    yield fake
+    fake.stop()
+    assert not fake.strange_ids, f"ids were asked for that were never given: {fake.strange_ids}"
+
+
+@pytest.fixture
+def follow(make_cdc):
+    """Starts servers that follow a fake."""
+
+    def start(fake, log: str = "wal") -> Cdc:
+        return make_cdc(fake, milvus={"connectTimeout": 2}, log={"log": log}).start()
+
+    return start
+
+
+@pytest.fixture
+def wal(follow, fake) -> Cdc:
+    """A started server that follows `fake`."""
+    return follow(fake)

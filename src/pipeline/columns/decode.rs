@@ -42,7 +42,7 @@ fn append(contents: &mut Field, more: Field) -> Option<()> {
         (Field::Scalars(mine), Field::Scalars(more)) => appended!(
             Scalars: mine, more;
             BoolData, IntData, LongData, FloatData, DoubleData, StringData, BytesData, ArrayData, JsonData, GeometryData,
-            TimestamptzData, GeometryWktData
+            TimestamptzData, GeometryWktData, MolData, MolSmilesData, DateData, TimeData
         ),
         (Field::Vectors(mine), Field::Vectors(more)) => appended!(Vectors: mine, more; FloatVector),
         _ => return None,

@@ -112,7 +112,11 @@ fn count_scalars(scalars: &ScalarField) -> Option<usize> {
         JsonData,
         GeometryData,
         TimestamptzData,
-        GeometryWktData
+        GeometryWktData,
+        MolData,
+        MolSmilesData,
+        DateData,
+        TimeData
     )
 }
 
@@ -172,7 +176,11 @@ pub(super) fn pick_scalars(scalars: &ScalarField, indexes: &[usize]) -> Option<S
         JsonData,
         GeometryData,
         TimestamptzData,
-        GeometryWktData
+        GeometryWktData,
+        MolData,
+        MolSmilesData,
+        DateData,
+        TimeData
     );
     Some(ScalarField { data: Some(data), ..ScalarField::default() })
 }

@@ -28,7 +28,7 @@ use crate::milvus::wire::fields;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shape {
     nullable: BTreeSet<String>,
-    /// Geometry and timestamptz.
+    /// Geometry, timestamptz, molecules.
     texts: BTreeSet<String>,
     structs: BTreeSet<String>,
     computed: BTreeSet<String>,
@@ -37,6 +37,7 @@ pub struct Shape {
 /// Numbers of Milvus's `DataType`.
 const GEOMETRY: i32 = 24;
 const TIMESTAMPTZ: i32 = 26;
+const MOLECULE: i32 = 27;
 const ARRAY_OF_STRUCT: i32 = 200;
 
 impl Shape {
@@ -51,7 +52,7 @@ impl Shape {
             if field.nullable {
                 shape.nullable.insert(field.name.clone());
             }
-            if matches!(field.data_type, GEOMETRY | TIMESTAMPTZ) {
+            if matches!(field.data_type, GEOMETRY | TIMESTAMPTZ | MOLECULE) {
                 shape.texts.insert(field.name.clone());
             }
         }
@@ -129,6 +130,11 @@ fn rewritten(mut data: FieldData, nullable: bool, rows: usize) -> Result<FieldDa
             }
             Some(Scalars::TimestamptzData(times)) => {
                 Some(times.data.iter().map(|&time| timestamp::to_text(time)).collect())
+            }
+            Some(Scalars::MolData(_)) => {
+                return Err(unwritable(
+                    "molecules are in the log in a form that only the source itself can read".into(),
+                ));
             }
             _ => None,
         };

@@ -138,6 +138,7 @@ impl Log for Kafka {
         channel: &Channel,
         collection: CollectionId,
         created: Timestamp,
+        _begins: Option<&[u8]>,
     ) -> Result<Option<Position>, LogError> {
         self.search(channel, |search| search.birth(collection, created))
     }

@@ -193,6 +193,7 @@ impl Log for RocksMq {
         channel: &Channel,
         collection: CollectionId,
         created: Timestamp,
+        _begins: Option<&[u8]>,
     ) -> Result<Option<Position>, LogError> {
         self.catch_up()?;
         let mut iterator = self.iterator(ReadTier::All);

@@ -42,6 +42,13 @@ pub(crate) struct Checkpoint {
     pub(crate) collections: BTreeMap<i64, MemberRecord>,
     /// What could not be carried over, counted per reason.
     pub(crate) skipped: BTreeMap<String, u64>,
+    /// By collection and channel: rows up to this are gone, since a truncation was carried out on the target. What is replayed of
+    /// them must not come back, and not every shard is replayed from before the truncation.
+    #[serde(default)]
+    pub(crate) truncated: BTreeMap<i64, BTreeMap<String, u64>>,
+    /// By collection what happened to its rows and does not stand in the log, and how often.
+    #[serde(default)]
+    pub(crate) uncarried: BTreeMap<i64, BTreeMap<String, u64>>,
 }
 
 /// One channel.

@@ -121,6 +121,7 @@ impl Core {
     /// without a log, in the next round.
     fn on_copied(&mut self, id: CollectionId, done: CopyDone) {
         self.doubts.remove(&id);
+        self.uncarried.forget(id);
         let Some(member) = self.members.get_mut(id) else { return };
         let name = member.ready.as_ref().map(|ready| format!("{}.{}", ready.source.0, ready.source.1));
         let name = name.unwrap_or_default();

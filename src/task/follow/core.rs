@@ -16,6 +16,7 @@ use super::inspect::Repair;
 use super::members::{Members, Rows};
 use super::rounds::Rounds;
 use super::status::{Board, Troubles};
+use super::uncarried::Uncarried;
 use crate::catalog::{ReadyCollection, Watcher};
 use crate::domain::{Channel, CollectionId, LogKind, Timestamp};
 use crate::journal::sealed::SealedError;
@@ -23,7 +24,7 @@ use crate::milvus::Cancel;
 use crate::pipeline::Scheduler;
 use crate::source::{Log, Reader, Start};
 use crate::target::{Pool, WORKERS};
-use crate::task::engine::{ChannelPosition, Phase, TaskStatus};
+use crate::task::engine::{ChannelPosition, Phase, SourceLog, TaskStatus};
 
 /// An order to the task's thread.
 #[derive(Debug)]
@@ -55,8 +56,11 @@ pub(super) type Blocks = Vec<(CollectionId, Sender<()>)>;
 
 /// Everything of one running task.
 pub(super) struct Core {
+    pub(super) task: String,
     pub(super) folder: PathBuf,
     pub(super) log_kind: LogKind,
+    /// Why this log is read.
+    pub(super) log_why: String,
     pub(super) log: Arc<dyn Log>,
     pub(super) reader: Reader,
     pub(super) watcher: Watcher,
@@ -92,6 +96,7 @@ pub(super) struct Core {
     pub(super) repair_orders: Receiver<Repair>,
     pub(super) troubles: Troubles,
     pub(super) skipped: BTreeMap<String, u64>,
+    pub(super) uncarried: Uncarried,
     pub(super) settled: bool,
     /// Something of the checkpoint has changed since it was written.
     pub(super) dirty: bool,
@@ -181,14 +186,20 @@ impl Core {
         self.answer_blocks();
         self.start_copies();
         self.rewind_channels();
+        let mut advanced = false;
         for channel in self.channels.values_mut() {
-            self.dirty |= channel.advance();
+            advanced |= channel.advance();
+        }
+        if advanced {
+            self.dirty = true;
+            self.members.forget_truncated(|channel| Some(self.channels.get(channel)?.acked.after));
         }
     }
 
     fn on_heartbeat(&mut self) {
         self.ask_about_unknown();
         self.join_waiting();
+        self.compare_half_truncated();
         self.start_rounds();
         if !self.hints_are_read {
             self.read_replicate_channel();
@@ -222,6 +233,8 @@ impl Core {
             channels: self.channels.iter().map(|(name, channel)| (name.to_string(), channel.record())).collect(),
             collections: self.members.records(),
             skipped: self.skipped.clone(),
+            truncated: self.members.truncated(),
+            uncarried: self.uncarried.records(),
         };
         checkpoint::save(&self.folder, &checkpoint)
     }
@@ -257,13 +270,15 @@ impl Core {
     fn show(&self) {
         let troubles = self.troubles.retried();
         let waiting = self.copier.waiting();
-        let reasons: Vec<String> = troubles.iter().cloned().chain(waiting).collect();
+        let uncarried = self.uncarried_reasons();
+        let reasons: Vec<String> = troubles.iter().cloned().chain(waiting).chain(uncarried).collect();
         let lag = self.lag(!troubles.is_empty());
         let status = TaskStatus {
             phase: self.phase(!troubles.is_empty(), lag),
             lag_ms: lag.map(|lag| lag.as_millis() as u64),
             skipped: self.skipped.clone(),
             reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
+            source_log: Some(SourceLog { kind: self.log_kind.name(), why: self.log_why.clone() }),
         };
         self.board.show(status);
         self.board.show_positions(positions(self.log_kind, &self.channels));

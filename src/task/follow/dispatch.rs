@@ -66,6 +66,7 @@ impl Core {
                     }
                 }
                 Step::UnknownPartition(id) => self.ask(id),
+                Step::Compare(id) => self.compare(id, "truncation of shards on one channel"),
                 Step::Skip(id, done) => {
                     log::info!("collection {id}: passing over rows of a partition that the source no longer has");
                     self.mark_done(done);
@@ -96,6 +97,7 @@ impl Core {
                 self.troubles.target_fails(why);
             }
             PoolEvent::Ended { collection, call, outcome } => {
+                let truncated = self.scheduler.truncated(collection, call);
                 let done = self.scheduler.finish(collection, call);
                 match outcome {
                     Outcome::Done => {
@@ -103,6 +105,11 @@ impl Core {
                         self.mark_done(done);
                         self.rows_acked = true;
                         self.dirty = true;
+                        if let Some(ticks) = truncated {
+                            // On disk before anything later is sent, and before any channel's position moves past it.
+                            self.members.truncate(collection, ticks);
+                            self.write_checkpoint();
+                        }
                     }
                     // Not acknowledged: read again after the restart.
                     Outcome::Cancelled => {}

@@ -137,7 +137,8 @@ impl Core {
     fn births(&self, ready: &ReadyCollection) -> Result<Option<BTreeMap<Channel, Start>>, LogError> {
         let mut births = BTreeMap::new();
         for channel in &ready.channels {
-            let Some(birth) = self.log.birth(channel, ready.info.id, ready.created)? else { return Ok(None) };
+            let begins = ready.begins.get(channel).map(Vec::as_slice);
+            let Some(birth) = self.log.birth(channel, ready.info.id, ready.created, begins)? else { return Ok(None) };
             births.insert(channel.clone(), Start { position: Some(birth), after: Timestamp::ZERO });
         }
         Ok((!births.is_empty()).then_some(births))
@@ -179,6 +180,7 @@ impl Core {
         self.repairs.remove(&id);
         self.to_copy.retain(|waiting| *waiting != id);
         self.troubles.copies.remove(&id.0);
+        self.uncarried.forget(id);
         self.discard(id);
         self.dirty = true;
     }

@@ -54,17 +54,50 @@ pub(super) struct Members {
     by_id: BTreeMap<CollectionId, Member>,
     /// Not at the source, or not for this task: their records were passed over.
     passed_over: BTreeSet<CollectionId>,
+    /// Rows up to here are gone: a truncation has been carried out. Kept until the channel has been acknowledged past it.
+    truncated: BTreeMap<(CollectionId, Channel), Timestamp>,
 }
 
 impl Members {
-    pub(super) fn restore(records: &BTreeMap<i64, MemberRecord>) -> Members {
+    pub(super) fn restore(
+        records: &BTreeMap<i64, MemberRecord>,
+        truncated: &BTreeMap<i64, BTreeMap<String, u64>>,
+    ) -> Members {
         let member = |record: &MemberRecord| Member { rows: Rows::from(record), ready: None, blocked: false };
         let by_id = records.iter().map(|(&id, record)| (CollectionId(id), member(record))).collect();
-        Members { by_id, passed_over: BTreeSet::new() }
+        let ticks = truncated.iter().flat_map(|(&id, ticks)| {
+            ticks.iter().map(move |(channel, &tick)| ((CollectionId(id), Channel::new(channel)), Timestamp(tick)))
+        });
+        Members { by_id, passed_over: BTreeSet::new(), truncated: ticks.collect() }
     }
 
     pub(super) fn records(&self) -> BTreeMap<i64, MemberRecord> {
         self.by_id.iter().map(|(id, member)| (id.0, MemberRecord::from(&member.rows))).collect()
+    }
+
+    /// Rows of these shards up to these ticks are gone.
+    pub(super) fn truncate(&mut self, id: CollectionId, ticks: Vec<(Channel, Timestamp)>) {
+        self.truncated.extend(ticks.into_iter().map(|(channel, tick)| ((id, channel), tick)));
+    }
+
+    /// Whether what stands at this tick is gone by a truncation that has been carried out.
+    pub(super) fn is_truncated(&self, id: CollectionId, channel: &Channel, at: Timestamp) -> bool {
+        !self.truncated.is_empty() && self.truncated.get(&(id, channel.clone())).is_some_and(|&tick| at <= tick)
+    }
+
+    /// Forgets truncations that no reading comes to any more: `acked` tells how far a channel is through.
+    pub(super) fn forget_truncated(&mut self, acked: impl Fn(&Channel) -> Option<Timestamp>) {
+        self.truncated.retain(|(id, channel), tick| {
+            self.by_id.contains_key(id) && acked(channel).is_some_and(|acked| acked < *tick)
+        });
+    }
+
+    pub(super) fn truncated(&self) -> BTreeMap<i64, BTreeMap<String, u64>> {
+        let mut records: BTreeMap<i64, BTreeMap<String, u64>> = BTreeMap::new();
+        for ((id, channel), tick) in &self.truncated {
+            records.entry(id.0).or_default().insert(channel.to_string(), tick.0);
+        }
+        records
     }
 
     pub(super) fn get(&self, id: CollectionId) -> Option<&Member> {

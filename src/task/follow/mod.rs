@@ -18,6 +18,7 @@ mod records;
 mod rounds;
 mod setup;
 mod status;
+mod uncarried;
 
 pub(crate) use checkpoint::{ChannelRecord, load as load_checkpoint};
 pub(crate) use setup::{FollowSetup, Following, follow};

@@ -152,6 +152,7 @@ impl Target {
             }
             Work::Delete(Keys::Int(keys)) => self.0.retain(|(key, _)| !keys.contains(key)),
             Work::Delete(Keys::Str(_)) => panic!("integers only"),
+            Work::Truncate => self.0.clear(),
         }
     }
 }

@@ -7,6 +7,7 @@ use super::core::Core;
 use super::members::Rows;
 use crate::catalog::Hint;
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
+use crate::observe::metrics;
 use crate::source::{Body, ReaderCommand, ReaderEvent, Record, Seek};
 
 impl Core {
@@ -81,7 +82,20 @@ impl Core {
                 );
                 self.count_skipped("bulk import");
             }
-            Body::Ignored(name) => log::debug!("{channel}: {name} at {position} needs nothing"),
+            Body::Truncate(truncate) => {
+                if self.wants(channel, truncate.collection, position, end)
+                    && let Some(state) = self.channels.get_mut(channel)
+                {
+                    state.pending.truncate(channel, position, end, truncate);
+                }
+            }
+            Body::Uncarried { collection, what } => self.on_uncarried(channel, collection, what, (position, end)),
+            Body::Compare { collection, what } => self.on_compare(channel, collection, what, (position, end)),
+            Body::Stop(why) => self.fail(&why),
+            Body::Ignored(name) => {
+                log::debug!("{channel}: {name} at {position} needs nothing");
+                metrics::ignored(&self.task, name);
+            }
             Body::Unknown(kind) => {
                 log::warn!("{channel}: the message at {position} is passed over: its type {kind} is not known");
                 self.count_skipped("message of an unknown type");
@@ -93,9 +107,11 @@ impl Core {
         }
     }
 
-    fn wants(&self, channel: &Channel, id: CollectionId, position: Position, ts: Timestamp) -> bool {
+    pub(super) fn wants(&self, channel: &Channel, id: CollectionId, position: Position, ts: Timestamp) -> bool {
         let known = self.members.get(id).is_some();
-        self.members.wants(id) && self.channels.get(channel).is_some_and(|state| state.wants(id, known, position, ts))
+        self.members.wants(id)
+            && !self.members.is_truncated(id, channel, ts)
+            && self.channels.get(channel).is_some_and(|state| state.wants(id, known, position, ts))
     }
 
     /// Everything up to the tick is released into the lanes.

@@ -17,6 +17,7 @@ use super::inspect::{Inspector, Repair};
 use super::members::Members;
 use super::rounds::Rounds;
 use super::status::{Board, Troubles};
+use super::uncarried::Uncarried;
 use crate::catalog;
 use crate::domain::{Channel, CollectionId, LogKind, Timestamp};
 use crate::milvus::{Cancel, Client, Endpoint};
@@ -159,8 +160,13 @@ fn build(
     std::fs::create_dir_all(&setup.folder)
         .map_err(|error| Trouble::Passing(format!("{}: {error}", setup.folder.display())))?;
     let saved = checkpoint::load(&setup.folder).map_err(|error| hopeless(&error))?;
-    let opened = source::open(&setup.log, &setup.folder).map_err(|error| match &error {
-        OpenError::Unconfigured(_) => hopeless(&error),
+    let connect = |endpoint| Client::open(endpoint).map(Arc::new).map_err(|error| hopeless(&error));
+    let (source, target) = (connect(&setup.source)?, connect(&setup.target)?);
+    // What was chosen once stays: positions of one log mean nothing to another.
+    let before = saved.as_ref().and_then(|saved| LogKind::named(&saved.log));
+    let settings = LogSettings { wanted: setup.log.wanted.or(before), ..setup.log.clone() };
+    let opened = source::open(&settings, &source, cancel, &setup.folder).map_err(|error| match &error {
+        OpenError::Unconfigured(_) | OpenError::Unusable(_) => hopeless(&error),
         OpenError::Unreachable(_) => passing(&error),
     })?;
     let OpenLog { log, kind, why } = opened;
@@ -174,8 +180,6 @@ fn build(
             kind.name()
         )));
     }
-    let connect = |endpoint| Client::open(endpoint).map(Arc::new).map_err(|error| hopeless(&error));
-    let (source, target) = (connect(&setup.source)?, connect(&setup.target)?);
     for client in [&source, &target] {
         client.connect(cancel).map_err(|error| passing(&error))?;
     }
@@ -193,7 +197,7 @@ fn build(
         cancel: cancel.clone(),
     })
     .map_err(|error| hopeless(&error))?;
-    let Checkpoint { log: _, channels, collections, skipped } = saved;
+    let Checkpoint { log: _, channels, collections, skipped, truncated, uncarried } = saved;
     let channels: BTreeMap<Channel, ChannelState> =
         channels.iter().map(|(name, record)| (Channel::new(name), ChannelState::restore(record))).collect();
     let seek = |(name, state): (&Channel, &ChannelState)| Seek {
@@ -203,8 +207,10 @@ fn build(
     };
     reader.send(ReaderCommand::Seek(channels.iter().map(seek).collect()));
     Ok(Core {
+        task: setup.task.clone(),
         folder: setup.folder.clone(),
         log_kind: kind,
+        log_why: why,
         log,
         reader,
         watcher,
@@ -214,14 +220,15 @@ fn build(
         board: Arc::clone(board),
         replicate_channel: Channel::new(&setup.replicate_channel),
         channels,
-        members: Members::restore(&collections),
+        members: Members::restore(&collections, &truncated),
         scheduler: Scheduler::default(),
         blocks: Vec::new(),
         given: given_starts(&setup.spec, kind),
         asked: Default::default(),
         ticket: 1,
         unjoined: Default::default(),
-        hints_are_read: kind == LogKind::Scan,
+        // Only some logs have such a channel.
+        hints_are_read: !kind.has_request_channel(),
         to_copy: Vec::new(),
         doubts: BTreeMap::new(),
         rounds: (kind == LogKind::Scan).then(|| Rounds::every(setup.scan_interval)),
@@ -230,6 +237,7 @@ fn build(
         repair_orders: repairs.clone(),
         troubles: Troubles::default(),
         skipped,
+        uncarried: Uncarried::restore(&uncarried),
         settled: false,
         dirty: false,
         rows_acked: false,

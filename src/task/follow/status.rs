@@ -16,7 +16,13 @@ pub(crate) struct Board {
 
 impl Board {
     pub(super) fn new() -> Board {
-        let status = TaskStatus { phase: Phase::Connecting, lag_ms: None, skipped: BTreeMap::new(), reason: None };
+        let status = TaskStatus {
+            phase: Phase::Connecting,
+            lag_ms: None,
+            skipped: BTreeMap::new(),
+            reason: None,
+            source_log: None,
+        };
         Board { status: Mutex::new(status), positions: Mutex::new(Vec::new()) }
     }
 

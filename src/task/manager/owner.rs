@@ -238,6 +238,6 @@ impl Entry {
     }
 
     fn resting(&self, phase: Phase, reason: Option<&String>) -> TaskStatus {
-        TaskStatus { phase, lag_ms: None, skipped: self.skipped.clone(), reason: reason.cloned() }
+        TaskStatus { phase, lag_ms: None, skipped: self.skipped.clone(), reason: reason.cloned(), source_log: None }
     }
 }

@@ -1,0 +1,180 @@
+"""What can go wrong with a source that tells of its log over gRPC: no row lost, none doubled, and the task says what is the matter.
+
+The source is a FAKE (see `support/fake`): no such server can be had here. The target is a real Milvus 2.3.5, and its rows are
+read back through pymilvus and compared with what the fake holds.
+"""
+
+import random
+
+import pytest
+
+from support.cdc import scope
+from support.fake.rows import Writing, some, wait_reason, wait_same
+from support.oracle import count
+from support.waiting import wait_until
+
+
+@pytest.mark.limit(180)
+def test_kill_9_under_load(wal, fake, target, name):
+    fake.create(name, shards=2)
+    wal.create(target, scope(name))
+    chance = random.Random()
+    with Writing(fake, name) as writing:
+        for _ in range(8):
+            seen, wanted = writing.steps, chance.randrange(2, 20)
+            wait_until(lambda: writing.steps >= seen + wanted, 30, "the load", every=chance.uniform(0.001, 0.03))
+            wal.kill9()
+            wal.start()
+    wait_same(fake, target, name, timeout=60)
+
+
+@pytest.mark.limit(180)
+@pytest.mark.parametrize("fault", ["cut", "away", "restart", "early end", "repeat", "delay", "wrong id"])
+def test_no_row_lost_and_none_doubled(wal, fake, target, name, fault):
+    """A fault that comes and goes under load, with a kill -9 in the middle of it."""
+    fake.create(name, shards=2)
+    task = wal.create(target, scope(name))
+    with Writing(fake, name) as writing:
+        wait_until(lambda: writing.steps > 15 and target.has(name), 30, "the load")
+        break_it(fake, fault)
+        if fault in ("cut", "away", "wrong id"):
+            wait_until(lambda: task.get()["phase"] == "Retrying" and task.get()["reason"], 30, "the task to say so")
+        seen = writing.steps
+        wait_until(lambda: writing.steps > seen + 25, 30, "the load")
+        wal.kill9()
+        wal.start()
+        seen = writing.steps
+        wait_until(lambda: writing.steps > seen + 10, 30, "the load")
+        mend(fake)
+        seen = writing.steps
+        wait_until(lambda: writing.steps > seen + 10, 30, "the load")
+    wait_same(fake, target, name, timeout=60)
+    task.wait_phase("Following")
+    assert "gap" not in str(task.get()["skipped"]), "a passing fault was taken for a gap"
+
+
+def break_it(fake, fault: str) -> None:
+    faults = fake.faults
+    if fault == "cut":
+        # Within transactions, too.
+        faults.break_after = 7
+    elif fault == "away":
+        faults.unavailable = True
+    elif fault == "restart":
+        fake.restart()
+    elif fault == "early end":
+        faults.early_end = True
+        for _ in range(5):
+            fake.restart()
+    elif fault == "repeat":
+        faults.repeat = True
+        fake.restart()
+    elif fault == "delay":
+        # One channel's messages come behind the other's, which are later.
+        faults.delayed[next(iter(fake.channels))] = 2.0
+    elif fault == "wrong id":
+        faults.wrong_ids = True
+
+
+def mend(fake) -> None:
+    faults = fake.faults
+    faults.break_after, faults.unavailable, faults.repeat, faults.wrong_ids = None, False, False, False
+    faults.early_end = False
+    faults.delayed.clear()
+    faults.hung.clear()
+
+
+@pytest.mark.limit(180)
+def test_a_stream_that_hangs_is_noticed(wal, fake, target, name):
+    fake.create(name)
+    task = wal.create(target, scope(name))
+    fake.insert(name, some(range(10)))
+    wait_same(fake, target, name, expect=10)
+    fake.faults.hung.add(next(iter(fake.channels)))
+    fake.insert(name, some(range(10, 20)))
+    wait_reason(task, "DumpMessages has said nothing for", timeout=60)
+    assert task.get()["phase"] == "Retrying"
+    mend(fake)
+    wait_same(fake, target, name, expect=20, timeout=60)
+    task.wait_phase("Following")
+
+
+@pytest.mark.limit(180)
+def test_a_message_that_comes_late_is_not_passed_over(wal, fake, target, name):
+    fake.create(name)
+    task = wal.create(target, scope(name))
+    fake.insert(name, some(range(10)))
+    wait_same(fake, target, name, expect=10)
+    fake.insert_pair(name, some(range(20, 30)), some(range(30, 40)))
+    wait_same(fake, target, name, expect=30)
+    assert "gap" not in str(task.get()["skipped"]), "ids out of order are no gap"
+    fake.faults.swaps = 1
+    fake.insert_pair(name, some(range(50, 60)), some(range(60, 70)))
+    wait_same(fake, target, name, expect=50, timeout=60)
+    assert task.get()["skipped"] == {"gap in the log, copied again": 1}
+
+
+@pytest.mark.limit(180)
+@pytest.mark.parametrize("how", ["pause", "kill"])
+def test_a_gap_is_copied_again(wal, fake, target, name, how):
+    fake.create(name, shards=2)
+    task = wal.create(target, scope(name))
+    fake.insert(name, some(range(200)))
+    wait_same(fake, target, name, expect=200)
+    task.wait_caught_up()
+    if how == "pause":
+        task.pause()
+    else:
+        wal.kill9()
+    fake.insert(name, some(range(300, 340)))
+    fake.delete(name, range(50))
+    fake.upsert(name, some(range(100, 110), mark=3.0))
+    fake.cut_log()
+    if how == "pause":
+        task.resume()
+    else:
+        wal.start()
+    wait_same(fake, target, name, expect=190, timeout=60)
+    assert "gap in the log, copied again" in task.get()["skipped"]
+    fake.insert(name, some(range(400, 410)))
+    wait_same(fake, target, name, expect=200)
+
+
+@pytest.mark.limit(120)
+def test_an_idle_log_is_no_gap(wal, fake, target, name):
+    fake.create(name)
+    task = wal.create(target, scope(name))
+    fake.insert(name, some(range(10)))
+    wait_same(fake, target, name, expect=10)
+    for _ in range(3):
+        task.wait_caught_up()
+        wal.kill9()
+        wal.start()
+    task.wait_caught_up()
+    assert task.get()["skipped"] == {}
+
+
+@pytest.mark.limit(180)
+def test_an_enormous_message(wal, fake, target, name):
+    """70 MB in one record: more than gRPC takes unless told, and more than the target takes in one call."""
+    fake.create(name, dim=2000)
+    wal.create(target, scope(name))
+    fake.insert(name, {key: [float(key % 97)] * 2000 for key in range(9000)})
+    fake.insert(name, {key: [0.5] * 2000 for key in range(9000, 9010)})
+    wait_until(lambda: count(target, name) == 9010, 90, "all rows", every=0.5)
+    # All of them are more than the target answers at once.
+    for keys in (range(100), range(4450, 4550), range(8950, 9010)):
+        wanted = {key: list(fake.collections[name].rows[key, "_default"]) for key in keys}
+        found = target.collection(name).query(f"id in {list(keys)}", output_fields=["vec"])
+        assert {row["id"]: [float(value) for value in row["vec"]] for row in found} == wanted
+
+
+def test_auto_waits_for_a_source_that_is_away(follow, fake, target, name):
+    """A source that does not answer says nothing about what it has."""
+    fake.create(name)
+    fake.insert(name, some(range(10)))
+    fake.stop()
+    task = follow(fake, log="auto").create(target, scope(name))
+    task.wait_phase("Retrying")
+    fake.start()
+    wait_same(fake, target, name, expect=10)
