@@ -20,6 +20,8 @@ use crate::pipeline::columns::ColumnError;
 pub(super) const MAX_ROWS: usize = 16_384;
 /// The first page: how large rows are is not known yet.
 const FIRST_ROWS: usize = 1000;
+/// Rows of a page that prove the order of a server.
+const PROOF: usize = 32;
 /// What a page should weigh: small pages cost calls, large ones memory.
 const PAGE_BYTES: usize = 4 << 20;
 
@@ -212,7 +214,8 @@ impl Pages {
         Ok(true)
     }
 
-    /// Whether a full page holds the smallest keys of what was asked for: asked once, with the keys alone.
+    /// Whether a full page holds the smallest keys of what was asked for: asked with the keys alone, until a page has shown it that is too
+    /// long to be right by chance.
     fn is_lowest(&mut self, answer: &Answer) -> Result<bool, PageError> {
         if let Order::ByKey { proved: true } = self.order {
             return Ok(true);
@@ -221,7 +224,7 @@ impl Pages {
         let range = (last.as_ref(), answer.keys.last());
         let found = self.ask(range, (answer.keys.len() + 1).min(MAX_ROWS), true)?;
         let is_lowest = found.keys.len() <= answer.keys.len();
-        self.order = Order::ByKey { proved: is_lowest };
+        self.order = Order::ByKey { proved: is_lowest && answer.keys.len() >= PROOF };
         Ok(is_lowest)
     }
 
