@@ -20,6 +20,8 @@ use crate::pipeline::columns::ColumnError;
 pub(super) const MAX_ROWS: usize = 16_384;
 /// The first page: how large rows are is not known yet.
 const FIRST_ROWS: usize = 1000;
+/// Rows of a page that prove the order of a server.
+const PROOF: usize = 32;
 /// What a page should weigh: small pages cost calls, large ones memory.
 const PAGE_BYTES: usize = 4 << 20;
 
@@ -190,12 +192,19 @@ impl Pages {
     /// The last key of a full page may be there again behind it: it is left to the next page. False when nothing is left: then the
     /// next page is larger.
     fn cut_last_key(&mut self, answer: &mut Answer) -> Result<bool, PageError> {
-        let Some(last) = answer.keys.last() else { return Ok(false) };
-        let keep = answer.keys.iter().position(|key| key == last).unwrap_or(0);
+        let Some(last) = answer.keys.last().cloned() else { return Ok(false) };
+        let keep = answer.keys.iter().position(|key| *key == last).unwrap_or(0);
         if keep == 0 {
             let larger = (self.rows * 2).min(self.refused - 1);
             if larger <= self.rows {
-                return Err(PageError::SameKey { object: self.object(), key: last.clone() });
+                // Rows so large that no more fit: their keys alone tell whether this is all of them.
+                let before = self.last.clone();
+                let range = (before.as_ref(), Some(&last));
+                let found = self.ask(range, (answer.keys.len() + 1).min(MAX_ROWS), true)?;
+                if found.keys.len() <= answer.keys.len() && answer.keys.len() < MAX_ROWS {
+                    return Ok(true);
+                }
+                return Err(PageError::SameKey { object: self.object(), key: last });
             }
             self.rows = larger;
             return Ok(false);
@@ -205,7 +214,8 @@ impl Pages {
         Ok(true)
     }
 
-    /// Whether a full page holds the smallest keys of what was asked for: asked once, with the keys alone.
+    /// Whether a full page holds the smallest keys of what was asked for: asked with the keys alone, until a page has shown it that is too
+    /// long to be right by chance.
     fn is_lowest(&mut self, answer: &Answer) -> Result<bool, PageError> {
         if let Order::ByKey { proved: true } = self.order {
             return Ok(true);
@@ -214,7 +224,7 @@ impl Pages {
         let range = (last.as_ref(), answer.keys.last());
         let found = self.ask(range, (answer.keys.len() + 1).min(MAX_ROWS), true)?;
         let is_lowest = found.keys.len() <= answer.keys.len();
-        self.order = Order::ByKey { proved: is_lowest };
+        self.order = Order::ByKey { proved: is_lowest && answer.keys.len() >= PROOF };
         Ok(is_lowest)
     }
 

@@ -1,6 +1,6 @@
 /*!
 The log of Milvus 2.6.20 and later, and of 3.x, over the public API: `DumpMessages` sends the messages of one physical
-channel in the order of their ticks. How a channel is read is in [`reading`], what a position means in [`place`].
+channel in the order of their ticks. How a channel is read is in `reading`, what a position means in `place`.
 
 Where a log begins to be read comes from `FlushAll`, which leaves a message on every channel and answers where. It makes
 the source seal what it holds, so it is called only when a copy begins or a log has a gap, and not again within a minute.
