@@ -12,7 +12,9 @@ def map_body(context, body):
     data = body.get("request_data") if isinstance(body, dict) else None
     target = data.get("milvus_connect_param") if isinstance(data, dict) else None
     if isinstance(target, dict):
-        if isinstance(target.get("connect_timeout", 0), int) and target.get("connect_timeout", 0) >= 0:
+        timeout = target.get("connect_timeout", 0)
+        # A whole number may come as 3600.0, too.
+        if isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and timeout >= 0:
             target["connect_timeout"] = 1
         if isinstance(target.get("uri"), str) or isinstance(target.get("host"), str):
             target["uri"] = NOWHERE

@@ -31,7 +31,7 @@ def test_answers_are_as_described(make_cdc, source, tmp_path):
         *(sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{cdc.port}/openapi.json"),
         *("--header", f"Authorization: Bearer {TOKEN}"),
         *("--checks", ",".join(CHECKS), "--phases", "coverage,fuzzing", "--max-time", str(SECONDS), "--seed", "1", "--no-shrink"),
-        *("--request-timeout", "10", "--suppress-health-check", "all", "--warnings", "off", "--workers", "4"),
+        *("--request-timeout", "20", "--suppress-health-check", "all", "--warnings", "off", "--workers", "4"),
     ]
     here = pathlib.Path(__file__).parent
     variables = {**os.environ, "SCHEMATHESIS_HOOKS": "fuzz_hooks", "PYTHONPATH": str(here)}
