@@ -127,11 +127,11 @@ class Cdc:
         finally:
             connection.close()
 
-    def get_text(self, path: str) -> str:
+    def get_text(self, path: str, **headers) -> str:
         """What a GET answers."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            connection.request("GET", path)
+            connection.request("GET", path, headers=headers)
             return connection.getresponse().read().decode()
         finally:
             connection.close()
