@@ -8,17 +8,30 @@ from support.cdc import scope
 from support.load import Load
 from support.node import simple_rows
 from support.oracle import assert_same_rows, count, wait_same_rows
-from support.waiting import wait_until
+from support.waiting import NotYet, wait_until
 
 
 def readable_again(node, name) -> None:
     wait_until(lambda: count(node, name) >= 0, 60, f"{name} to be readable again")
 
 
-def settle(task, source, target, name) -> None:
-    """Everything is carried over, and nothing twice."""
+def settle(task, source, target, name, killed=()) -> None:
+    """Everything is carried over, and nothing twice.
+
+    A Milvus 2.3.5 that was killed under load may show rows after its restart that upserts have replaced (seen: 40,169 rows,
+    and 40,158 after a release and a load, all of them right): its query node has missed deletes that its log holds. So what
+    servers in `killed` show is looked at again after they have loaded the collection anew; a row that is lost or doubled stays so.
+    """
     task.wait_caught_up()
-    wait_same_rows(source, target, name, timeout=60)
+    try:
+        wait_same_rows(source, target, name, timeout=30 if killed else 60)
+    except NotYet:
+        if not killed:
+            raise
+        for node in killed:
+            node.collection(name).release()
+            node.collection(name).load()
+        wait_same_rows(source, target, name, timeout=60)
     assert_same_rows(source, target, name)
 
 
@@ -35,7 +48,7 @@ def test_target_killed_under_load(cdc, source, target, name):
         target.server.start()
         readable_again(target, name)
         wait_until(lambda: load.batches > 100, 60, "the load")
-    settle(task, source, target, name)
+    settle(task, source, target, name, killed=[target])
 
 
 @pytest.mark.limit(180)
@@ -49,7 +62,7 @@ def test_source_killed_under_load(cdc, source, target, name):
             source.server.kill()
             source.server.start()
             readable_again(source, name)
-    settle(task, source, target, name)
+    settle(task, source, target, name, killed=[source])
 
 
 def test_kill_9_right_after_a_collection_has_joined(cdc, source, target, name):
@@ -130,7 +143,7 @@ def test_everything_killed_at_once(cdc, source, target, name):
         readable_again(target, name)
         seen = load.batches
         wait_until(lambda: load.batches > seen + 15, 60, "the load")
-    settle(task, source, target, name)
+    settle(task, source, target, name, killed=[source, target])
 
 
 @pytest.mark.limit(180)
@@ -150,4 +163,4 @@ def test_server_starts_while_source_and_target_are_down(cdc, source, target, nam
     target.server.wait_ready()
     readable_again(source, name)
     source.collection(name).insert(simple_rows(range(100, 200)))
-    settle(task, source, target, name)
+    settle(task, source, target, name, killed=[source, target])
