@@ -111,7 +111,7 @@ def test_trouble_says_what_to_do(page, cdc, source, target, name):
 
 def test_a_copy_has_a_bar(page, cdc, source, target, name):
     made = source.create(name, dim=64)
-    for first in range(0, 30_000, 10_000):
+    for first in range(0, 60_000, 10_000):
         made.insert(simple_rows(range(first, first + 10_000), dim=64))
     forget_log(source, name)
     relay = Relay(target.server.port)
@@ -124,12 +124,12 @@ def test_a_copy_has_a_bar(page, cdc, source, target, name):
 
         wait_until(copying, 60, "a copy", every=0.005)
         relay.stall()
-        page.wait_text("of 30,000 rows", "#list")
+        page.wait_text("of 60,000 rows", "#list")
         share = page.run("return document.querySelector('#list progress').value")
         assert 0 < share < 1, share
         picture(page, "copying")
         relay.flow()
-        wait_same_rows(source, target, name, expect=30_000, timeout=60)
+        wait_same_rows(source, target, name, expect=60_000, timeout=60)
         page.wait_text("Following", "#list", 30)
     finally:
         relay.close()
