@@ -5,7 +5,14 @@ fn main() {
     protobuf_codegen::Codegen::new()
         .pure()
         .include("proto")
-        .inputs(["proto/common.proto", "proto/schema.proto", "proto/log.proto", "proto/api.proto", "proto/wal.proto"])
+        .inputs([
+            "proto/common.proto",
+            "proto/schema.proto",
+            "proto/log.proto",
+            "proto/api.proto",
+            "proto/wal.proto",
+            "proto/pulsar.proto",
+        ])
         .cargo_out_dir("pb")
         .run_from_script();
 }

@@ -2,13 +2,10 @@
 
 import functools
 import pathlib
-import shutil
-import subprocess
-import sys
 
 import cache
 import install
-from report import UserError, say
+import maven
 
 KAFKA_VERSION = "3.9.1"
 # The logging that the broker brings is an interface only; this is its smallest implementation.
@@ -29,26 +26,10 @@ POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
 """
 
 
-def _fill(folder: pathlib.Path) -> None:
-    say(f"downloading Kafka {KAFKA_VERSION}")
-    (folder / "pom.xml").write_text(POM)
-    command = ["mvn", "-q", "-B", "-f", str(folder / "pom.xml"), "dependency:copy-dependencies"]
-    command.append(f"-DoutputDirectory={folder / 'jars'}")
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr)
-    if done.returncode != 0 or not list((folder / "jars").glob("kafka_2.13-*.jar")):
-        raise UserError("Maven could not download Kafka; its own words are above")
-
-
 @functools.lru_cache(maxsize=None)
 def jars() -> pathlib.Path:
     """The folder of the broker's jars."""
     install.java_packages()
-    return cache.install_once(cache.root() / f"kafka-{KAFKA_VERSION}", _fill) / "jars"
-
-
-def java() -> str:
-    """The Java that runs it."""
-    found = shutil.which("java")
-    if not found:
-        raise UserError("java is missing: install a Java 17 runtime (Debian: default-jre-headless)")
-    return found
+    name = f"Kafka {KAFKA_VERSION}"
+    folder = cache.root() / f"kafka-{KAFKA_VERSION}"
+    return cache.install_once(folder, lambda place: maven.fill(place, name, POM, "kafka_2.13-*.jar")) / "jars"

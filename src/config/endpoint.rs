@@ -156,7 +156,7 @@ impl ParsedUri {
     }
 }
 
-fn split_port(rest: &str) -> Result<(&str, Option<&str>), AddressError> {
+pub(super) fn split_port(rest: &str) -> Result<(&str, Option<&str>), AddressError> {
     if let Some(inner) = rest.strip_prefix('[') {
         let (host, after) = inner.split_once(']').ok_or(AddressError::Host)?;
         return match after.strip_prefix(':') {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::Secret;
+use super::{BrokerTls, Secret};
 
 /// The brokers and how to talk to them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct KafkaConfig {
     /// Who we are, where the brokers ask.
     pub login: Option<KafkaLogin>,
     /// How the connection is encrypted; `None`: not at all.
-    pub tls: Option<KafkaTls>,
+    pub tls: Option<BrokerTls>,
     /// Any other setting of librdkafka, by its own name. Among them may be secrets.
     pub properties: BTreeMap<String, Secret>,
 }
@@ -27,17 +27,6 @@ pub struct KafkaLogin {
     pub username: String,
     /// With what.
     pub password: Secret,
-}
-
-/// The files of an encrypted connection.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct KafkaTls {
-    /// PEM file of the authority that signed the brokers' certificates; `None`: those that the system trusts.
-    pub ca: Option<PathBuf>,
-    /// PEM files of our certificate and its key, where brokers ask for one.
-    pub identity: Option<(PathBuf, PathBuf)>,
-    /// Opens the key, where it is encrypted.
-    pub key_password: Secret,
 }
 
 /// How a password is proved.

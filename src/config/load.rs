@@ -17,7 +17,9 @@ use crate::domain::LogKind;
 use crate::observe::logging::{self, LogFormat};
 
 mod access;
+mod broker_tls;
 mod kafka;
+mod pulsar;
 
 /// Takes the place of `sourceConfig.milvus.token`, in whichever way the file gives it.
 pub const SOURCE_TOKEN_VARIABLE: &str = "MILVUS_CDC_SOURCE_TOKEN";
@@ -26,6 +28,9 @@ pub const API_TOKEN_VARIABLE: &str = "MILVUS_CDC_API_TOKEN";
 
 /// Takes the place of `sourceConfig.kafka.saslPassword`, in whichever way the file gives it.
 pub const KAFKA_PASSWORD_VARIABLE: &str = "MILVUS_CDC_KAFKA_PASSWORD";
+
+/// Takes the place of `sourceConfig.pulsar.authParams`, in whichever way the file gives it.
+pub const PULSAR_TOKEN_VARIABLE: &str = "MILVUS_CDC_PULSAR_TOKEN";
 
 const DEFAULT_ADDRESS: &str = "127.0.0.1:8444";
 const DEFAULT_DATA_DIR: &str = "./milvus-cdc-data";
@@ -54,7 +59,8 @@ impl Config {
         let variable = |name| environment(name).filter(|token| !token.is_empty());
         let (source_token, api_token) = (variable(SOURCE_TOKEN_VARIABLE), variable(API_TOKEN_VARIABLE));
         let kafka_password = variable(KAFKA_PASSWORD_VARIABLE);
-        Reader { path, source_token, api_token, kafka_password }.config(parse(path, &text)?)
+        let pulsar_token = variable(PULSAR_TOKEN_VARIABLE);
+        Reader { path, source_token, api_token, kafka_password, pulsar_token }.config(parse(path, &text)?)
     }
 }
 
@@ -97,6 +103,7 @@ struct Reader<'a> {
     source_token: Option<String>,
     api_token: Option<String>,
     kafka_password: Option<String>,
+    pulsar_token: Option<String>,
 }
 
 impl Reader<'_> {
@@ -136,6 +143,7 @@ impl Reader<'_> {
             log: self.log_kind(&raw.log)?,
             rocksmq_path,
             kafka: self.kafka(&raw.kafka.unwrap_or_default())?,
+            pulsar: self.pulsar(&raw.pulsar.unwrap_or_default())?,
             scan_interval: self.scan_interval(&raw.scan.unwrap_or_default())?,
             replicate_channel: self.text("sourceConfig.replicateChan", &raw.replicate_chan, &replicate_channel)?,
             channel_prefix,

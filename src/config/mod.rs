@@ -3,11 +3,13 @@ The server's configuration: what the file may say (`raw`), how it is read and ch
 program gets ([`Config`]): complete, with every default filled in.
 */
 
+mod broker_tls;
 mod endpoint;
 mod error;
 mod kafka;
 mod legacy;
 mod load;
+mod pulsar;
 mod raw;
 mod secret;
 mod show;
@@ -21,13 +23,15 @@ use log::LevelFilter;
 use crate::domain::LogKind;
 use crate::observe::logging::LogFormat;
 
+pub use self::broker_tls::BrokerTls;
 pub use self::endpoint::{
     Address, AddressError, DEFAULT_CONNECT_TIMEOUT, DialFiles, Endpoint, HalfMutualTls, ParsedUri, Tls, bearer_text,
 };
 pub use self::error::ConfigError;
-pub use self::kafka::{KafkaConfig, KafkaLogin, KafkaTls, SaslMechanism, SecurityProtocol};
+pub use self::kafka::{KafkaConfig, KafkaLogin, SaslMechanism, SecurityProtocol};
 pub use self::legacy::Leftover;
-pub use self::load::{API_TOKEN_VARIABLE, KAFKA_PASSWORD_VARIABLE, SOURCE_TOKEN_VARIABLE};
+pub use self::load::{API_TOKEN_VARIABLE, KAFKA_PASSWORD_VARIABLE, PULSAR_TOKEN_VARIABLE, SOURCE_TOKEN_VARIABLE};
+pub use self::pulsar::{PulsarConfig, PulsarService, SubscriptionMode, WebAddress};
 pub use self::secret::Secret;
 pub use self::show::{Setting, settings};
 
@@ -93,6 +97,8 @@ pub struct SourceConfig {
     pub rocksmq_path: Option<PathBuf>,
     /// The brokers of its Kafka, when given.
     pub kafka: Option<KafkaConfig>,
+    /// The brokers of its Pulsar, when given.
+    pub pulsar: Option<PulsarConfig>,
     /// How often its rows are compared where it has no log.
     pub scan_interval: Duration,
     /// What its physical channels' names begin with.

@@ -54,6 +54,7 @@ pub(super) struct RawSource {
     pub(super) log: Leaf,
     pub(super) rocksmq: Option<RawRocksMq>,
     pub(super) kafka: Option<RawKafka>,
+    pub(super) pulsar: Option<RawPulsar>,
     pub(super) scan: Option<RawScan>,
     pub(super) channel_prefix: Leaf,
     pub(super) replicate_chan: Leaf,
@@ -95,7 +96,7 @@ pub(super) struct RawKafka {
     pub(super) sasl_username: Leaf,
     pub(super) sasl_password: Leaf,
     pub(super) sasl_password_file: Leaf,
-    pub(super) tls: Option<RawKafkaTls>,
+    pub(super) tls: Option<RawBrokerTls>,
     pub(super) properties: Option<BTreeMap<String, Spanned<String>>>,
 }
 
@@ -108,12 +109,34 @@ impl std::fmt::Debug for RawKafka {
 /// No `Debug`: it holds a secret.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub(super) struct RawKafkaTls {
+pub(super) struct RawBrokerTls {
     pub(super) ca_pem_path: Leaf,
     pub(super) client_pem_path: Leaf,
     pub(super) client_key_path: Leaf,
     pub(super) client_key_password: Leaf,
     pub(super) client_key_password_file: Leaf,
+}
+
+/// No `Debug`: it holds a secret.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct RawPulsar {
+    pub(super) address: Leaf,
+    pub(super) web_address: Leaf,
+    pub(super) max_message_size: Leaf,
+    pub(super) tenant: Leaf,
+    pub(super) namespace: Leaf,
+    pub(super) auth_plugin: Leaf,
+    pub(super) auth_params: Leaf,
+    pub(super) auth_params_file: Leaf,
+    pub(super) tls: Option<RawBrokerTls>,
+    pub(super) subscription: Leaf,
+}
+
+impl std::fmt::Debug for RawPulsar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RawPulsar").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

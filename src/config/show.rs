@@ -4,8 +4,10 @@ The settings one by one: what the server runs with, and where that came from.
 
 use std::path::Path;
 
-use super::load::{API_TOKEN_VARIABLE, KAFKA_PASSWORD_VARIABLE, SOURCE_TOKEN_VARIABLE, parse, read_text};
-use super::raw::{Leaf, RawConfig, RawKafka, RawKafkaTls, RawMilvus};
+use super::load::{
+    API_TOKEN_VARIABLE, KAFKA_PASSWORD_VARIABLE, PULSAR_TOKEN_VARIABLE, SOURCE_TOKEN_VARIABLE, parse, read_text,
+};
+use super::raw::{Leaf, RawBrokerTls, RawConfig, RawKafka, RawMilvus, RawPulsar};
 use super::{AUTO, Config, ConfigError};
 use crate::domain::LogKind;
 use crate::observe::logging::LogFormat;
@@ -49,6 +51,9 @@ pub fn settings(
     let none = RawKafka::default();
     let kafka = raw.source_config.as_ref().and_then(|source| source.kafka.as_ref()).unwrap_or(&none);
     list.kafka(kafka, &config, is_set(KAFKA_PASSWORD_VARIABLE));
+    let none = RawPulsar::default();
+    let pulsar = raw.source_config.as_ref().and_then(|source| source.pulsar.as_ref()).unwrap_or(&none);
+    list.pulsar(pulsar, &config, is_set(PULSAR_TOKEN_VARIABLE));
     Ok(list.settings)
 }
 
@@ -154,7 +159,7 @@ impl List<'_> {
         let variable = in_environment.then_some(KAFKA_PASSWORD_VARIABLE);
         self.secret("sourceConfig.kafka.saslPassword", &raw.sasl_password, variable);
         self.optional("sourceConfig.kafka.saslPasswordFile", &raw.sasl_password_file);
-        let none = RawKafkaTls::default();
+        let none = RawBrokerTls::default();
         let tls = raw.tls.as_ref().unwrap_or(&none);
         self.optional("sourceConfig.kafka.tls.caPemPath", &tls.ca_pem_path);
         self.optional("sourceConfig.kafka.tls.clientPemPath", &tls.client_pem_path);
@@ -166,6 +171,29 @@ impl List<'_> {
         let first = raw.properties.as_ref().and_then(|properties| properties.values().next().cloned());
         let shown = if keys.is_empty() { NONE.to_owned() } else { format!("{} {HIDDEN}", keys.join(", ")) };
         self.add("sourceConfig.kafka.properties", &first, shown);
+    }
+
+    fn pulsar(&mut self, raw: &RawPulsar, config: &Config, in_environment: bool) {
+        let pulsar = config.source.pulsar.as_ref();
+        self.optional("sourceConfig.pulsar.address", &raw.address);
+        self.optional("sourceConfig.pulsar.webAddress", &raw.web_address);
+        let size = pulsar.map_or(NONE.to_owned(), |pulsar| pulsar.max_message_size.to_string());
+        self.add("sourceConfig.pulsar.maxMessageSize", &raw.max_message_size, size);
+        self.add("sourceConfig.pulsar.tenant", &raw.tenant, pulsar.map_or(NONE, |pulsar| &pulsar.tenant));
+        self.add("sourceConfig.pulsar.namespace", &raw.namespace, pulsar.map_or(NONE, |pulsar| &pulsar.namespace));
+        self.optional("sourceConfig.pulsar.authPlugin", &raw.auth_plugin);
+        let variable = in_environment.then_some(PULSAR_TOKEN_VARIABLE);
+        self.secret("sourceConfig.pulsar.authParams", &raw.auth_params, variable);
+        self.optional("sourceConfig.pulsar.authParamsFile", &raw.auth_params_file);
+        let none = RawBrokerTls::default();
+        let tls = raw.tls.as_ref().unwrap_or(&none);
+        self.optional("sourceConfig.pulsar.tls.caPemPath", &tls.ca_pem_path);
+        self.optional("sourceConfig.pulsar.tls.clientPemPath", &tls.client_pem_path);
+        self.optional("sourceConfig.pulsar.tls.clientKeyPath", &tls.client_key_path);
+        self.secret("sourceConfig.pulsar.tls.clientKeyPassword", &tls.client_key_password, None);
+        self.optional("sourceConfig.pulsar.tls.clientKeyPasswordFile", &tls.client_key_password_file);
+        let subscription = pulsar.map_or(NONE, |pulsar| pulsar.subscription.name());
+        self.add("sourceConfig.pulsar.subscription", &raw.subscription, subscription);
     }
 }
 
@@ -217,6 +245,8 @@ mod tests {
             "sourceConfig.milvus.dialConfig",
             "sourceConfig.kafka",
             "sourceConfig.kafka.tls",
+            "sourceConfig.pulsar",
+            "sourceConfig.pulsar.tls",
         ];
         for section in sections {
             let parts: Vec<&str> = section.split('.').filter(|part| !part.is_empty()).collect();

@@ -81,6 +81,17 @@ impl Position {
         self.order as u64
     }
 
+    /// A message of Pulsar: ledger, entry, and its place in the entry's batch.
+    pub fn in_ledger(ledger: u64, entry: u64, index: u16) -> Position {
+        let order = u128::from(ledger) << 64 | u128::from(entry & (u64::MAX >> 16)) << 16 | u128::from(index);
+        Position::pair(order, order)
+    }
+
+    /// The numbers of a position made by [`Self::in_ledger`].
+    pub fn ledger_entry_index(self) -> (u64, u64, u16) {
+        ((self.order >> 64) as u64, self.order as u64 >> 16, self.order as u16)
+    }
+
     /// What orders it.
     pub fn order(self) -> u128 {
         self.order
@@ -150,6 +161,17 @@ mod tests {
         assert_ne!(ObjectKey::of(7, "a", "x"), ObjectKey::of(8, "a", "x"), "dropped and created again");
         assert_eq!(ObjectKey::of(0, "a", "x"), ObjectKey::Name { db: "a".into(), name: "x".into() });
         assert_ne!(ObjectKey::of(0, "a", "x"), ObjectKey::of(0, "b", "x"));
+    }
+
+    #[test]
+    fn places_in_ledgers() {
+        let position = Position::in_ledger(7, 50_000, 3);
+        assert_eq!(position.ledger_entry_index(), (7, 50_000, 3));
+        assert_eq!(position.to_string().parse(), Ok(position));
+        assert!(
+            position < Position::in_ledger(7, 50_001, 0)
+                && Position::in_ledger(7, 50_001, 0) < Position::in_ledger(8, 0, 0)
+        );
     }
 
     #[test]

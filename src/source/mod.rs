@@ -7,9 +7,11 @@ mod kafka;
 mod log;
 mod message;
 mod open;
+mod pulsar;
 mod reader;
 mod rocksmq;
 mod scan;
+mod search;
 mod slab;
 pub mod wal;
 

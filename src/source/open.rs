@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use super::kafka::Kafka;
 use super::log::{Log, LogError};
+use super::pulsar::Pulsar;
 use super::rocksmq::RocksMq;
 use super::scan::NoLog;
 use super::wal::{Unusable, Wal, probe};
-use crate::config::KafkaConfig;
+use crate::config::{KafkaConfig, PulsarConfig};
 use crate::domain::LogKind;
 use crate::milvus::{CallContext, Cancel, Client};
 
@@ -22,6 +23,8 @@ pub struct LogSettings {
     pub rocksmq: Option<PathBuf>,
     /// The source's Kafka.
     pub kafka: Option<KafkaConfig>,
+    /// The source's Pulsar.
+    pub pulsar: Option<PulsarConfig>,
 }
 
 impl LogSettings {
@@ -33,16 +36,23 @@ impl LogSettings {
     pub fn candidates<'a>(&'a self) -> Result<Vec<Choice<'a>>, Unconfigured> {
         let rocksmq = self.rocksmq.as_deref().map(Choice::RocksMq);
         let kafka = self.kafka.as_ref().map(Choice::Kafka);
+        let pulsar = self.pulsar.as_ref().map(Choice::Pulsar);
         let needs = |choice: Option<Choice<'a>>, what: &str| {
             choice.map(|choice| vec![choice]).ok_or_else(|| Unconfigured(what.to_owned()))
         };
         match self.wanted {
             Some(LogKind::RocksMq) => needs(rocksmq, NO_ROCKSMQ),
             Some(LogKind::Kafka) => needs(kafka, NO_KAFKA),
+            Some(LogKind::Pulsar) => needs(pulsar, NO_PULSAR),
             Some(LogKind::Wal) => Ok(vec![Choice::Wal]),
             Some(LogKind::Scan) => Ok(vec![Choice::Scan]),
-            None if rocksmq.is_some() && kafka.is_some() => Err(Unconfigured(TWO_QUEUES.to_owned())),
-            None => Ok(rocksmq.into_iter().chain(kafka).chain([Choice::Wal, Choice::Scan]).collect()),
+            None => {
+                let queues: Vec<Choice<'a>> = [rocksmq, kafka, pulsar].into_iter().flatten().collect();
+                match queues.len() {
+                    0 | 1 => Ok(queues.into_iter().chain([Choice::Wal, Choice::Scan]).collect()),
+                    _ => Err(Unconfigured(SEVERAL_QUEUES.to_owned())),
+                }
+            }
         }
     }
 }
@@ -51,8 +61,10 @@ const NO_ROCKSMQ: &str = "sourceConfig.log is `rocksmq` and sourceConfig.rocksmq
      source's log (rocksmq.path of its milvus.yaml)";
 const NO_KAFKA: &str = "sourceConfig.log is `kafka` and sourceConfig.kafka.address is not set: it names the source's brokers \
      (kafka.brokerList of its milvus.yaml)";
-const TWO_QUEUES: &str = "sourceConfig.log is `auto`, and both sourceConfig.rocksmq.path and sourceConfig.kafka.address are set: a \
-     source has one log, so name its kind in sourceConfig.log";
+const NO_PULSAR: &str = "sourceConfig.log is `pulsar` and sourceConfig.pulsar.address is not set: it names the source's brokers \
+     (pulsar.address and pulsar.port of its milvus.yaml)";
+const SEVERAL_QUEUES: &str = "sourceConfig.log is `auto`, and more than one of sourceConfig.rocksmq.path, sourceConfig.kafka.address \
+     and sourceConfig.pulsar.address are set: a source has one log, so name its kind in sourceConfig.log";
 
 /// A kind of log with what it needs.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +73,8 @@ pub enum Choice<'a> {
     RocksMq(&'a Path),
     /// The topics of its brokers.
     Kafka(&'a KafkaConfig),
+    /// The topics of its brokers.
+    Pulsar(&'a PulsarConfig),
     /// The source's own write-ahead log.
     Wal,
     /// None: the rows themselves.
@@ -73,6 +87,7 @@ impl Choice<'_> {
         match self {
             Choice::RocksMq(_) => LogKind::RocksMq,
             Choice::Kafka(_) => LogKind::Kafka,
+            Choice::Pulsar(_) => LogKind::Pulsar,
             Choice::Wal => LogKind::Wal,
             Choice::Scan => LogKind::Scan,
         }
@@ -121,9 +136,10 @@ pub fn open(settings: &LogSettings, client: &Arc<Client>, cancel: &Cancel, own: 
         return Ok(OpenLog { log, kind: choice.kind(), why });
     }
     let mut others: Vec<String> = Vec::new();
-    if settings.rocksmq.is_none() && settings.kafka.is_none() {
+    if settings.rocksmq.is_none() && settings.kafka.is_none() && settings.pulsar.is_none() {
         others.push("not `rocksmq`: sourceConfig.rocksmq.path is not set".into());
         others.push("not `kafka`: sourceConfig.kafka.address is not set".into());
+        others.push("not `pulsar`: sourceConfig.pulsar.address is not set".into());
     }
     for choice in candidates {
         match open_one(choice, client, cancel, own) {
@@ -153,6 +169,9 @@ fn open_one(
         }
         Choice::Kafka(config) => {
             Ok((Arc::new(Kafka::open(config)?), format!("sourceConfig.kafka.address is {}", config.address)))
+        }
+        Choice::Pulsar(config) => {
+            Ok((Arc::new(Pulsar::open(config)?), format!("sourceConfig.pulsar.address is {}", config.service)))
         }
         Choice::Scan => Ok((Arc::new(NoLog), "no log is read: the rows are read and compared".to_owned())),
         Choice::Wal => {

@@ -157,7 +157,12 @@ impl TaskHandle for Following {
 /// What the configuration says about the source's log.
 pub(crate) fn log_settings(config: &Config) -> LogSettings {
     let source = &config.source;
-    LogSettings { wanted: source.log, rocksmq: source.rocksmq_path.clone(), kafka: source.kafka.clone() }
+    LogSettings {
+        wanted: source.log,
+        rocksmq: source.rocksmq_path.clone(),
+        kafka: source.kafka.clone(),
+        pulsar: source.pulsar.clone(),
+    }
 }
 
 pub(crate) fn endpoint(endpoint: &config::Endpoint) -> Endpoint {

@@ -20,12 +20,14 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "scripts" / "lib")]
 
 import processes
+from java_broker import JavaBroker
 from kafka_broker import KafkaBroker
 from lite_server import LiteServer
 from milvus_server import MilvusServer
+from pulsar_broker import PulsarBroker
 from reference_server import ReferenceServer
 from support.cdc import Cdc
-from support.logs import KafkaLog
+from support.logs import BROKER_LOGS
 from support.node import Node
 
 # Milvus Lite is driven by a newer pymilvus than Milvus 2.3.5 (see `scripts/lib/lite_install.py`): each environment runs its own tests.
@@ -40,19 +42,25 @@ QUICK_LOADING = {
     "queryCoord.checkSegmentInterval": 100,
     "queryCoord.distPullInterval": 50,
 }
-# Milvus uses the first partition of three, and retention looks for old messages often.
-BROKER_SETTINGS = {"num.partitions": 3, "log.retention.check.interval.ms": 500, "log.segment.delete.delay.ms": 0}
+BROKERS = {"kafka": KafkaBroker, "pulsar": PulsarBroker}
+BROKER_SETTINGS = {
+    # Milvus uses the first partition of three, and retention looks for old messages often.
+    "kafka": {"num.partitions": 3, "log.retention.check.interval.ms": 500, "log.segment.delete.delay.ms": 0},
+    # As an operator sets it. A ledger may be closed as soon as it has a message.
+    "pulsar": {"defaultRetentionTimeInMinutes": 10080, "defaultRetentionSizeInMB": -1, "managedLedgerMinLedgerRolloverTimeMinutes": 0},
+}
 LIVE_LOGS: dict[str, pathlib.Path] = {}
 
 
 def pytest_addoption(parser):
-    kinds = ["rocksmq", "kafka"]
+    kinds = ["rocksmq", *BROKERS]
     parser.addoption("--source-log", choices=kinds, default=kinds[0], help="where the source keeps its log")
 
 
 def pytest_ignore_collect(collection_path, config):
     """What is about a broker needs one."""
-    if collection_path.name == "test_kafka.py" and config.getoption("--source-log") != "kafka":
+    kind = collection_path.stem.removeprefix("test_")
+    if kind in BROKERS and config.getoption("--source-log") != kind:
         return True
 
 
@@ -111,13 +119,13 @@ class Servers:
     def __init__(self, folder: pathlib.Path):
         self._folder = folder
         self._servers: list[ReferenceServer] = []
-        self._brokers: list[KafkaBroker] = []
+        self._brokers: list[JavaBroker] = []
 
-    def broker(self, name: str, **settings) -> KafkaBroker:
+    def broker(self, kind: str, name: str, **settings) -> JavaBroker:
         """Starts a broker and waits for it."""
-        broker = KafkaBroker(self._folder / name, **settings)
+        broker = BROKERS[kind](self._folder / name, **settings)
         self._brokers.append(broker)
-        LIVE_LOGS[f"kafka-{name}"] = broker.log
+        LIVE_LOGS[f"{kind}-{name}"] = broker.log
         return broker.start()
 
     def lite(self, name: str, version: str) -> Node:
@@ -143,18 +151,19 @@ class Servers:
             shutil.rmtree(server.data, ignore_errors=True)
         for broker in self._brokers:
             broker.kill()
-            LIVE_LOGS.pop(f"kafka-{broker.folder.name}", None)
-            shutil.rmtree(broker.data, ignore_errors=True)
+            LIVE_LOGS.pop(f"{broker.NAME}-{broker.folder.name}", None)
+            broker.remove_data()
 
 
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory, request):
-    """Source and target, started once for the whole run, side by side; with `--source-log kafka` a broker before them."""
+    """Source and target, started once for the whole run, side by side; with `--source-log kafka` or `pulsar` a broker before them."""
     servers = Servers(tmp_path_factory.mktemp("pair"))
     log, settings = None, {}
     try:
-        if request.config.getoption("--source-log") == "kafka":
-            log = KafkaLog(servers.broker("broker", settings=BROKER_SETTINGS))
+        kind = request.config.getoption("--source-log")
+        if kind in BROKERS:
+            log = BROKER_LOGS[kind](servers.broker(kind, "broker", settings=BROKER_SETTINGS[kind]))
             settings = log.broker.milvus_settings()
         source, target = servers.launch("source", settings=settings), servers.launch("target")
         yield [Node(source.wait_ready(), log), Node(target.wait_ready())]

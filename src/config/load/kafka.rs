@@ -3,15 +3,14 @@ The brokers of a source's Kafka.
 */
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaConfRes;
 use serde_saphyr::Spanned;
 
-use super::super::raw::{Leaf, RawKafka, RawKafkaTls};
-use super::super::{ConfigError, KafkaConfig, KafkaLogin, KafkaTls, SaslMechanism, Secret, SecurityProtocol};
+use super::super::raw::{Leaf, RawBrokerTls, RawKafka};
+use super::super::{BrokerTls, ConfigError, KafkaConfig, KafkaLogin, SaslMechanism, Secret, SecurityProtocol};
 use super::{Reader, plain};
 
 const ADDRESS: &str = "sourceConfig.kafka.address";
@@ -148,37 +147,14 @@ impl Reader<'_> {
 
     fn kafka_tls(
         &self,
-        raw: Option<&RawKafkaTls>,
+        raw: Option<&RawBrokerTls>,
         protocol: SecurityProtocol,
-    ) -> Result<Option<KafkaTls>, ConfigError> {
+    ) -> Result<Option<BrokerTls>, ConfigError> {
         if !protocol.has_tls() {
             return Ok(None);
         }
-        let Some(raw) = raw else { return Ok(Some(KafkaTls::default())) };
-        let path = |key: &str, leaf: &Leaf| -> Result<Option<PathBuf>, ConfigError> {
-            match leaf {
-                None => Ok(None),
-                given => Ok(Some(PathBuf::from(self.text(key, given, "")?))),
-            }
-        };
-        let certificate = path("sourceConfig.kafka.tls.clientPemPath", &raw.client_pem_path)?;
-        let key = path("sourceConfig.kafka.tls.clientKeyPath", &raw.client_key_path)?;
-        let identity = match (certificate, key) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (None, None) => None,
-            (certificate, _) => {
-                let leaf = if certificate.is_some() { &raw.client_pem_path } else { &raw.client_key_path };
-                let message = "clientPemPath and clientKeyPath go together, one of them is missing".to_owned();
-                return Err(self.wrong("sourceConfig.kafka.tls", leaf, message));
-            }
-        };
-        let key_password = self.secret(
-            "sourceConfig.kafka.tls.clientKeyPasswordFile",
-            &raw.client_key_password_file,
-            &raw.client_key_password,
-        )?;
-        let ca = path("sourceConfig.kafka.tls.caPemPath", &raw.ca_pem_path)?;
-        Ok(Some(KafkaTls { ca, identity, key_password: Secret::new(key_password) }))
+        let Some(raw) = raw else { return Ok(Some(BrokerTls::default())) };
+        self.broker_tls("sourceConfig.kafka.tls", raw).map(Some)
     }
 
     /// librdkafka itself knows its settings and what may be in them.

@@ -23,6 +23,7 @@ use self::search::Search;
 use self::topics::{QUESTION, Topics, watermarks};
 use super::log::{Log, LogError, Next, ReadEnd, Start};
 use super::message::Record;
+use super::search as places;
 use crate::config::KafkaConfig;
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
 
@@ -140,7 +141,7 @@ impl Log for Kafka {
         created: Timestamp,
         _begins: Option<&[u8]>,
     ) -> Result<Option<Position>, LogError> {
-        self.search(channel, |search| search.birth(collection, created))
+        self.search(channel, |topic| places::birth(topic, collection, created))
     }
 
     fn tail(&self, channel: &Channel) -> Result<Option<Position>, LogError> {
@@ -150,7 +151,7 @@ impl Log for Kafka {
     }
 
     fn shortly_before_tail(&self, channel: &Channel) -> Result<Start, LogError> {
-        self.search(channel, |search| search.shortly_before_tail())
+        self.search(channel, |topic| places::shortly_before_tail(topic))
     }
 }
 

@@ -1,6 +1,6 @@
 """The log that a source keeps, of either kind: what milvus-cdc must be told of it, and cutting it as retention does."""
 
-from . import kafka, rocksmq
+from . import kafka, pulsar, rocksmq
 
 
 class RocksMqLog:
@@ -37,3 +37,23 @@ class KafkaLog:
     def cut(self, topics: list[str]) -> None:
         """Removes all but the last messages, as retention does."""
         assert kafka.cut(self.broker, topics) > 0
+
+
+class PulsarLog:
+    """In a Pulsar."""
+
+    kind = "pulsar"
+
+    def __init__(self, broker):
+        self.broker = broker
+
+    def config(self) -> dict:
+        """The part of `sourceConfig` that says where the log is."""
+        return {"pulsar": {"address": f"pulsar://{self.broker.address()}", "webAddress": f"http://{self.broker.address('web')}"}}
+
+    def cut(self, topics: list[str]) -> None:
+        """Removes all but the last messages, as retention does."""
+        pulsar.cut(self.broker, topics)
+
+
+BROKER_LOGS = {"kafka": KafkaLog, "pulsar": PulsarLog}

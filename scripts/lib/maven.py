@@ -1,0 +1,27 @@
+"""Gets jars out of Maven."""
+
+import pathlib
+import shutil
+import subprocess
+import sys
+
+from report import UserError, say
+
+
+def fill(folder: pathlib.Path, name: str, pom: str, proof: str) -> None:
+    """Puts what `pom` depends on into the folder `jars`; `proof` is a pattern of one that must be among them."""
+    say(f"downloading {name}")
+    (folder / "pom.xml").write_text(pom)
+    command = ["mvn", "-q", "-B", "-f", str(folder / "pom.xml"), "dependency:copy-dependencies"]
+    command.append(f"-DoutputDirectory={folder / 'jars'}")
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+    if done.returncode != 0 or not list((folder / "jars").glob(proof)):
+        raise UserError(f"Maven could not download {name}; its own words are above")
+
+
+def java() -> str:
+    """The Java that runs them."""
+    found = shutil.which("java")
+    if not found:
+        raise UserError("java is missing: install a Java 17 runtime (Debian: default-jre-headless)")
+    return found

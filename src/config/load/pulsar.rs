@@ -1,0 +1,121 @@
+/*!
+The brokers of a source's Pulsar.
+*/
+
+use super::super::raw::{Leaf, RawPulsar};
+use super::super::{BrokerTls, ConfigError, PulsarConfig, PulsarService, Secret, SubscriptionMode, WebAddress};
+use super::{Reader, plain};
+
+const ADDRESS: &str = "sourceConfig.pulsar.address";
+const SUBSCRIPTION: &str = "sourceConfig.pulsar.subscription";
+const PLUGIN: &str = "sourceConfig.pulsar.authPlugin";
+const PARAMS: &str = "sourceConfig.pulsar.authParams";
+const PARAMS_FILE: &str = "sourceConfig.pulsar.authParamsFile";
+
+/// The plugins that send a token: Milvus's name and the Java class, which the Go client knows as well.
+const TOKEN_PLUGINS: [&str; 2] = ["token", "org.apache.pulsar.client.impl.auth.AuthenticationToken"];
+/// As large as operators let messages become, and then some.
+const LARGEST_MESSAGE: usize = 128 << 20;
+
+impl Reader<'_> {
+    /// `None` without an address: the other keys have no meaning then, and say so.
+    pub(super) fn pulsar(&self, raw: &RawPulsar) -> Result<Option<PulsarConfig>, ConfigError> {
+        if raw.address.is_none() {
+            return match given_without_address(raw) {
+                Some((key, leaf)) => Err(self.wrong(key, leaf, format!("it has no effect without {ADDRESS}"))),
+                None => Ok(None),
+            };
+        }
+        let service = PulsarService::parse(&self.text(ADDRESS, &raw.address, "")?).ok_or_else(|| {
+            // Without the text: somebody may have put a password into it.
+            let message = "an address looks like pulsar://host:6650 or pulsar+ssl://host:6651".to_owned();
+            self.wrong(ADDRESS, &raw.address, message)
+        })?;
+        let web = self.web_address(&raw.web_address)?;
+        let tls = match &raw.tls {
+            None => BrokerTls::default(),
+            Some(tls) if service.tls || web.as_ref().is_some_and(|web| web.tls) => {
+                self.broker_tls("sourceConfig.pulsar.tls", tls)?
+            }
+            Some(_) => {
+                let message = "the connection is not encrypted, but tls is given: pulsar+ssl://… is".to_owned();
+                return Err(self.wrong(ADDRESS, &raw.address, message));
+            }
+        };
+        const SIZE: &str = "sourceConfig.pulsar.maxMessageSize";
+        let size = self.number(SIZE, &raw.max_message_size, LARGEST_MESSAGE, u32::MAX as usize)?;
+        Ok(Some(PulsarConfig {
+            service,
+            web,
+            // A Milvus's own limit, which its pieces exceed a little, is often put here: it is no reason to take less.
+            max_message_size: size.max(LARGEST_MESSAGE),
+            tenant: self.part_of_topic("sourceConfig.pulsar.tenant", &raw.tenant, "public")?,
+            namespace: self.part_of_topic("sourceConfig.pulsar.namespace", &raw.namespace, "default")?,
+            token: self.pulsar_token(raw)?,
+            tls,
+            subscription: self.subscription(&raw.subscription)?,
+        }))
+    }
+
+    fn web_address(&self, leaf: &Leaf) -> Result<Option<WebAddress>, ConfigError> {
+        const KEY: &str = "sourceConfig.pulsar.webAddress";
+        if leaf.is_none() {
+            return Ok(None);
+        }
+        let parsed = WebAddress::parse(&self.text(KEY, leaf, "")?);
+        let message = || self.wrong(KEY, leaf, "it looks like http://host:8080 or https://host:8443".to_owned());
+        parsed.ok_or_else(message).map(Some)
+    }
+
+    fn part_of_topic(&self, key: &str, leaf: &Leaf, default: &str) -> Result<String, ConfigError> {
+        let text = self.text(key, leaf, default)?;
+        match text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_=:.".contains(&byte)) {
+            true => Ok(text),
+            false => Err(self.wrong(key, leaf, format!("`{text}` is no name in Pulsar"))),
+        }
+    }
+
+    /// The environment, then a file, then the parameters in the config itself: `token:…`, as Milvus and the Go server want them.
+    fn pulsar_token(&self, raw: &RawPulsar) -> Result<Secret, ConfigError> {
+        let plugin = plain(&raw.auth_plugin);
+        if !plugin.is_empty() && !TOKEN_PLUGINS.contains(&plugin.as_str()) {
+            let message = format!("`{plugin}` is not supported, only `token` (and client certificates, see tls)");
+            return Err(self.wrong(PLUGIN, &raw.auth_plugin, message));
+        }
+        let (key, leaf) = match raw.auth_params_file {
+            Some(_) => (PARAMS_FILE, &raw.auth_params_file),
+            None => (PARAMS, &raw.auth_params),
+        };
+        let given = match &self.pulsar_token {
+            Some(token) => token.clone(),
+            None => self.secret(PARAMS_FILE, &raw.auth_params_file, &raw.auth_params)?,
+        };
+        // Without the text, which is a secret.
+        let token = given.strip_prefix("token:").unwrap_or(&given).trim().to_owned();
+        if !token.bytes().all(|byte| byte.is_ascii_graphic()) || token.starts_with("file:") || token.starts_with('{') {
+            return Err(self.wrong(key, leaf, "it is no token: it looks like `token:eyJ…`".to_owned()));
+        }
+        if token.is_empty() && !plugin.is_empty() {
+            return Err(self.wrong(PLUGIN, &raw.auth_plugin, format!("it needs {PARAMS} or {PARAMS_FILE}")));
+        }
+        Ok(Secret::new(token))
+    }
+
+    fn subscription(&self, leaf: &Leaf) -> Result<SubscriptionMode, ConfigError> {
+        let text = self.text(SUBSCRIPTION, leaf, SubscriptionMode::Auto.name())?;
+        SubscriptionMode::ALL.into_iter().find(|mode| mode.name() == text).ok_or_else(|| {
+            self.not_one_of(SUBSCRIPTION, leaf, &text, &SubscriptionMode::ALL.map(SubscriptionMode::name))
+        })
+    }
+}
+
+fn given_without_address(raw: &RawPulsar) -> Option<(&'static str, &Leaf)> {
+    let leaves = [
+        ("sourceConfig.pulsar.webAddress", &raw.web_address),
+        (PLUGIN, &raw.auth_plugin),
+        (PARAMS, &raw.auth_params),
+        (PARAMS_FILE, &raw.auth_params_file),
+        (SUBSCRIPTION, &raw.subscription),
+    ];
+    leaves.into_iter().find(|(_, leaf)| leaf.is_some())
+}

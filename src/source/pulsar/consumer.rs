@@ -1,0 +1,99 @@
+//! A subscription to one topic, as long as it lasts.
+
+use std::sync::Arc;
+
+use super::command::{self, Subscription};
+use super::connection::Connection;
+use super::error::PulsarError;
+use super::id::Entry;
+use super::inbox::Taken;
+
+/// How many messages the broker may send ahead. More are allowed when half of them have been taken.
+const PERMITS: u32 = 256;
+
+/// A consumer. Dropping it closes it; a durable subscription stays where it is.
+pub(super) struct Consumer {
+    connection: Arc<Connection>,
+    number: u64,
+    topic: String,
+    /// Messages that may still come without our asking for more.
+    permitted: u32,
+}
+
+impl Consumer {
+    /// Subscribes.
+    pub(super) fn subscribe(
+        connection: &Arc<Connection>,
+        topic: String,
+        wanted: Subscription<'_>,
+    ) -> Result<Consumer, PulsarError> {
+        let number = connection.number();
+        connection.inbox().add_consumer(number);
+        let consumer = Consumer { connection: Arc::clone(connection), number, topic, permitted: 0 };
+        connection.ask("to subscribe", |request| command::subscribe(&consumer.topic, wanted, number, request))?;
+        Ok(consumer)
+    }
+
+    pub(super) fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Lets messages come, more of them when many have been taken.
+    pub(super) fn allow(&mut self) -> Result<(), PulsarError> {
+        if self.permitted <= PERMITS / 2 {
+            self.connection.send(&command::flow(self.number, PERMITS - self.permitted))?;
+            self.permitted = PERMITS;
+        }
+        Ok(())
+    }
+
+    /// The next message.
+    pub(super) fn take(&mut self) -> Result<Taken, PulsarError> {
+        let taken = self.connection.inbox().take(self.number);
+        if let Taken::Message(message) = &taken {
+            self.permitted = self.permitted.saturating_sub(message.messages());
+            self.allow()?;
+        }
+        Ok(taken)
+    }
+
+    /// Why nothing comes any more, if the connection has ended.
+    pub(super) fn ended(&self) -> Option<PulsarError> {
+        self.connection.inbox().ended()
+    }
+
+    /// The error of a broker that does not send what it has.
+    pub(super) fn silence(&self) -> PulsarError {
+        let detail = format!("no more messages of {} come", self.topic);
+        PulsarError::Ended { address: self.connection.address().to_owned(), detail }
+    }
+
+    /// The topic's last entry; `None` when it has none.
+    pub(super) fn last(&self) -> Result<Option<Entry>, PulsarError> {
+        let question = "where a topic ends";
+        let answer = self.connection.ask(question, |request| command::last_id(self.number, request))?;
+        let answer = answer.last_id_response.into_option().ok_or_else(|| self.connection.nonsense())?;
+        let last = Entry::of_wire(&answer.last);
+        Ok((!last.is_none()).then_some(last))
+    }
+
+    /// Of a durable subscription: this entry and those before it are not needed any more.
+    pub(super) fn acknowledge(&self, entry: Entry) -> Result<(), PulsarError> {
+        self.connection.send(&command::ack(self.number, entry))
+    }
+
+    /// Ends a durable subscription for good.
+    pub(super) fn unsubscribe(self) -> Result<(), PulsarError> {
+        self.connection.ask("to unsubscribe", |request| command::unsubscribe(self.number, request)).map(drop)
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        let inbox = self.connection.inbox();
+        inbox.remove_consumer(self.number);
+        // Where it cannot be sent, the connection has ended and the consumer with it.
+        let request = self.connection.number();
+        let _ = self.connection.send(&command::close_consumer(self.number, request));
+    }
+}
