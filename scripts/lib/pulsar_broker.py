@@ -127,7 +127,6 @@ class PulsarBroker(JavaBroker):
                 "managedLedgerDefaultEnsembleSize": 1,
                 "managedLedgerDefaultWriteQuorum": 1,
                 "managedLedgerDefaultAckQuorum": 1,
-                "journalSyncData": "false",
                 "ledgerStorageClass": "org.apache.bookkeeper.bookie.storage.ldb.DbLedgerStorage",
                 **{key: "false" for key in OFF},
             },

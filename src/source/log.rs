@@ -1,5 +1,7 @@
 //! What every kind of log can do.
 
+use std::collections::BTreeMap;
+
 use super::message::Record;
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
 
@@ -80,6 +82,10 @@ pub trait Log: Send + Sync {
     /// # Errors
     /// The log cannot be read.
     fn shortly_before_tail(&self, channel: &Channel) -> Result<Start, LogError>;
+
+    /// A checkpoint is on disk: after a restart these channels are read from there (`None`: from their first message), and
+    /// nothing before that is needed any more. For logs that can be told what to keep; must not block.
+    fn saved(&self, _needed: &BTreeMap<Channel, Option<Position>>) {}
 }
 
 /// How a [`Log::read`] ended.

@@ -17,5 +17,5 @@ pub mod wal;
 
 pub use log::{Log, LogError, Next, ReadEnd, Start};
 pub use message::{Body, DecodeError, Delete, Insert, Keys, Record, Truncate, decode};
-pub use open::{LogSettings, OpenError, OpenLog, open};
+pub use open::{LogSettings, OpenError, OpenLog, forget, open};
 pub use reader::{Reader, ReaderCommand, ReaderEvent, Seek, spawn as spawn_reader};

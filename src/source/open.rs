@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::kafka::Kafka;
 use super::log::{Log, LogError};
-use super::pulsar::Pulsar;
+use super::pulsar::{self, Pulsar};
 use super::rocksmq::RocksMq;
 use super::scan::NoLog;
 use super::wal::{Unusable, Wal, probe};
@@ -155,6 +155,14 @@ pub fn open(settings: &LogSettings, client: &Arc<Client>, cancel: &Cancel, own: 
     Err(OpenError::Unusable(format!("sourceConfig.log is `auto`, and no log can be read: {}", others.join("; "))))
 }
 
+/// Ends what a task that is deleted has left at the source. `own` is its folder.
+///
+/// # Errors
+/// What is left, and what to do about it.
+pub fn forget(settings: &LogSettings, own: &Path) -> Result<(), String> {
+    settings.pulsar.as_ref().map_or(Ok(()), |config| pulsar::forget(config, own))
+}
+
 /// Opens it and says what it is.
 fn open_one(
     choice: Choice<'_>,
@@ -171,7 +179,8 @@ fn open_one(
             Ok((Arc::new(Kafka::open(config)?), format!("sourceConfig.kafka.address is {}", config.address)))
         }
         Choice::Pulsar(config) => {
-            Ok((Arc::new(Pulsar::open(config)?), format!("sourceConfig.pulsar.address is {}", config.service)))
+            let (log, held) = Pulsar::open(config, own)?;
+            Ok((Arc::new(log), format!("sourceConfig.pulsar.address is {}; {held}", config.service)))
         }
         Choice::Scan => Ok((Arc::new(NoLog), "no log is read: the rows are read and compared".to_owned())),
         Choice::Wal => {

@@ -19,7 +19,7 @@ use crate::check::{self, Question, Report};
 use crate::config::{self, Config};
 use crate::domain::LogKind;
 use crate::milvus::{CallContext, Cancel, Client, Endpoint, Tls};
-use crate::source::LogSettings;
+use crate::source::{self, LogSettings};
 
 /// Runs tasks between the configured source and their targets.
 #[derive(Debug)]
@@ -102,6 +102,9 @@ impl Engine for Runner {
 
     fn forget(&self, id: &TaskId) -> Result<(), EngineError> {
         let folder = self.folder(id);
+        if let Err(left) = source::forget(&log_settings(&self.config), &folder) {
+            log::error!(task:% = id; "{left}");
+        }
         match std::fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(EngineError::State(format!("{}: {error}", folder.display())))

@@ -1,7 +1,5 @@
 """A source that keeps its log in Kafka: logins and TLS, brokers that go away, retention, topics and who else writes to them."""
 
-import pathlib
-
 import numpy
 import pytest
 
@@ -10,6 +8,7 @@ from support import kafka
 from support.cdc import scope
 from support.load import Load
 from support.logs import KafkaLog
+from support.network import connections_to
 from support.node import Node, simple_rows
 from support.oracle import assert_same_rows, count, wait_same_rows
 from support.waiting import wait_until
@@ -192,18 +191,6 @@ def test_large_messages(cdc, source, target, name):
     wait_until(lambda: count(target, name) == 9000, 60, "the rows")
     task.wait_caught_up()
     assert_same_rows(source, target, name)
-
-
-def connections_to(pid: int, port: int) -> int:
-    """Open TCP connections of a process to a port of this host."""
-    inodes = set()
-    for link in pathlib.Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            inodes.add(str(link.readlink()))
-        except OSError:
-            continue  # closed meanwhile
-    lines = [line.split() for line in pathlib.Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
-    return sum(f"socket:[{line[9]}]" in inodes and int(line[2].split(":")[1], 16) == port and line[3] == "01" for line in lines)
 
 
 @pytest.mark.limit(180)

@@ -57,6 +57,11 @@ impl Consumer {
         Ok(taken)
     }
 
+    /// The broker has closed it, or the connection has ended.
+    pub(super) fn is_closed(&self) -> bool {
+        self.connection.inbox().is_closed(self.number)
+    }
+
     /// Why nothing comes any more, if the connection has ended.
     pub(super) fn ended(&self) -> Option<PulsarError> {
         self.connection.inbox().ended()

@@ -133,6 +133,12 @@ impl Inbox {
         }
     }
 
+    /// Nothing will come for it any more.
+    pub(super) fn is_closed(&self, consumer: u64) -> bool {
+        let content = self.content.lock();
+        content.ended.is_some() || content.consumers.get(&consumer).is_none_or(|waiting| waiting.closed)
+    }
+
     /// The next message of a consumer.
     pub(super) fn take(&self, consumer: u64) -> Taken {
         let mut content = self.content.lock();

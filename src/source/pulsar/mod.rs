@@ -6,15 +6,20 @@ The client is our own and blocking, and has only what a reader needs: `frame` (b
 TLS), `connection` (a thread that reads, and answers pings whatever happens), `session` (which broker has a topic), `consumer`.
 On top of that stand `topics`, which reads, with `continuity`, which notices what is missing, and `search`.
 
-Topics are read by non-durable subscriptions, which leave nothing behind at the brokers.
+Topics are read by non-durable subscriptions, which begin where we say and leave nothing behind at the brokers. They hold nothing
+either: where the brokers do not keep messages by themselves (`admin` asks, `choice` decides), `holds` has durable subscriptions
+beside them.
 */
 
+mod admin;
+mod choice;
 mod command;
 mod connection;
 mod consumer;
 mod continuity;
 mod error;
 mod frame;
+mod holds;
 mod id;
 mod inbox;
 mod search;
@@ -22,12 +27,16 @@ mod session;
 mod topics;
 mod transport;
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use self::choice::{Choice, choose};
 use self::error::PulsarError;
+use self::holds::Holds;
 use self::search::Search;
 use self::session::Session;
 use self::topics::Topics;
@@ -42,6 +51,11 @@ pub(super) struct Pulsar {
     config: PulsarConfig,
     session: Arc<Session>,
     reading: Mutex<Topics>,
+    /// Whether subscriptions of ours hold messages.
+    durable: bool,
+    holds: Mutex<Holds>,
+    /// What the last checkpoint needs, on its way to them.
+    needed: Mutex<Option<BTreeMap<Channel, Option<Position>>>>,
     /// For questions, which have connections of their own while there are some: an answer must not wait behind messages.
     searcher: Mutex<Option<(Session, Instant)>>,
 }
@@ -50,15 +64,21 @@ pub(super) struct Pulsar {
 const SEARCHER_KEPT: Duration = Duration::from_secs(20);
 
 impl Pulsar {
-    /// Connects to the brokers.
+    /// Connects to the brokers. `own` is the task's folder. Answers what keeps messages until they have been read, and why, too.
     ///
     /// # Errors
     /// None of them can be reached, or they refuse us.
-    pub(super) fn open(config: &PulsarConfig) -> Result<Pulsar, LogError> {
+    pub(super) fn open(config: &PulsarConfig, own: &Path) -> Result<(Pulsar, String), LogError> {
         let session = Arc::new(Session::new(config));
         session.probe().map_err(|error| failed(config, &error))?;
         let reading = Mutex::new(Topics::new(Arc::clone(&session)));
-        Ok(Pulsar { config: config.clone(), session, reading, searcher: Mutex::new(None) })
+        let mut holds = Holds::load(own).map_err(|error| failed(config, &error))?;
+        let Choice { durable, why } = choose(config);
+        if !durable && holds.are_any() {
+            holds.need_nothing();
+        }
+        let (config, holds, searcher) = (config.clone(), Mutex::new(holds), Mutex::new(None));
+        Ok((Pulsar { config, session, reading, durable, holds, needed: Mutex::new(None), searcher }, why))
     }
 
     fn search<T>(
@@ -83,13 +103,27 @@ impl Pulsar {
     }
 }
 
-fn failed(config: &PulsarConfig, error: &PulsarError) -> LogError {
+/// Ends what a task that is deleted has left at the brokers. `own` is its folder.
+///
+/// # Errors
+/// What is left, and what to do about it.
+pub(super) fn forget(config: &PulsarConfig, own: &Path) -> Result<(), String> {
+    let holds = Holds::load(own).map_err(|error| error.to_string())?;
+    if holds.are_any() { holds.end(&Session::new(config)) } else { Ok(()) }
+}
+
+fn failed(config: &PulsarConfig, error: &dyn std::fmt::Display) -> LogError {
     LogError { place: format!("in Pulsar at {}", config.service), detail: error.to_string() }
 }
 
 impl Log for Pulsar {
     fn refresh(&self) -> Result<bool, LogError> {
         self.tidy_up();
+        let mut holds = self.holds.lock();
+        if let Some(needed) = self.needed.lock().take() {
+            holds.need(needed);
+        }
+        holds.look_after(&self.session);
         Ok(self.session.take_fresh())
     }
 
@@ -120,5 +154,11 @@ impl Log for Pulsar {
 
     fn shortly_before_tail(&self, channel: &Channel) -> Result<Start, LogError> {
         self.search(channel, |topic| places::shortly_before_tail(topic))
+    }
+
+    fn saved(&self, needed: &BTreeMap<Channel, Option<Position>>) {
+        if self.durable {
+            *self.needed.lock() = Some(needed.clone());
+        }
     }
 }

@@ -23,7 +23,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Position, Timestamp};
+use crate::domain::{Channel, Position, Timestamp};
 use crate::journal::sealed::{self, SealedError};
 use crate::pipeline::Mark;
 
@@ -59,6 +59,27 @@ impl Checkpoint {
             MemberRecord::Copying { .. } | MemberRecord::Scanned => Vec::new(),
         });
         live.filter_map(|channel| self.channels.get(channel)).map(|record| Timestamp(record.time_tick)).min()
+    }
+}
+
+impl Checkpoint {
+    /// By channel the first message that is needed after a restart; `None`: the channel's first.
+    pub(crate) fn needed(&self) -> BTreeMap<Channel, Option<Position>> {
+        let mut needed: BTreeMap<Channel, Option<Position>> = self
+            .channels
+            .iter()
+            .map(|(name, record)| (Channel::new(name), record.position.map(Position::from)))
+            .collect();
+        let copies = self.collections.values().filter_map(|member| match member {
+            MemberRecord::Copying { begun, .. } => Some(begun),
+            MemberRecord::Joined { .. } | MemberRecord::Scanned => None,
+        });
+        // A channel is read again from where a copy began.
+        for (name, start) in copies.flatten() {
+            let start = start.position.map(Position::from);
+            needed.entry(Channel::new(name)).and_modify(|position| *position = (*position).min(start)).or_insert(start);
+        }
+        needed
     }
 }
 
@@ -179,6 +200,23 @@ pub(crate) fn save(folder: &Path, checkpoint: &Checkpoint) -> Result<(), SealedE
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_needed_after_a_restart() {
+        let at = |number| Some(PositionRecord::from(Position::at(number)));
+        let channel = |number| ChannelRecord { position: number, ..ChannelRecord::default() };
+        let channels = [("a", at(5)), ("b", at(5)), ("c", None)];
+        let begun = [("a", at(3)), ("b", at(7)), ("d", at(9)), ("c", at(1))];
+        let start = |position| StartRecord { position, after: 0 };
+        let begun = begun.map(|(name, position)| (name.to_owned(), start(position))).into();
+        let checkpoint = Checkpoint {
+            channels: channels.map(|(name, number)| (name.to_owned(), channel(number))).into(),
+            collections: [(1, MemberRecord::Copying { prune: false, compare: false, begun })].into(),
+            ..Checkpoint::default()
+        };
+        let needed = [("a", Some(3)), ("b", Some(5)), ("c", None), ("d", Some(9))];
+        assert_eq!(checkpoint.needed(), needed.map(|(name, it)| (Channel::new(name), it.map(Position::at))).into());
+    }
 
     #[test]
     fn the_oldest_channel_that_is_lived_on() {

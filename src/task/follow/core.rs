@@ -244,7 +244,9 @@ impl Core {
             truncated: self.members.truncated(),
             uncarried: self.uncarried.records(),
         };
-        checkpoint::save(&self.folder, &checkpoint)
+        checkpoint::save(&self.folder, &checkpoint)?;
+        self.log.saved(&checkpoint.needed());
+        Ok(())
     }
 
     /// Ends everything: waits for the calls under way, cancels them when time runs out, and writes the last checkpoint.

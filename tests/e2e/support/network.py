@@ -1,5 +1,6 @@
 """A TCP relay that can go silent or away: a target that is slow, stuck or dead."""
 
+import pathlib
 import contextlib
 import socket
 import threading
@@ -87,3 +88,15 @@ class Relay:
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
         self._open.clear()
+
+
+def connections_to(pid: int, port: int) -> int:
+    """Open TCP connections of a process to a port of this host."""
+    inodes = set()
+    for link in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            inodes.add(str(link.readlink()))
+        except OSError:
+            continue  # closed meanwhile
+    lines = [line.split() for line in pathlib.Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    return sum(f"socket:[{line[9]}]" in inodes and int(line[2].split(":")[1], 16) == port and line[3] == "01" for line in lines)

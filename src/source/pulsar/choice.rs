@@ -1,0 +1,126 @@
+/*!
+What keeps messages until we have read them: a durable subscription of ours, or the namespace's retention.
+
+Without either, a broker deletes what Milvus itself has read, and we copy again. A durable subscription prevents that, and has a price:
+it fills the bookies' disks while a task is paused, and where brokers have a backlog quota, one that falls too far behind stops the
+source's own writes. So where a retention protects, there is none.
+*/
+
+use std::time::Duration;
+
+use super::admin::{self, Policies, Retention};
+use crate::config::{PulsarConfig, SubscriptionMode};
+
+/// A retention that covers a pause of a task or an outage of a target.
+const LONG_ENOUGH: Duration = Duration::from_secs(86_400);
+const SETTING: &str = "sourceConfig.pulsar.subscription";
+
+/// Whether a durable subscription keeps messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Choice {
+    pub(super) durable: bool,
+    /// Why, for a person to read.
+    pub(super) why: String,
+}
+
+/// Decides, as the configuration and the broker say.
+pub(super) fn choose(config: &PulsarConfig) -> Choice {
+    let told = |durable, why: String| Choice { durable, why };
+    match config.subscription {
+        SubscriptionMode::Durable => {
+            told(true, format!("a durable subscription holds messages: {SETTING} is `durable`"))
+        }
+        SubscriptionMode::Reader => told(false, format!("no subscription holds messages: {SETTING} is `reader`")),
+        SubscriptionMode::Auto => {
+            let Some(web) = &config.web else {
+                return unknown("sourceConfig.pulsar.webAddress is not set");
+            };
+            match admin::policies(config, web) {
+                Ok(policies) => by_policies(policies),
+                Err(why) => unknown(&why),
+            }
+        }
+    }
+}
+
+/// It must not be us who stops the source's writes. What is lost is noticed and copied again.
+fn unknown(why: &str) -> Choice {
+    let why = format!(
+        "no subscription holds messages: the namespace's retention cannot be asked for ({why}), and a subscription could stop the \
+         source's own writes where there is a backlog quota. If the namespace has no retention, set {SETTING}: durable"
+    );
+    Choice { durable: false, why }
+}
+
+fn by_policies(Policies { retention, ttl, expiration, quota }: Policies) -> Choice {
+    let kept = match retention {
+        Retention::None => "not at all".to_owned(),
+        Retention::Limited { time, megabytes } => {
+            let size = megabytes.map_or(String::new(), |megabytes| format!(", up to {megabytes} MB per topic"));
+            format!("{}{size}", time.map_or("for ever".to_owned(), hours))
+        }
+    };
+    let protects = matches!(retention, Retention::Limited { time, .. } if time.is_none_or(|time| time >= LONG_ENOUGH));
+    if protects {
+        let why = format!("no subscription holds messages: the namespace keeps them {kept}");
+        return Choice { durable: false, why };
+    }
+    if let Some(quota) = quota {
+        let why = format!(
+            "no subscription holds messages, and the namespace keeps read ones {kept}: with its backlog quota of {quota} bytes a \
+             subscription could stop the source's own writes. Give it a retention, or set {SETTING}: durable"
+        );
+        return Choice { durable: false, why };
+    }
+    let mut why = format!("a durable subscription holds messages: the namespace keeps read ones {kept}");
+    if let Some(expiration) = expiration {
+        why += &format!("; it is deleted when the task is paused for {}", hours(expiration));
+    }
+    if let Some(ttl) = ttl {
+        why += &format!("; messages count as read after {}", hours(ttl));
+    }
+    Choice { durable: true, why }
+}
+
+fn hours(time: Duration) -> String {
+    match time.as_secs() / 60 {
+        minutes @ 0..120 => format!("{minutes} min"),
+        minutes => format!("{} h", minutes / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOTHING: Policies = Policies { retention: Retention::None, ttl: None, expiration: None, quota: None };
+
+    fn days(days: u64, megabytes: Option<u64>) -> Retention {
+        Retention::Limited { time: Some(Duration::from_secs(days * 86_400)), megabytes }
+    }
+
+    #[test]
+    fn a_retention_protects() {
+        let chosen = by_policies(Policies { retention: days(7, None), quota: Some(1), ..NOTHING });
+        assert_eq!(chosen.why, "no subscription holds messages: the namespace keeps them 168 h");
+        let chosen = by_policies(Policies { retention: days(1, Some(5)), ..NOTHING });
+        assert!(!chosen.durable && chosen.why.ends_with("24 h, up to 5 MB per topic"), "{}", chosen.why);
+    }
+
+    #[test]
+    fn without_one_a_subscription_does() {
+        let chosen = by_policies(NOTHING);
+        assert!(chosen.durable && chosen.why.ends_with("not at all"), "{}", chosen.why);
+        let short = Retention::Limited { time: Some(Duration::from_secs(600)), megabytes: None };
+        let expiration = Some(Duration::from_secs(180));
+        let chosen = by_policies(Policies { retention: short, expiration, ..NOTHING });
+        assert!(chosen.durable && chosen.why.ends_with("paused for 3 min"), "{}", chosen.why);
+    }
+
+    #[test]
+    fn the_sources_writes_come_first() {
+        let chosen = by_policies(Policies { quota: Some(8 << 30), ..NOTHING });
+        assert!(!chosen.durable && chosen.why.contains("stop the source's own writes"), "{}", chosen.why);
+        assert!(!unknown("no answer").durable);
+    }
+}

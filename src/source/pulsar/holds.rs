@@ -1,0 +1,228 @@
+/*!
+Durable subscriptions that hold messages until we do not need them any more.
+
+Each topic has one beside the reader, and nothing is ever read by it: it only stands at a message, and the broker keeps that message and
+those behind it. It follows the checkpoint on disk, one step late, because an acknowledgement includes the message that it
+names, and the checkpoint's own message must stay.
+
+Their name and their topics are in a file of the task's, written before the first subscription is made, so that none is forgotten at
+the brokers when the task is deleted or told to do without.
+*/
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::command::{From, Subscription};
+use super::consumer::Consumer;
+use super::error::PulsarError;
+use super::id::Entry;
+use super::session::Session;
+use crate::domain::{Channel, Position};
+use crate::journal::sealed::{self, SealedError};
+
+const FORMAT: &str = "milvus-cdc pulsar subscriptions";
+const VERSION: u32 = 1;
+const FILE: &str = "pulsar.json";
+
+/// How often subscriptions are moved.
+const STEP: Duration = Duration::from_secs(5);
+/// How often they are looked after.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long to leave a broker alone that refuses.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// The file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Made {
+    /// The subscriptions' name, the same on every topic.
+    subscription: String,
+    /// The channels that may have one.
+    channels: BTreeSet<String>,
+}
+
+/// A task's subscriptions.
+pub(super) struct Holds {
+    file: PathBuf,
+    made: Option<Made>,
+    /// What the last checkpoint needs, by channel; `None`: nothing is known yet.
+    needed: Option<BTreeMap<Channel, Option<Position>>>,
+    held: BTreeMap<Channel, Hold>,
+    look_at: Instant,
+    step_at: Instant,
+    complaint: Option<String>,
+}
+
+/// A subscription to one topic.
+struct Hold {
+    consumer: Consumer,
+    /// What an earlier checkpoint needed first: the entry that may be acknowledged when a later one needs less.
+    mark: Option<Entry>,
+}
+
+/// What could not be looked after.
+enum Trouble {
+    Broker(PulsarError),
+    File(SealedError),
+}
+
+impl Holds {
+    /// Those of the task whose folder this is. None has to be there.
+    pub(super) fn load(folder: &Path) -> Result<Holds, SealedError> {
+        let file = folder.join(FILE);
+        let made = sealed::load(&file, FORMAT, VERSION)?;
+        let now = Instant::now();
+        let held = BTreeMap::new();
+        Ok(Holds { file, made, needed: None, held, look_at: now, step_at: now + STEP, complaint: None })
+    }
+
+    /// A checkpoint that needs these is on disk.
+    pub(super) fn need(&mut self, needed: BTreeMap<Channel, Option<Position>>) {
+        self.needed = Some(needed);
+    }
+
+    /// Nothing is to be held any more.
+    pub(super) fn need_nothing(&mut self) {
+        self.needed = Some(BTreeMap::new());
+    }
+
+    /// Makes, moves and ends subscriptions as the checkpoint wants it. Trouble is told once; it is tried again.
+    pub(super) fn look_after(&mut self, session: &Session) {
+        let now = Instant::now();
+        if now < self.look_at {
+            return;
+        }
+        self.look_at = now + LOOK;
+        match self.try_all(session) {
+            Ok(()) => self.complaint = None,
+            Err(trouble) => {
+                self.look_at = now + RETRY;
+                let why = match trouble {
+                    Trouble::Broker(error) => error.to_string(),
+                    Trouble::File(error) => error.to_string(),
+                };
+                if self.complaint.as_ref() != Some(&why) {
+                    log::warn!("the subscriptions that hold messages in Pulsar cannot be looked after: {why}");
+                    self.complaint = Some(why);
+                }
+            }
+        }
+    }
+
+    fn try_all(&mut self, session: &Session) -> Result<(), Trouble> {
+        let Some(needed) = self.needed.clone() else { return Ok(()) };
+        self.held.retain(|_, hold| !hold.consumer.is_closed());
+        for channel in needed.keys() {
+            self.make(session, channel)?;
+        }
+        self.release(session, |channel| !needed.contains_key(channel))?;
+        if Instant::now() >= self.step_at {
+            self.step_at = Instant::now() + STEP;
+            for (channel, hold) in &mut self.held {
+                hold.step(needed.get(channel).copied().flatten()).map_err(Trouble::Broker)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn make(&mut self, session: &Session, channel: &Channel) -> Result<(), Trouble> {
+        if self.held.contains_key(channel) {
+            return Ok(());
+        }
+        let name = self.note(channel).map_err(Trouble::File)?;
+        let wanted = Subscription { name: &name, durable: true, from: From::Earliest };
+        match session.subscribe(channel, wanted) {
+            Ok(consumer) => {
+                self.held.insert(channel.clone(), Hold { consumer, mark: None });
+                Ok(())
+            }
+            // There is nothing to hold in a topic that does not exist.
+            Err(error) if error.is_absence() => Ok(()),
+            Err(error) => Err(Trouble::Broker(error)),
+        }
+    }
+
+    /// Writes down that there may be a subscription. Answers its name.
+    fn note(&mut self, channel: &Channel) -> Result<String, SealedError> {
+        let mut made = self.made.clone().unwrap_or_else(|| Made {
+            subscription: format!("milvus-cdc-{}", uuid::Uuid::new_v4().simple()),
+            channels: BTreeSet::new(),
+        });
+        let name = made.subscription.clone();
+        if made.channels.insert(channel.to_string()) {
+            self.write(made)?;
+        }
+        Ok(name)
+    }
+
+    fn write(&mut self, made: Made) -> Result<(), SealedError> {
+        sealed::save(&self.file, FORMAT, VERSION, &made)?;
+        self.made = Some(made);
+        Ok(())
+    }
+
+    /// Ends those of some channels for good.
+    fn release(&mut self, session: &Session, is_over: impl Fn(&Channel) -> bool) -> Result<(), Trouble> {
+        let Some(mut made) = self.made.clone() else { return Ok(()) };
+        let channels: Vec<Channel> = made.channels.iter().map(|name| Channel::new(name)).collect();
+        for channel in channels.into_iter().filter(is_over) {
+            let held = self.held.remove(&channel).map(|hold| hold.consumer);
+            unsubscribe(session, &channel, &made.subscription, held).map_err(Trouble::Broker)?;
+            log::info!("the subscription {} to {channel} in Pulsar has been ended", made.subscription);
+            made.channels.remove(channel.as_str());
+            self.write(made.clone()).map_err(Trouble::File)?;
+        }
+        Ok(())
+    }
+
+    /// Ends all of them for good.
+    ///
+    /// # Errors
+    /// What is left, and why.
+    pub(super) fn end(mut self, session: &Session) -> Result<(), String> {
+        let outcome = self.release(session, |_| true);
+        let why = match outcome {
+            Ok(()) => return Ok(()),
+            Err(Trouble::Broker(error)) => error.to_string(),
+            Err(Trouble::File(error)) => error.to_string(),
+        };
+        let made = self.made.as_ref();
+        let topics: Vec<String> =
+            made.iter().flat_map(|made| &made.channels).map(|name| session.topic(&Channel::new(name))).collect();
+        let name = made.map_or("", |made| made.subscription.as_str());
+        Err(format!(
+            "the subscription {name} is left at the brokers and goes on holding messages of {}: {why}. End it with \
+             `pulsar-admin topics unsubscribe --force --subscription {name} TOPIC`",
+            topics.join(", ")
+        ))
+    }
+
+    /// Whether there may be any.
+    pub(super) fn are_any(&self) -> bool {
+        self.made.as_ref().is_some_and(|made| !made.channels.is_empty())
+    }
+}
+
+impl Hold {
+    /// Follows the checkpoint, one step late.
+    fn step(&mut self, needed: Option<Position>) -> Result<(), PulsarError> {
+        let Some(needed) = needed.map(Entry::of) else { return Ok(()) };
+        if let Some(mark) = self.mark.filter(|mark| *mark < needed) {
+            self.consumer.acknowledge(mark)?;
+        }
+        self.mark = Some(needed);
+        Ok(())
+    }
+}
+
+/// Only who is subscribed can unsubscribe.
+fn unsubscribe(session: &Session, channel: &Channel, name: &str, held: Option<Consumer>) -> Result<(), PulsarError> {
+    let wanted = Subscription { name, durable: true, from: From::Latest };
+    let subscribed = held.map_or_else(|| session.subscribe(channel, wanted), Ok);
+    match subscribed.and_then(Consumer::unsubscribe) {
+        Err(error) if !error.is_absence() && !error.is_unsubscribed() => Err(error),
+        _ => Ok(()),
+    }
+}
