@@ -34,7 +34,7 @@ DEBIAN_PACKAGES = {
 
 # Only for what runs a broker.
 JAVA_PACKAGES = {
-    "default-jre-headless": "Kafka is Java",
+    "default-jre-headless": "Kafka and Pulsar are Java",
     "maven": "downloads the broker",
 }
 

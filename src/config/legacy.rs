@@ -23,12 +23,13 @@ const NO_BUFFERS: &str = "memory is bounded by itself";
 const DEAD: &str = "the Go server does not read it either";
 
 /// The keys, wherever they stand: no name is used twice with another meaning.
-const KEYS: [(&str, &str); 20] = [
+const KEYS: [(&str, &str); 21] = [
     ("metaStoreConfig", "tasks and positions are kept in dataDir: neither etcd nor MySQL is needed"),
     ("etcd", NO_ETCD),
     ("etcdAddress", NO_ETCD),
     ("etcdRootPath", NO_ETCD),
     ("etcdMetaSubPath", NO_ETCD),
+    ("webPort", "sourceConfig.pulsar.webAddress holds the port, too: http://host:8080"),
     ("producer", "nothing is written to the source's brokers"),
     ("consumer", "the brokers are asked by our own settings"),
     ("readChanLen", NO_BUFFERS),

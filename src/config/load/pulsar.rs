@@ -119,3 +119,83 @@ fn given_without_address(raw: &RawPulsar) -> Option<(&'static str, &Leaf)> {
     ];
     leaves.into_iter().find(|(_, leaf)| leaf.is_some())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Config;
+    use super::super::PULSAR_TOKEN_VARIABLE;
+    use super::*;
+
+    fn load(section: &str, token: Option<&str>) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cdc.yaml");
+        std::fs::write(&path, format!("sourceConfig:\n  pulsar: {{{section}}}\n")).unwrap();
+        std::fs::write(folder.path().join("token"), "token:from.a.file\n").unwrap();
+        let file = folder.path().join("token");
+        let text = std::fs::read_to_string(&path).unwrap().replace("TOKEN_FILE", &file.to_string_lossy());
+        std::fs::write(&path, text).unwrap();
+        let environment = |name: &str| token.filter(|_| name == PULSAR_TOKEN_VARIABLE).map(str::to_owned);
+        let loaded = Config::load(Some(&path), environment);
+        loaded.map_err(|error| error.to_string().replace(&format!("{}/", folder.path().display()), ""))
+    }
+
+    fn pulsar(section: &str) -> PulsarConfig {
+        load(section, None).unwrap().source.pulsar.unwrap()
+    }
+
+    #[test]
+    fn in_all_ways() {
+        let plain = pulsar("address: 'a:1'");
+        assert_eq!((plain.tenant.as_str(), plain.namespace.as_str()), ("public", "default"));
+        assert_eq!((plain.max_message_size, plain.subscription), (LARGEST_MESSAGE, SubscriptionMode::Auto));
+        assert!(plain.token.is_empty() && plain.web.is_none());
+        // What a Milvus is told is no reason to take less.
+        assert_eq!(pulsar("address: 'a:1', maxMessageSize: 5242880").max_message_size, LARGEST_MESSAGE);
+        assert_eq!(pulsar("address: 'a:1', maxMessageSize: 300000000").max_message_size, 300_000_000);
+        let tls =
+            pulsar("address: 'pulsar+ssl://a', tls: {caPemPath: ca}, webAddress: 'https://w', subscription: durable");
+        assert_eq!((tls.service.to_string().as_str(), tls.tls.ca), ("pulsar+ssl://a:6651", Some("ca".into())));
+        assert_eq!(
+            (tls.web.unwrap().to_string().as_str(), tls.subscription),
+            ("https://w:8443", SubscriptionMode::Durable)
+        );
+        assert_eq!(load("", None).unwrap().source.pulsar, None);
+    }
+
+    #[test]
+    fn where_the_token_comes_from() {
+        let token = |section: &str, variable| load(section, variable).unwrap().source.pulsar.unwrap().token;
+        let inline = "address: a, authPlugin: token, authParams: 'token:in.line'";
+        assert_eq!(token(inline, None).expose(), "in.line");
+        assert_eq!(token("address: a, authParams: in.line", None).expose(), "in.line");
+        let file = "address: a, authParams: in.line, authParamsFile: TOKEN_FILE";
+        assert_eq!(token(file, None).expose(), "from.a.file");
+        assert_eq!(token(file, Some("from.the.environment")).expose(), "from.the.environment");
+        let class = "address: a, authPlugin: org.apache.pulsar.client.impl.auth.AuthenticationToken, authParams: x";
+        assert_eq!(token(class, None).expose(), "x");
+    }
+
+    #[test]
+    fn what_it_does_not_take() {
+        for (section, says) in [
+            ("address: 'http://a'", "address`: an address looks like pulsar://host:6650"),
+            ("address: 'u:s3cret@a:1'", "address`: an address looks like"),
+            ("webAddress: 'a:1'", "webAddress`: it has no effect without sourceConfig.pulsar.address"),
+            ("address: a, webAddress: 'pulsar://a'", "webAddress`: it looks like http://host:8080"),
+            ("address: a, tenant: 'a/b'", "tenant`: `a/b` is no name in Pulsar"),
+            (
+                "address: a, authPlugin: oauth2, authParams: s3cret",
+                "authPlugin`: `oauth2` is not supported, only `token`",
+            ),
+            ("address: a, authPlugin: token", "authPlugin`: it needs sourceConfig.pulsar.authParams"),
+            ("address: a, authParams: '{\"k\": \"s3cret\"}'", "authParams`: it is no token"),
+            ("address: a, authParams: 'file:///s3cret'", "authParams`: it is no token"),
+            ("address: a, tls: {caPemPath: ca}", "address`: the connection is not encrypted, but tls is given"),
+            ("address: a, subscription: durabel", "subscription`: `durabel` is not allowed, did you mean `durable`?"),
+        ] {
+            let told = load(section, None).unwrap_err();
+            assert!(told.starts_with("cdc.yaml:2: `sourceConfig.pulsar."), "{section} gave {told}");
+            assert!(told.contains(says) && !told.contains("s3cret"), "{section} gave {told}");
+        }
+    }
+}

@@ -6,7 +6,9 @@ fn load_with(text: &str, token: Option<&str>) -> Result<Config, String> {
     let path = folder.path().join("cdc.yaml");
     fs::write(&path, text).unwrap();
     let loaded = Config::load(Some(&path), |name| {
-        assert!([SOURCE_TOKEN_VARIABLE, API_TOKEN_VARIABLE, KAFKA_PASSWORD_VARIABLE].contains(&name));
+        assert!(
+            [SOURCE_TOKEN_VARIABLE, API_TOKEN_VARIABLE, KAFKA_PASSWORD_VARIABLE, PULSAR_TOKEN_VARIABLE].contains(&name)
+        );
         token.filter(|_| name == SOURCE_TOKEN_VARIABLE).map(str::to_owned)
     });
     loaded.map_err(|error| error.to_string().replace(&format!("{}/", folder.path().display()), ""))
@@ -228,11 +230,16 @@ fn a_go_servers_file_is_read() {
         ("etcd", 12),
         ("readChanLen", 17),
         ("defaultPartitionName", 18),
-        ("pulsar", 20),
+        ("webPort", 22),
         ("batchMode", 23),
         ("detectDeadLock", 24),
     ];
     assert_eq!(left, expected);
+    let pulsar = config.source.pulsar.unwrap();
+    assert_eq!(
+        (pulsar.service.to_string().as_str(), pulsar.namespace.as_str()),
+        ("pulsar://localhost:6650", "default")
+    );
 }
 
 #[test]

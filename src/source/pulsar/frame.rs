@@ -221,3 +221,6 @@ fn split(mut rest: Bytes, count: i32) -> Result<Vec<Option<Bytes>>, FrameError> 
     }
     Ok(bodies)
 }
+
+#[cfg(test)]
+mod tests;
