@@ -16,6 +16,7 @@ use crate::task::runner::{endpoint, log_settings};
 
 const LOG: &str = "log";
 const RETENTION: &str = "retention";
+const ANOTHERS: &str = "see that sourceConfig.milvus and the log in sourceConfig are of one and the same Milvus";
 /// How often, and after which pause, a channel is asked for its first message.
 const MESSAGE_TRIES: usize = 20;
 const MESSAGE_PAUSE: Duration = Duration::from_millis(100);
@@ -82,6 +83,8 @@ pub(super) fn open(config: &Config, report: &mut Report) -> Option<Opened> {
 struct Reach {
     /// Channels of which the log has nothing.
     empty: Vec<String>,
+    /// Collections whose creation it does not have, though it reaches back further.
+    unknown: Vec<String>,
     /// Collections whose beginning it no longer has.
     lost: usize,
     /// Those among them that cannot be copied now.
@@ -105,11 +108,14 @@ impl Opened {
         if !reach.empty.is_empty() {
             let text =
                 format!("the log has nothing of {}, which the source's collections live on", reach.empty.join(", "));
-            report.problem(
-                LOG,
-                text,
-                "see that sourceConfig.milvus and the log in sourceConfig are of one and the same Milvus",
+            report.problem(LOG, text, ANOTHERS);
+        }
+        if !reach.unknown.is_empty() {
+            let text = format!(
+                "the log reaches back to before {} was created, and has nothing of its creation",
+                reach.unknown.join(", ")
             );
+            report.problem(LOG, text, ANOTHERS);
         }
         for name in &reach.unreadable {
             let text =
@@ -132,8 +138,17 @@ impl Opened {
                     continue;
                 }
                 let begins = collection.begins.get(channel.as_str()).map(Vec::as_slice);
-                whole &= self.log.log.birth(channel, collection.id, collection.created, begins)?.is_some();
-                reach.since = reach.since.max(self.oldest(channel)?);
+                let oldest = self.oldest(channel)?;
+                reach.since = reach.since.max(oldest);
+                if self.log.log.birth(channel, collection.id, collection.created, begins)?.is_some() {
+                    continue;
+                }
+                whole = false;
+                // What a log forgets, it forgets from its oldest message on. The source itself hands out its own log only.
+                let kept = self.log.kind != LogKind::Wal && oldest.is_some_and(|oldest| oldest < collection.created);
+                if kept && !reach.unknown.contains(&collection.name) {
+                    reach.unknown.push(collection.name.clone());
+                }
             }
             if !whole {
                 reach.lost += 1;

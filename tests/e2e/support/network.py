@@ -16,6 +16,7 @@ class Relay:
         self._flowing = threading.Event()
         self._flowing.set()
         self._closed = False
+        self._until_stall: int | None = None
         self._open: list[socket.socket] = []
         self._listener: socket.socket | None = self._listen(0)
         self.port = self._listener.getsockname()[1]
@@ -28,6 +29,10 @@ class Relay:
     def stall(self) -> None:
         """Connections stay and nothing comes through: the worst kind of dead server."""
         self._flowing.clear()
+
+    def stall_after(self, size: int) -> None:
+        """Stalls by itself when so many bytes have gone to the server: the middle of something that is too quick to be met by looking."""
+        self._until_stall = size
 
     def flow(self) -> None:
         """Everything that was held back comes through again."""
@@ -67,13 +72,22 @@ class Relay:
                 client, _ = listener.accept()
                 server = socket.create_connection(("127.0.0.1", self._server_port))
                 self._open += [client, server]
-                for source, sink in ((client, server), (server, client)):
-                    threading.Thread(target=self._pump, args=(source, sink), name="relay-pump", daemon=True).start()
+                for source, sink, counted in ((client, server, True), (server, client, False)):
+                    threading.Thread(target=self._pump, args=(source, sink, counted), name="relay-pump", daemon=True).start()
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _count(self, size: int) -> None:
+        if self._until_stall is not None:
+            self._until_stall -= size
+            if self._until_stall <= 0:
+                self._until_stall = None
+                self.stall()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, counted: bool) -> None:
         with contextlib.suppress(OSError):
             while True:
                 chunk = source.recv(CHUNK)
+                if counted:
+                    self._count(len(chunk))
                 self._flowing.wait()
                 if not chunk:
                     break
