@@ -12,25 +12,25 @@ use crate::milvus::pb::pulsar::{
 
 /// The numbers of commands. Each is also the number of the field that holds the command.
 pub(super) mod kind {
-    pub(in super::super) const CONNECTED: i32 = 3;
-    pub(in super::super) const ERROR: i32 = 14;
-    pub(in super::super) const CLOSE_CONSUMER: i32 = 16;
-    pub(in super::super) const PING: i32 = 18;
-    pub(in super::super) const AUTH_CHALLENGE: i32 = 36;
-    pub(super) const CONNECT: i32 = 2;
-    pub(super) const SUBSCRIBE: i32 = 4;
-    pub(super) const ACK: i32 = 10;
-    pub(super) const FLOW: i32 = 11;
-    pub(super) const UNSUBSCRIBE: i32 = 12;
-    pub(super) const SUCCESS: i32 = 13;
-    pub(super) const PONG: i32 = 19;
-    pub(super) const PARTITIONS: i32 = 21;
-    pub(super) const PARTITIONS_RESPONSE: i32 = 22;
-    pub(super) const LOOKUP: i32 = 23;
-    pub(super) const LOOKUP_RESPONSE: i32 = 24;
-    pub(super) const LAST_ID: i32 = 29;
-    pub(super) const LAST_ID_RESPONSE: i32 = 30;
-    pub(super) const AUTH_RESPONSE: i32 = 37;
+    pub(in crate::source::pulsar) const CONNECTED: i32 = 3;
+    pub(in crate::source::pulsar) const ERROR: i32 = 14;
+    pub(in crate::source::pulsar) const CLOSE_CONSUMER: i32 = 16;
+    pub(in crate::source::pulsar) const PING: i32 = 18;
+    pub(in crate::source::pulsar) const AUTH_CHALLENGE: i32 = 36;
+    pub(in crate::source::pulsar) const CONNECT: i32 = 2;
+    pub(in crate::source::pulsar) const SUBSCRIBE: i32 = 4;
+    pub(in crate::source::pulsar) const ACK: i32 = 10;
+    pub(in crate::source::pulsar) const FLOW: i32 = 11;
+    pub(in crate::source::pulsar) const UNSUBSCRIBE: i32 = 12;
+    pub(in crate::source::pulsar) const SUCCESS: i32 = 13;
+    pub(in crate::source::pulsar) const PONG: i32 = 19;
+    pub(in crate::source::pulsar) const PARTITIONS: i32 = 21;
+    pub(in crate::source::pulsar) const PARTITIONS_RESPONSE: i32 = 22;
+    pub(in crate::source::pulsar) const LOOKUP: i32 = 23;
+    pub(in crate::source::pulsar) const LOOKUP_RESPONSE: i32 = 24;
+    pub(in crate::source::pulsar) const LAST_ID: i32 = 29;
+    pub(in crate::source::pulsar) const LAST_ID_RESPONSE: i32 = 30;
+    pub(in crate::source::pulsar) const AUTH_RESPONSE: i32 = 37;
 }
 
 /// The version that brokers since 2.8 speak; older ones answer with their own.

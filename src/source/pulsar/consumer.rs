@@ -57,6 +57,12 @@ impl Consumer {
         Ok(taken)
     }
 
+    /// How many bytes of its connection's messages wait in memory.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.connection.inbox().waiting()
+    }
+
     /// The broker has closed it, or the connection has ended.
     pub(super) fn is_closed(&self) -> bool {
         self.connection.inbox().is_closed(self.number)

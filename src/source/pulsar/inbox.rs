@@ -133,6 +133,12 @@ impl Inbox {
         }
     }
 
+    /// How many bytes wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.content.lock().bytes
+    }
+
     /// Nothing will come for it any more.
     pub(super) fn is_closed(&self, consumer: u64) -> bool {
         let content = self.content.lock();

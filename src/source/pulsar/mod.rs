@@ -18,12 +18,16 @@ mod connection;
 mod consumer;
 mod continuity;
 mod error;
+#[cfg(test)]
+mod fake;
 mod frame;
 mod holds;
 mod id;
 mod inbox;
 mod search;
 mod session;
+#[cfg(test)]
+mod tests;
 mod topics;
 mod transport;
 

@@ -1,0 +1,190 @@
+/*!
+A broker that says what a test wants: for what a real one cannot be made to do on cue (redirections, a proxy, damaged frames).
+*/
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use protobuf::{Message as _, MessageField};
+
+use super::command::kind;
+use super::frame::{Frame, Frames, encode};
+use super::id::Entry;
+use crate::config::{Address, BrokerTls, PulsarConfig, PulsarService, Secret, SubscriptionMode};
+use crate::milvus::pb::pulsar::{
+    BaseCommand, Connected, GetLastMessageIdResponse, LookupResponse, Message, MessageMetadata,
+    PartitionedMetadataResponse, Success,
+};
+
+/// A command, and over which connection it came.
+pub(super) type Seen = (usize, BaseCommand);
+
+/// A running fake. Its threads end with the connections to it.
+pub(super) struct Fake {
+    pub(super) address: Address,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    sockets: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Fake {
+    /// Starts one. `script` answers a command with frames, or `None` for the usual answer of a single broker.
+    pub(super) fn start(script: impl Fn(usize, &BaseCommand) -> Option<Vec<Vec<u8>>> + Send + Sync + 'static) -> Fake {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = Address { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
+        let fake = Fake { address, seen: Arc::default(), sockets: Arc::default() };
+        let (seen, sockets, address) = (Arc::clone(&fake.seen), Arc::clone(&fake.sockets), fake.address.to_string());
+        let script = Arc::new(script);
+        std::thread::spawn(move || {
+            for (number, socket) in listener.incoming().flatten().enumerate() {
+                sockets.lock().push(socket.try_clone().unwrap());
+                let (seen, script, address) = (Arc::clone(&seen), Arc::clone(&script), address.clone());
+                std::thread::spawn(move || serve(number, socket, &seen, &address, &*script));
+            }
+        });
+        fake
+    }
+
+    pub(super) fn config(&self) -> PulsarConfig {
+        PulsarConfig {
+            service: PulsarService { tls: false, addresses: vec![self.address.clone()] },
+            web: None,
+            max_message_size: 16 << 20,
+            tenant: "public".into(),
+            namespace: "default".into(),
+            token: Secret::new("a-token"),
+            tls: BrokerTls::default(),
+            subscription: SubscriptionMode::Auto,
+        }
+    }
+
+    /// Says something unasked, over every connection.
+    pub(super) fn say(&self, frame: &[u8]) {
+        for socket in self.sockets.lock().iter_mut() {
+            // Some may be closed.
+            let _ = socket.write_all(frame);
+        }
+    }
+
+    /// Waits until such a command has come.
+    pub(super) fn wait(&self, what: &str, is_it: impl Fn(&Seen) -> bool) -> Seen {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            if let Some(seen) = self.seen.lock().iter().find(|seen| is_it(seen)) {
+                return seen.clone();
+            }
+            assert!(Instant::now() < deadline, "{what} has not come");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The commands of a kind, in order.
+    pub(super) fn seen(&self, kind: i32) -> Vec<Seen> {
+        self.seen.lock().iter().filter(|(_, command)| command.kind() == kind).cloned().collect()
+    }
+}
+
+fn serve(
+    number: usize,
+    mut socket: TcpStream,
+    seen: &Mutex<Vec<Seen>>,
+    address: &str,
+    script: &dyn Fn(usize, &BaseCommand) -> Option<Vec<Vec<u8>>>,
+) {
+    let (mut frames, mut buffer) = (Frames::new(), vec![0; 4096]);
+    while let Ok(read @ 1..) = socket.read(&mut buffer) {
+        frames.push(&buffer[..read]);
+        while let Some(Frame::Command(command)) = frames.next().unwrap() {
+            seen.lock().push((number, (*command).clone()));
+            let answers = script(number, &command).unwrap_or_else(|| usual(&command, address));
+            for frame in answers {
+                if socket.write_all(&frame).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn command(kind: i32) -> BaseCommand {
+    BaseCommand { kind: Some(kind), ..Default::default() }
+}
+
+/// What a single broker answers whose topics are empty.
+fn usual(asked: &BaseCommand, address: &str) -> Vec<Vec<u8>> {
+    match asked.kind() {
+        kind::CONNECT => vec![connected()],
+        kind::PARTITIONS => {
+            let request_id = Some(asked.partitions.request_id());
+            let response = PartitionedMetadataResponse {
+                partitions: Some(0),
+                request_id,
+                response: Some(0),
+                ..Default::default()
+            };
+            vec![encode(&BaseCommand {
+                partitions_response: MessageField::some(response),
+                ..command(kind::PARTITIONS_RESPONSE)
+            })]
+        }
+        kind::LOOKUP => vec![located(asked, &format!("pulsar://{address}"), 1, true)],
+        kind::SUBSCRIBE => vec![success(asked.subscribe.request_id())],
+        kind::LAST_ID => vec![last(asked, Entry { ledger: 0, entry: u64::MAX })],
+        kind::UNSUBSCRIBE => vec![success(asked.unsubscribe.request_id())],
+        _ => Vec::new(),
+    }
+}
+
+pub(super) fn connected() -> Vec<u8> {
+    let connected =
+        Connected { server_version: Some("fake".into()), max_message_size: Some(5 << 20), ..Default::default() };
+    encode(&BaseCommand { connected: MessageField::some(connected), ..command(kind::CONNECTED) })
+}
+
+fn success(request: u64) -> Vec<u8> {
+    let success = Success { request_id: Some(request), ..Default::default() };
+    encode(&BaseCommand { success: MessageField::some(success), ..command(kind::SUCCESS) })
+}
+
+/// The answer to a lookup: a redirection (0) or the place (1), perhaps reached through the address that was asked.
+pub(super) fn located(asked: &BaseCommand, url: &str, response: i32, by_proxy: bool) -> Vec<u8> {
+    let response = LookupResponse {
+        broker_url: Some(url.to_owned()),
+        response: Some(response),
+        request_id: Some(asked.lookup.request_id()),
+        authoritative: Some(true),
+        proxy_through_service_url: Some(by_proxy),
+        ..Default::default()
+    };
+    encode(&BaseCommand { lookup_response: MessageField::some(response), ..command(kind::LOOKUP_RESPONSE) })
+}
+
+/// Where a topic ends.
+pub(super) fn last(asked: &BaseCommand, entry: Entry) -> Vec<u8> {
+    let response = GetLastMessageIdResponse {
+        last: MessageField::some(entry.to_wire()),
+        request_id: Some(asked.last_id.request_id()),
+        ..Default::default()
+    };
+    encode(&BaseCommand { last_id_response: MessageField::some(response), ..command(kind::LAST_ID_RESPONSE) })
+}
+
+/// A message of the producer `p` for whoever asked for it.
+pub(super) fn message(consumer: u64, entry: Entry, sequence: u64, body: &[u8]) -> Vec<u8> {
+    let message =
+        Message { consumer_id: Some(consumer), message_id: MessageField::some(entry.to_wire()), ..Default::default() };
+    let command = BaseCommand { message: MessageField::some(message), ..command(9) }.write_to_bytes().unwrap();
+    let metadata = MessageMetadata {
+        producer: Some("p".into()),
+        sequence: Some(sequence),
+        publish_time: Some(1),
+        ..Default::default()
+    };
+    let metadata = metadata.write_to_bytes().unwrap();
+    let checked = [&(metadata.len() as u32).to_be_bytes()[..], &metadata, body].concat();
+    let checksum = crc32c::crc32c(&checked).to_be_bytes();
+    let rest = [&(command.len() as u32).to_be_bytes()[..], &command, &[0x0e, 0x01], &checksum, &checked].concat();
+    [&(rest.len() as u32).to_be_bytes()[..], &rest].concat()
+}

@@ -1,0 +1,241 @@
+//! The client against a fake broker. The real one is met by the end-to-end tests.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use protobuf::MessageField;
+
+use super::command::{From, Subscription, kind, ping};
+use super::fake::{Fake, connected, last, located, message};
+use super::frame::encode;
+use super::id::Entry;
+use super::inbox::Taken;
+use super::*;
+use crate::milvus::pb::pulsar::{AuthChallenge, BaseCommand, CloseConsumer};
+
+const READER: Subscription<'static> = Subscription { name: "s", durable: false, from: From::Earliest };
+
+fn channel() -> Channel {
+    Channel::new("by-dev-rootcoord-dml_0")
+}
+
+fn at(ledger: u64, entry: u64) -> Entry {
+    Entry { ledger, entry }
+}
+
+/// The entries that reading brings, until `enough` have come or reading ends otherwise than by waiting.
+fn read(topics: &mut Topics, next: &mut Next, enough: usize) -> Result<Vec<Entry>, PulsarError> {
+    let mut entries = Vec::new();
+    for _ in 0..400 {
+        let end = topics.read(&channel(), *next, 1 << 20, &mut |record| {
+            *next = Next::After(record.position);
+            entries.push(Entry::of(record.position));
+        })?;
+        if end == ReadEnd::Gap || entries.len() >= enough {
+            return Ok(entries);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("{} of {enough} have come", entries.len());
+}
+
+fn topics(fake: &Fake) -> Topics {
+    Topics::new(Arc::new(Session::new(&fake.config())))
+}
+
+#[test]
+fn redirections_are_followed() {
+    let owner = Fake::start(|_, _| None);
+    let url = format!("pulsar://{}", owner.address);
+    let asked =
+        Fake::start(move |_, command| (command.kind() == kind::LOOKUP).then(|| vec![located(command, &url, 0, false)]));
+    let session = Session::new(&asked.config());
+    let consumer = session.subscribe(&channel(), READER).unwrap();
+    assert_eq!(consumer.topic(), "persistent://public/default/by-dev-rootcoord-dml_0");
+    assert!(asked.seen(kind::SUBSCRIBE).is_empty());
+    assert_eq!(owner.seen(kind::SUBSCRIBE).len(), 1);
+    assert!(owner.seen(kind::LOOKUP)[0].1.lookup.authoritative(), "as the redirection said");
+    assert!(!asked.seen(kind::LOOKUP)[0].1.lookup.authoritative());
+}
+
+#[test]
+fn redirections_without_end() {
+    let own = Arc::new(Mutex::new(String::new()));
+    let url = Arc::clone(&own);
+    let fake = Fake::start(move |_, command| {
+        (command.kind() == kind::LOOKUP).then(|| vec![located(command, &url.lock(), 0, false)])
+    });
+    *own.lock() = format!("pulsar://{}", fake.address);
+    let error = Session::new(&fake.config()).subscribe(&channel(), READER).err().unwrap();
+    assert!(error.to_string().contains("from broker to broker"), "{error}");
+}
+
+#[test]
+fn brokers_behind_a_proxy() {
+    let proxy = Fake::start(|_, command| {
+        (command.kind() == kind::LOOKUP).then(|| vec![located(command, "pulsar://broker-7:6650", 1, true)])
+    });
+    let session = Session::new(&proxy.config());
+    session.subscribe(&channel(), READER).unwrap();
+    session.subscribe(&Channel::new("by-dev-rootcoord-dml_1"), READER).unwrap();
+    let connects = proxy.seen(kind::CONNECT);
+    let asked: Vec<&str> = connects.iter().map(|(_, command)| command.connect.proxy_to_broker_url()).collect();
+    assert_eq!(asked, ["", "broker-7:6650"], "one connection to ask, and one to the broker for all its topics");
+    let over: Vec<usize> = proxy.seen(kind::SUBSCRIBE).iter().map(|(connection, _)| *connection).collect();
+    assert_eq!(over, [1, 1]);
+}
+
+#[test]
+fn who_we_are_is_shown_and_pings_are_answered() {
+    let fake = Fake::start(|_, _| None);
+    let session = Session::new(&fake.config());
+    session.probe().unwrap();
+    assert_eq!(fake.seen(kind::CONNECT)[0].1.connect.auth_data(), b"a-token");
+    // Nobody reads or asks anything.
+    fake.say(&ping());
+    fake.wait("an answer to the ping", |(_, command)| command.kind() == kind::PONG);
+    let challenge = AuthChallenge::new();
+    fake.say(&encode(&BaseCommand {
+        kind: Some(kind::AUTH_CHALLENGE),
+        auth_challenge: MessageField::some(challenge),
+        ..Default::default()
+    }));
+    let (_, answer) = fake.wait("the token", |(_, command)| command.kind() == kind::AUTH_RESPONSE);
+    assert_eq!(answer.auth_response.response.auth_data(), b"a-token");
+}
+
+/// A broker whose topic has two messages; the first subscription gets a damaged second one.
+fn damaging(damage: impl Fn(&mut Vec<u8>) + Send + Sync + 'static) -> Fake {
+    let flows = AtomicUsize::new(0);
+    Fake::start(move |_, command| match command.kind() {
+        kind::LAST_ID => Some(vec![last(command, at(3, 1))]),
+        kind::FLOW => {
+            let consumer = command.flow.consumer_id();
+            let (first, mut second) = (message(consumer, at(3, 0), 0, b"one"), message(consumer, at(3, 1), 1, b"two"));
+            if flows.fetch_add(1, Ordering::Relaxed) == 0 {
+                damage(&mut second);
+            }
+            Some(vec![first, second])
+        }
+        _ => None,
+    })
+}
+
+#[test]
+fn damaged_frames_are_told_and_asked_for_again() {
+    type Damage = fn(&mut Vec<u8>);
+    let cases: [(Damage, &str); 3] = [
+        (|frame| *frame.last_mut().unwrap() ^= 1, "a checksum that does not fit"),
+        (|frame| frame[0] = 0xff, "bytes, of which"),
+        (|frame| frame[7] = 0xff, "contradict each other"),
+    ];
+    for (damage, told) in cases {
+        let fake = damaging(damage);
+        let (mut topics, mut next) = (topics(&fake), Next::First);
+        let mut entries = Vec::new();
+        let mut errors = Vec::new();
+        for _ in 0..400 {
+            let end = topics.read(&channel(), next, 1 << 20, &mut |record| {
+                next = Next::After(record.position);
+                entries.push(Entry::of(record.position));
+            });
+            errors.extend(end.err().map(|error| error.to_string()));
+            if entries.len() == 2 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(entries, [at(3, 0), at(3, 1)], "{told}: nothing missing, nothing twice");
+        assert!(errors.iter().any(|error| error.contains(told)), "{errors:?}");
+        let starts: Vec<Entry> =
+            fake.seen(kind::SUBSCRIBE).iter().map(|(_, it)| Entry::of_wire(&it.subscribe.start)).collect();
+        assert_eq!(starts, [Entry::EARLIEST, at(3, 0)], "behind what has been read");
+    }
+}
+
+#[test]
+fn greetings_that_are_none() {
+    for (greeting, told) in [
+        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "a frame of 1213486160 bytes"),
+        (&[0, 0, 0, 8, 0, 0, 0, 4, 1, 2, 3, 4], "no protobuf message"),
+    ] {
+        let fake = Fake::start(move |_, _| Some(vec![greeting.to_vec()]));
+        let error = Session::new(&fake.config()).probe().unwrap_err().to_string();
+        assert!(error.contains(told) && error.contains(&fake.address.to_string()), "{error}");
+    }
+}
+
+#[test]
+fn a_closed_consumer_goes_on_behind_its_last_message() {
+    let fake = Fake::start(|_, command| match command.kind() {
+        kind::FLOW if command.flow.consumer_id() > 0 => {
+            let consumer = command.flow.consumer_id();
+            let close = CloseConsumer { consumer_id: Some(consumer), request_id: Some(u64::MAX), ..Default::default() };
+            let close = encode(&BaseCommand {
+                kind: Some(kind::CLOSE_CONSUMER),
+                close_consumer: MessageField::some(close),
+                ..Default::default()
+            });
+            Some(vec![message(consumer, at(5, 9), 0, b"one"), message(consumer, at(8, 0), 1, b"two"), close])
+        }
+        _ => None,
+    });
+    let (mut topics, mut next) = (topics(&fake), Next::First);
+    assert_eq!(read(&mut topics, &mut next, 2).unwrap(), [at(5, 9), at(8, 0)]);
+    let starts: Vec<Entry> =
+        fake.seen(kind::SUBSCRIBE).iter().map(|(_, it)| Entry::of_wire(&it.subscribe.start)).collect();
+    assert_eq!(starts, [Entry::EARLIEST, at(5, 9)], "the first of a new ledger is looked at twice");
+}
+
+#[test]
+fn what_is_gone_is_a_gap() {
+    let fake = Fake::start(|_, command| match command.kind() {
+        kind::LAST_ID => Some(vec![last(command, at(8, 4))]),
+        kind::FLOW => Some(vec![message(command.flow.consumer_id(), at(8, 2), 7, b"left")]),
+        _ => None,
+    });
+    for (next, expected) in [(at(5, 9), vec![]), (at(8, 2), vec![at(8, 2)])] {
+        let (mut topics, mut next) = (topics(&fake), Next::At(next.position(0)));
+        assert_eq!(read(&mut topics, &mut next, 1).unwrap(), expected);
+    }
+    // A topic that was made anew ends in front of what was read.
+    let mut next = Next::At(at(9, 0).position(0));
+    assert!(read(&mut topics(&fake), &mut next, 1).unwrap().is_empty());
+}
+
+#[test]
+fn a_reader_that_is_slow_bounds_what_is_read() {
+    const MESSAGES: u64 = 64;
+    let body = Arc::new(vec![7; 1 << 20]);
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&sent);
+    let fake = Fake::start(move |_, command| match command.kind() {
+        kind::CONNECT => Some(vec![connected()]),
+        kind::FLOW if counter.swap(1, Ordering::Relaxed) == 0 => {
+            let consumer = command.flow.consumer_id();
+            Some((0..MESSAGES).map(|entry| message(consumer, at(1, entry), entry, &body)).collect())
+        }
+        _ => None,
+    });
+    let session = Session::new(&fake.config());
+    let mut consumer = session.subscribe(&channel(), READER).unwrap();
+    consumer.allow().unwrap();
+    let waiting = || consumer.waiting();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while waiting() < 16 << 20 {
+        assert!(Instant::now() < deadline, "{} bytes have come", waiting());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(waiting() <= 18 << 20, "{} bytes wait", waiting());
+    let mut taken = 0;
+    while taken < MESSAGES {
+        match consumer.take().unwrap() {
+            Taken::Message(message) => {
+                assert_eq!(Entry::of_wire(&message.command.message_id), at(1, taken));
+                taken += 1;
+            }
+            Taken::Nothing => std::thread::sleep(Duration::from_millis(1)),
+            Taken::Closed => panic!("closed"),
+        }
+    }
+}
