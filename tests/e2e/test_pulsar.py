@@ -255,6 +255,22 @@ def test_delete_while_the_broker_is_away(make_cdc, source, target, broker, name)
     assert f"unsubscribe --force --subscription {subscription}" in told and f"persistent://public/default/{topic}" in told
 
 
+def test_check(make_cdc, source, target, broker, name):
+    """It says how messages are kept, and makes no subscription even where a task would have one."""
+    made = source.create(name)
+    made.insert(simple_rows(range(10)))
+    for subscription, told in (("auto", "the namespace keeps them 168 h"), ("durable", "a durable subscription holds messages")):
+        cdc = make_cdc(source, log=config(broker, subscription=subscription)).start()
+        report = cdc.ask("check", milvus_connect_param={"uri": target.uri, "connect_timeout": 5}, **scope(name))
+        assert report["ok"], report
+        texts = {finding["about"]: finding["text"] for finding in report["findings"]}
+        assert "`pulsar` can be read" in texts["log"] and told in texts["log"], texts
+        assert "the log still has everything since the collections were created" in str(report), report
+        cdc.kill9()
+    [topic] = source.topics_of(name)
+    wait_until(lambda: pulsar.subscriptions(broker, topic) == [], 20, "the questions' subscriptions to go")
+
+
 def test_topics_are_milvus_own_business(make_cdc, more_servers, source, target, broker, name):
     """Without a collection nothing is read, and no topic is made; without webAddress nothing is held."""
     before = pulsar.topics(broker)

@@ -23,8 +23,8 @@ use super::transport::{Stream, TURN, is_nothing};
 use crate::config::{Address, BrokerTls, Secret};
 use crate::milvus::pb::pulsar::BaseCommand;
 
-/// How long an answer may take.
-const ANSWER: Duration = Duration::from_secs(10);
+/// How long an answer may take; the task's thread may be waiting.
+const ANSWER: Duration = Duration::from_secs(5);
 /// How often we show that we are alive. Brokers close after 60 s without a sign.
 const PING: Duration = Duration::from_secs(15);
 /// A broker that has said nothing for so long is gone: it answers pings.

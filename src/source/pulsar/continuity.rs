@@ -3,8 +3,11 @@ Whether anything is missing between two messages of a topic.
 
 Within a ledger entries are numbered without gaps, so the next number proves that nothing is missing. From one ledger to the next
 nothing proves it by itself, and a broker that has deleted messages goes on with what is left without a word. So the last message is
-asked for once more: ledgers are deleted from the oldest on, and while that message is still there, nothing behind it is gone.
-Where it is not there any more, producers' own counts of their messages tell: a jump is a gap.
+asked for once more: ledgers are deleted from the oldest on, and if that message is still there after the doubtful one has come,
+nothing between the two was gone when it came. The same is asked whenever reading begins again.
+
+A bookie that has lost its disk can end a ledger earlier than it was written. Producers count their messages, and a jump
+in a count from one ledger to the next shows that.
 */
 
 use std::collections::BTreeMap;
@@ -21,10 +24,10 @@ pub(super) struct Continuity {
     last: Option<Entry>,
     /// The entry that has to come first.
     awaited: Option<Entry>,
-    /// `last` has been asked for again, and was there.
+    /// The entry that came right behind `last`, in another ledger.
+    doubted: Option<Entry>,
+    /// `last` has been asked for again since then, and was there.
     seen_again: bool,
-    /// Entries have been passed over on the word of one producer's count alone: those of another may be missing.
-    unproven: bool,
     /// By name, the last number of its messages, and when it was seen: a count of messages.
     producers: BTreeMap<String, (u64, u64)>,
     count: u64,
@@ -50,7 +53,7 @@ pub(super) enum Verdict {
     Known,
     /// The last message must be asked for again, to be sure.
     LookAgain,
-    /// Something is missing.
+    /// Something is missing, or may be.
     Gap,
 }
 
@@ -73,12 +76,8 @@ impl Continuity {
     /// The subscription has to begin anew: where. `None`: with the topic's first message.
     pub(super) fn begin_again(&mut self) -> Option<Entry> {
         self.awaited = self.awaited.or(self.last);
+        self.seen_again = false;
         self.awaited
-    }
-
-    /// The entry that has to come first was never read: it must be there.
-    pub(super) fn must_find(&self) -> Option<Entry> {
-        self.awaited.filter(|_| self.last.is_none())
     }
 
     /// Judges the next message.
@@ -93,43 +92,37 @@ impl Continuity {
     fn look_at(&mut self, label: Label<'_>) -> Verdict {
         let entry = label.entry;
         if let Some(awaited) = self.awaited {
-            return self.first(awaited, label);
+            return self.first(awaited, entry);
         }
         let Some(last) = self.last else { return Verdict::Follows };
         if entry <= last {
             return Verdict::Known;
         }
+        // A message that its producer has given up leaves a hole in its count, too: here it says nothing.
         if last.is_followed_by(entry) {
-            // A producer's message that never arrived at the broker leaves a hole in its count, too.
-            return if self.unproven && self.is_jump(label) { Verdict::Gap } else { Verdict::Follows };
+            return Verdict::Follows;
         }
-        if self.seen_again { Verdict::Follows } else { Verdict::LookAgain }
+        if self.seen_again && self.doubted == Some(entry) {
+            return if self.is_jump(label) { Verdict::Gap } else { Verdict::Follows };
+        }
+        self.doubted = Some(entry);
+        Verdict::LookAgain
     }
 
     /// The first message of a subscription.
-    fn first(&mut self, awaited: Entry, label: Label<'_>) -> Verdict {
-        if label.entry < awaited {
+    fn first(&mut self, awaited: Entry, entry: Entry) -> Verdict {
+        if entry < awaited {
             return Verdict::Known;
         }
-        let was_read = self.last.is_some();
+        if entry > awaited {
+            return Verdict::Gap;
+        }
         self.awaited = None;
-        if label.entry == awaited {
-            self.unproven = false;
-            if was_read {
-                self.seen_again = true;
-                return Verdict::Known;
-            }
+        if self.last.is_none() {
             return Verdict::Follows;
         }
-        if was_read && self.goes_on(label) {
-            self.unproven = true;
-            return Verdict::Follows;
-        }
-        Verdict::Gap
-    }
-
-    fn goes_on(&self, label: Label<'_>) -> bool {
-        self.producers.get(label.producer).is_some_and(|(last, _)| last.checked_add(1) == Some(label.sequence))
+        self.seen_again = true;
+        Verdict::Known
     }
 
     fn is_jump(&self, label: Label<'_>) -> bool {
@@ -138,7 +131,7 @@ impl Continuity {
 
     fn note(&mut self, label: Label<'_>) {
         self.last = Some(label.entry);
-        self.seen_again = false;
+        (self.doubted, self.seen_again) = (None, false);
         self.count += 1;
         let last = label.sequence.saturating_add(u64::from(label.messages.max(1)) - 1);
         match self.producers.get_mut(label.producer) {
@@ -156,6 +149,8 @@ impl Continuity {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn at(ledger: u64, entry: u64) -> Entry {
@@ -179,7 +174,6 @@ mod tests {
         let mut topic = Continuity::from_start();
         assert_eq!(read(&mut topic, &[(5, 7, "a", 3), (5, 8, "b", 0)]), Verdict::Follows);
         assert_eq!(read(&mut topic, &[(5, 8, "b", 0)]), Verdict::Known);
-        // A hole in a count proves nothing where entries follow one another.
         assert_eq!(read(&mut topic, &[(5, 9, "a", 9)]), Verdict::Follows);
     }
 
@@ -189,27 +183,30 @@ mod tests {
         assert_eq!(read(&mut Continuity::at(at(5, 2)), &[(5, 3, "a", 0)]), Verdict::Gap);
         assert_eq!(read(&mut Continuity::at(at(5, 2)), &[(5, 1, "a", 0), (5, 2, "a", 1)]), Verdict::Follows);
         assert_eq!(read(&mut Continuity::after(at(5, 2)), &[(5, 2, "a", 0), (5, 3, "a", 1)]), Verdict::Follows);
-        assert_eq!(read(&mut Continuity::after(at(5, 2)), &[(6, 0, "a", 1)]), Verdict::Gap, "nobody has counted");
+        assert_eq!(read(&mut Continuity::after(at(5, 2)), &[(6, 0, "a", 1)]), Verdict::Gap);
     }
 
     #[test]
     fn another_ledger() {
         let mut topic = Continuity::from_start();
         read(&mut topic, &[(5, 0, "a", 0), (5, 1, "b", 0)]);
-        assert_eq!(read(&mut topic, &[(8, 0, "a", 1)]), Verdict::LookAgain);
-        // It is there: what comes behind it is all there is, whoever wrote it.
-        let (mut there, mut gone) = (topic.clone(), topic);
+        assert_eq!(read(&mut topic, &[(8, 0, "new", 0)]), Verdict::LookAgain);
+        let (mut there, mut gone) = (topic.clone(), topic.clone());
         assert_eq!(there.begin_again(), Some(at(5, 1)));
-        assert_eq!(read(&mut there, &[(5, 1, "b", 0), (8, 0, "new", 0)]), Verdict::Follows);
-        assert_eq!(read(&mut there, &[(8, 1, "a", 5)]), Verdict::Follows);
-        // It is gone: the counts tell.
+        assert_eq!(read(&mut there, &[(5, 1, "b", 0), (8, 0, "new", 0), (8, 1, "a", 1)]), Verdict::Follows);
         gone.begin_again();
-        let mut lost = gone.clone();
-        assert_eq!(read(&mut lost, &[(8, 1, "a", 2)]), Verdict::Gap);
-        let mut unknown = gone.clone();
-        assert_eq!(read(&mut unknown, &[(8, 0, "new", 0)]), Verdict::Gap);
-        assert_eq!(read(&mut gone, &[(8, 0, "a", 1), (8, 1, "b", 1)]), Verdict::Follows);
-        assert_eq!(read(&mut gone, &[(8, 2, "b", 3)]), Verdict::Gap, "another producer's message was in between");
+        assert_eq!(read(&mut gone, &[(8, 0, "new", 0)]), Verdict::Gap);
+        // Another one than the doubtful one is doubtful itself.
+        topic.begin_again();
+        assert_eq!(read(&mut topic, &[(5, 1, "b", 0), (9, 0, "a", 1)]), Verdict::LookAgain);
+    }
+
+    #[test]
+    fn a_ledger_that_ended_too_early() {
+        let mut topic = Continuity::from_start();
+        read(&mut topic, &[(5, 0, "a", 0), (8, 0, "a", 3)]);
+        topic.begin_again();
+        assert_eq!(read(&mut topic, &[(5, 0, "a", 0), (8, 0, "a", 3)]), Verdict::Gap);
     }
 
     #[test]
@@ -220,5 +217,71 @@ mod tests {
         }
         assert_eq!(topic.producers.len(), PRODUCERS);
         assert!(topic.producers.contains_key("producer-199"));
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Event {
+        Write,
+        NewLedger,
+        /// The oldest closed ledger goes.
+        Delete,
+        Read,
+        /// The connection is lost.
+        BeginAgain,
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            6 => Just(Event::Write),
+            2 => Just(Event::NewLedger),
+            2 => Just(Event::Delete),
+            6 => Just(Event::Read),
+            1 => Just(Event::BeginAgain),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(3000))]
+
+        /// Whatever the broker deletes and whenever: what is read has no hole, or a gap is told.
+        #[test]
+        fn nothing_is_passed_over_in_silence(events in proptest::collection::vec(event(), 0..120)) {
+            let mut all: Vec<Entry> = Vec::new();
+            let (mut first_kept, mut ledger, mut entry) = (0, 0, 0);
+            let mut topic = Continuity::from_start();
+            let (mut cursor, mut seen): (Option<Entry>, Vec<Entry>) = (None, Vec::new());
+            for event in events {
+                match event {
+                    Event::Write => {
+                        all.push(at(ledger, entry));
+                        entry += 1;
+                    }
+                    Event::NewLedger => (ledger, entry) = (ledger + 3, 0),
+                    Event::Delete => {
+                        let oldest = all.get(first_kept).map_or(ledger, |oldest| oldest.ledger);
+                        if oldest < ledger {
+                            first_kept = all.iter().position(|it| it.ledger > oldest).unwrap_or(all.len());
+                        }
+                    }
+                    Event::BeginAgain => cursor = topic.begin_again(),
+                    Event::Read => {
+                        // What is at or behind the cursor and still there.
+                        let Some(next) = all[first_kept..].iter().find(|it| cursor.is_none_or(|from| **it >= from)) else {
+                            continue;
+                        };
+                        cursor = Some(at(next.ledger, next.entry + 1));
+                        let sequence = all.iter().position(|it| it == next).unwrap_or(0) as u64;
+                        match topic.judge(label(next.ledger, next.entry, "a", sequence)) {
+                            Verdict::Follows => seen.push(*next),
+                            Verdict::Known => {}
+                            Verdict::LookAgain => cursor = topic.begin_again(),
+                            Verdict::Gap => break,
+                        }
+                    }
+                }
+            }
+            let begin = seen.first().and_then(|first| all.iter().position(|it| it == first)).unwrap_or(0);
+            prop_assert_eq!(&all[begin..begin + seen.len()], &seen[..]);
+        }
     }
 }

@@ -32,6 +32,12 @@ pub(super) enum PulsarError {
 }
 
 impl PulsarError {
+    /// Nobody has answered, or not to the end.
+    pub(super) fn is_no_answer(&self) -> bool {
+        use PulsarError::{Ended, Silent, Tls, Unreachable};
+        matches!(self, Unreachable { .. } | Tls { .. } | Ended { .. } | Silent { .. })
+    }
+
     /// There is no such topic.
     pub(super) fn is_absence(&self) -> bool {
         matches!(self, PulsarError::Refused { code: ServerError(11), .. })

@@ -5,6 +5,7 @@ A task's way to its topics: which broker has one, and a connection to each broke
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -18,12 +19,21 @@ use crate::milvus::pb::pulsar::LookupResponse;
 
 /// More redirections than any cluster needs.
 const MOST_HOPS: u32 = 20;
+/// How long brokers that do not answer are left alone at least; otherwise twice as long as it took to see that.
+const LEFT_ALONE: Duration = Duration::from_millis(500);
 
 /// Connections to the brokers of one cluster.
 pub(super) struct Session {
     config: PulsarConfig,
     connections: Mutex<BTreeMap<Way, Arc<Connection>>>,
     fresh: Arc<AtomicBool>,
+    trouble: Mutex<Option<Trouble>>,
+}
+
+/// Brokers that do not answer are left alone for a while: there may be many topics, and somebody waits for each.
+struct Trouble {
+    until: Instant,
+    error: PulsarError,
 }
 
 /// How a broker is reached.
@@ -53,7 +63,12 @@ enum Located {
 
 impl Session {
     pub(super) fn new(config: &PulsarConfig) -> Session {
-        Session { config: config.clone(), connections: Mutex::default(), fresh: Arc::default() }
+        Session {
+            config: config.clone(),
+            connections: Mutex::default(),
+            fresh: Arc::default(),
+            trouble: Mutex::new(None),
+        }
     }
 
     pub(super) fn config(&self) -> &PulsarConfig {
@@ -67,7 +82,7 @@ impl Session {
 
     /// Sees whether any broker answers.
     pub(super) fn probe(&self) -> Result<(), PulsarError> {
-        self.service().map(drop)
+        self.attempt(|| self.service().map(drop))
     }
 
     /// The full name of a channel's topic.
@@ -80,9 +95,30 @@ impl Session {
     /// # Errors
     /// Whatever may happen; [`PulsarError::is_absence`] where there is no such topic.
     pub(super) fn subscribe(&self, channel: &Channel, wanted: Subscription<'_>) -> Result<Consumer, PulsarError> {
-        let topic = self.whole_topic(self.topic(channel))?;
-        let connection = self.locate(&topic)?;
-        Consumer::subscribe(&connection, topic, wanted)
+        self.attempt(|| {
+            let topic = self.whole_topic(self.topic(channel))?;
+            let connection = self.locate(&topic)?;
+            Consumer::subscribe(&connection, topic, wanted)
+        })
+    }
+
+    /// Tries something, unless brokers have just not answered.
+    fn attempt<T>(&self, what: impl FnOnce() -> Result<T, PulsarError>) -> Result<T, PulsarError> {
+        let began = Instant::now();
+        if let Some(trouble) = &*self.trouble.lock()
+            && began < trouble.until
+        {
+            return Err(trouble.error.clone());
+        }
+        let outcome = what();
+        let now = Instant::now();
+        *self.trouble.lock() = match &outcome {
+            Err(error) if error.is_no_answer() => {
+                Some(Trouble { until: now + LEFT_ALONE.max((now - began) * 2), error: error.clone() })
+            }
+            _ => None,
+        };
+        outcome
     }
 
     /// Milvus's topics have no partitions; where topics that are made by writing to them get some, one can be read.
@@ -151,9 +187,13 @@ impl Session {
 
     /// A connection to whichever of the configured addresses answers.
     fn service(&self) -> Result<(Way, Arc<Connection>), PulsarError> {
+        let ways = || self.config.service.addresses.iter().map(Way::to);
+        // One that answers is better than one that may not.
+        if let Some(way) = ways().find(|way| self.is_open(way)) {
+            return self.connection(&way).map(|connection| (way, connection));
+        }
         let mut last = None;
-        for address in &self.config.service.addresses {
-            let way = Way::to(address);
+        for way in ways() {
             match self.connection(&way) {
                 Ok(connection) => return Ok((way, connection)),
                 Err(error) => last = Some(error),
@@ -161,6 +201,10 @@ impl Session {
         }
         let address = self.config.service.to_string();
         Err(last.unwrap_or(PulsarError::Unreachable { address, detail: "no address is configured".into() }))
+    }
+
+    fn is_open(&self, way: &Way) -> bool {
+        self.connections.lock().get(way).is_some_and(|connection| connection.is_open())
     }
 
     fn connection(&self, way: &Way) -> Result<Arc<Connection>, PulsarError> {

@@ -10,6 +10,7 @@ use super::frame::encode;
 use super::id::Entry;
 use super::inbox::Taken;
 use super::*;
+use crate::config::Address;
 use crate::milvus::pb::pulsar::{AuthChallenge, BaseCommand, CloseConsumer};
 
 const READER: Subscription<'static> = Subscription { name: "s", durable: false, from: From::Earliest };
@@ -153,6 +154,21 @@ fn damaged_frames_are_told_and_asked_for_again() {
 }
 
 #[test]
+fn brokers_that_do_not_answer_are_left_alone() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let fake = Fake::start(|_, command| (command.kind() == kind::PARTITIONS).then(Vec::new));
+    let mut config = fake.config();
+    config.service.addresses.insert(0, Address { host: "127.0.0.1".into(), port: closed.port() });
+    let session = Session::new(&config);
+    session.probe().unwrap();
+    let began = Instant::now();
+    let errors = [0; 3].map(|_| session.subscribe(&channel(), READER).err().unwrap().to_string());
+    assert!(errors.iter().all(|error| error.contains("no answer to how many partitions")), "{errors:?}");
+    assert!(began.elapsed() < Duration::from_secs(9), "only the first has waited");
+    assert_eq!(fake.seen(kind::PARTITIONS).len(), 1);
+}
+
+#[test]
 fn greetings_that_are_none() {
     for (greeting, told) in [
         (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "a frame of 1213486160 bytes"),
@@ -167,7 +183,8 @@ fn greetings_that_are_none() {
 #[test]
 fn a_closed_consumer_goes_on_behind_its_last_message() {
     let fake = Fake::start(|_, command| match command.kind() {
-        kind::FLOW if command.flow.consumer_id() > 0 => {
+        kind::LAST_ID => Some(vec![last(command, at(8, 0))]),
+        kind::FLOW => {
             let consumer = command.flow.consumer_id();
             let close = CloseConsumer { consumer_id: Some(consumer), request_id: Some(u64::MAX), ..Default::default() };
             let close = encode(&BaseCommand {

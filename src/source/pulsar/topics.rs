@@ -153,10 +153,11 @@ impl Open {
     /// Subscribes. False: what has to be there is certainly gone.
     fn begin(&mut self, session: &Session, channel: &Channel) -> Result<bool, PulsarError> {
         let name = format!("milvus-cdc-reader-{}", uuid::Uuid::new_v4().simple());
-        let from = self.continuity.begin_again().map_or(From::Earliest, From::Entry);
+        let awaited = self.continuity.begin_again();
+        let from = awaited.map_or(From::Earliest, From::Entry);
         let consumer = session.subscribe(channel, Subscription { name: &name, durable: false, from })?;
         self.end = consumer.last()?;
-        if let Some(wanted) = self.continuity.must_find()
+        if let Some(wanted) = awaited
             && self.end.is_none_or(|end| end < wanted)
         {
             return Ok(false);
