@@ -91,7 +91,7 @@ pub struct TaskStatus {
 pub struct ChannelPosition {
     /// Physical channel (topic) name.
     pub channel: String,
-    /// The log's own message id, in the bytes that Milvus uses for it (8 bytes little-endian for RocksMQ and Kafka).
+    /// The log's own message id, in the bytes that Milvus uses for it (8 bytes little-endian for RocksMQ and Kafka, protobuf for Pulsar).
     pub message_id: Vec<u8>,
     /// Everything of the channel up to this hybrid timestamp has been acknowledged by the target.
     pub time_tick: u64,

@@ -7,7 +7,8 @@ asked for once more: ledgers are deleted from the oldest on, and if that message
 nothing between the two was gone when it came. The same is asked whenever reading begins again.
 
 A bookie that has lost its disk can end a ledger earlier than it was written. Producers count their messages, and a jump
-in a count from one ledger to the next shows that.
+in a count from one ledger to the next shows that. The counts also show what a producer has sent again, because a broker that was
+closing had not confirmed it: the same message stands in the topic twice then.
 */
 
 use std::collections::BTreeMap;
@@ -28,9 +29,19 @@ pub(super) struct Continuity {
     doubted: Option<Entry>,
     /// `last` has been asked for again since then, and was there.
     seen_again: bool,
-    /// By name, the last number of its messages, and when it was seen: a count of messages.
-    producers: BTreeMap<String, (u64, u64)>,
+    producers: BTreeMap<String, Producer>,
+    /// Messages so far.
     count: u64,
+}
+
+/// How far a producer has come.
+#[derive(Debug, Clone, Copy)]
+struct Producer {
+    /// The last number of its messages, and when that was made.
+    sequence: u64,
+    publish_time: u64,
+    /// Which message of the topic that was.
+    seen: u64,
 }
 
 /// What a message says about itself.
@@ -40,6 +51,8 @@ pub(super) struct Label<'a> {
     pub(super) producer: &'a str,
     /// The number of its first message.
     pub(super) sequence: u64,
+    /// By the producer's clock.
+    pub(super) publish_time: u64,
     /// How many messages it is.
     pub(super) messages: u32,
 }
@@ -51,6 +64,8 @@ pub(super) enum Verdict {
     Follows,
     /// It has been read before.
     Known,
+    /// It follows, and says again what has been read.
+    Repeated,
     /// The last message must be asked for again, to be sure.
     LookAgain,
     /// Something is missing, or may be.
@@ -83,9 +98,15 @@ impl Continuity {
     /// Judges the next message.
     pub(super) fn judge(&mut self, label: Label<'_>) -> Verdict {
         let verdict = self.look_at(label);
-        if verdict == Verdict::Follows {
-            self.note(label);
+        if verdict != Verdict::Follows {
+            return verdict;
         }
+        self.last = Some(label.entry);
+        (self.doubted, self.seen_again) = (None, false);
+        if self.is_repeated(label) {
+            return Verdict::Repeated;
+        }
+        self.note(label);
         verdict
     }
 
@@ -126,22 +147,27 @@ impl Continuity {
     }
 
     fn is_jump(&self, label: Label<'_>) -> bool {
-        self.producers.get(label.producer).is_some_and(|(last, _)| label.sequence > last.saturating_add(1))
+        self.producers.get(label.producer).is_some_and(|it| label.sequence > it.sequence.saturating_add(1))
+    }
+
+    /// A count that begins anew goes with a later time.
+    fn is_repeated(&self, label: Label<'_>) -> bool {
+        let known = self.producers.get(label.producer);
+        known.is_some_and(|it| label.sequence <= it.sequence && label.publish_time <= it.publish_time)
     }
 
     fn note(&mut self, label: Label<'_>) {
-        self.last = Some(label.entry);
-        (self.doubted, self.seen_again) = (None, false);
         self.count += 1;
-        let last = label.sequence.saturating_add(u64::from(label.messages.max(1)) - 1);
+        let sequence = label.sequence.saturating_add(u64::from(label.messages.max(1)) - 1);
+        let now = Producer { sequence, publish_time: label.publish_time, seen: self.count };
         match self.producers.get_mut(label.producer) {
-            Some(known) => *known = (last, self.count),
+            Some(known) => *known = now,
             None => {
-                self.producers.insert(label.producer.to_owned(), (last, self.count));
+                self.producers.insert(label.producer.to_owned(), now);
             }
         }
         if self.producers.len() > PRODUCERS {
-            let oldest = self.producers.iter().min_by_key(|(_, (_, seen))| *seen).map(|(name, _)| name.clone());
+            let oldest = self.producers.iter().min_by_key(|(_, producer)| producer.seen).map(|(name, _)| name.clone());
             oldest.and_then(|name| self.producers.remove(&name));
         }
     }
@@ -158,7 +184,7 @@ mod tests {
     }
 
     fn label<'a>(ledger: u64, entry: u64, producer: &'a str, sequence: u64) -> Label<'a> {
-        Label { entry: at(ledger, entry), producer, sequence, messages: 1 }
+        Label { entry: at(ledger, entry), producer, sequence, publish_time: 1000 + sequence, messages: 1 }
     }
 
     fn read(continuity: &mut Continuity, labels: &[(u64, u64, &str, u64)]) -> Verdict {
@@ -207,6 +233,17 @@ mod tests {
         read(&mut topic, &[(5, 0, "a", 0), (8, 0, "a", 3)]);
         topic.begin_again();
         assert_eq!(read(&mut topic, &[(5, 0, "a", 0), (8, 0, "a", 3)]), Verdict::Gap);
+    }
+
+    #[test]
+    fn what_is_sent_again() {
+        let mut topic = Continuity::from_start();
+        read(&mut topic, &[(5, 0, "a", 7), (5, 1, "b", 3), (5, 2, "b", 4)]);
+        assert_eq!(read(&mut topic, &[(5, 3, "b", 3)]), Verdict::Repeated);
+        assert_eq!(read(&mut topic, &[(5, 4, "b", 4)]), Verdict::Repeated);
+        assert_eq!(read(&mut topic, &[(5, 5, "b", 5)]), Verdict::Follows);
+        let anew = Label { publish_time: 9999, ..label(5, 6, "a", 0) };
+        assert_eq!(topic.judge(anew), Verdict::Follows, "it counts anew");
     }
 
     #[test]
@@ -273,7 +310,7 @@ mod tests {
                         let sequence = all.iter().position(|it| it == next).unwrap_or(0) as u64;
                         match topic.judge(label(next.ledger, next.entry, "a", sequence)) {
                             Verdict::Follows => seen.push(*next),
-                            Verdict::Known => {}
+                            Verdict::Known | Verdict::Repeated => {}
                             Verdict::LookAgain => cursor = topic.begin_again(),
                             Verdict::Gap => break,
                         }

@@ -193,13 +193,17 @@ impl Open {
                     return Err(error);
                 }
             };
-            match self.continuity.judge(label(&message, entry)) {
-                Verdict::Follows => {}
+            let verdict = self.continuity.judge(label(&message, entry));
+            match verdict {
+                Verdict::Follows | Verdict::Repeated => {}
                 Verdict::Known => continue,
                 Verdict::LookAgain => return Ok(Turn::Anew),
                 Verdict::Gap => return Ok(Turn::End(ReadEnd::Gap)),
             }
             self.at_end |= self.end.is_none_or(|end| entry >= end);
+            if verdict == Verdict::Repeated {
+                continue;
+            }
             for (index, body) in bodies.iter().enumerate() {
                 let position = entry.position(index as u16);
                 if let Some(body) = body.as_ref().filter(|_| is_wanted(self.next, position)) {
@@ -223,7 +227,13 @@ impl Open {
 
 fn label(message: &Received, entry: Entry) -> Label<'_> {
     let metadata = &message.metadata;
-    Label { entry, producer: metadata.producer(), sequence: metadata.sequence(), messages: message.messages() }
+    Label {
+        entry,
+        producer: metadata.producer(),
+        sequence: metadata.sequence(),
+        publish_time: metadata.publish_time(),
+        messages: message.messages(),
+    }
 }
 
 /// Whether a position is not in front of what is to be read next.
