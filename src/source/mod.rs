@@ -10,7 +10,6 @@ mod open;
 mod reader;
 mod rocksmq;
 mod scan;
-mod slab;
 pub mod wal;
 
 pub use log::{Log, LogError, Next, ReadEnd, Start};
