@@ -22,10 +22,11 @@ def test_a_target_is_compared_and_mended(cdc, more_servers, source, name, versio
     made = source.create(name, fields=fields, enable_dynamic_field=True)
     row = lambda row: {**row, "text": f"t{row['id']}", "list": ["x"] * (row["id"] % 3), "extra": row["id"]}
     made.insert([row(one) for one in simple_rows(range(3000))])
+    source.wait_loaded(name)
     task = cdc.create(target, scope(name))
     task.wait_caught_up()
     code, result = run(cdc, "verify", task.id)
-    assert (code, result["verdict"]) == (0, "equal"), result
+    assert (code, result["verdict"]) == (0, "equal"), only(result)
     assert only(result)["compared"] == 3000
     there = target.collection(name)
     there.delete("id in [5, 6]")
