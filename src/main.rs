@@ -13,6 +13,11 @@ use milvus_cdc::config::{Config, Leftover};
 use milvus_cdc::observe::logging;
 use milvus_cdc::server;
 use milvus_cdc::task::runner::Runner;
+use tikv_jemallocator::Jemalloc;
+
+/// For C++ as well (Cargo.toml says why); its settings are in `.cargo/config.toml`.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     // Prints help, version and mistakes itself, and ends with code 0 or 2.

@@ -144,8 +144,8 @@ impl Opened {
                     continue;
                 }
                 whole = false;
-                // What a log forgets, it forgets from its oldest message on. The source itself hands out its own log only.
-                let kept = self.log.kind != LogKind::Wal && oldest.is_some_and(|oldest| oldest < collection.created);
+                // What a log forgets, it forgets from its oldest message on.
+                let kept = oldest.is_some_and(|oldest| oldest < collection.created);
                 if kept && !reach.unknown.contains(&collection.name) {
                     reach.unknown.push(collection.name.clone());
                 }
@@ -163,6 +163,10 @@ impl Opened {
     /// The time of the oldest message. A broker hands messages over when it has them, not when it is asked.
     fn oldest(&self, channel: &Channel) -> Result<Option<Timestamp>, LogError> {
         let mut oldest = None;
+        // A source tells of messages that one knows of, not of its first.
+        if self.log.kind == LogKind::Wal {
+            return Ok(None);
+        }
         for _ in 0..MESSAGE_TRIES {
             self.log.log.read(channel, Next::First, 1, &mut |record| oldest = oldest.or(Some(record.begin)))?;
             if oldest.is_some() {
@@ -177,21 +181,21 @@ impl Opened {
         let kind = self.log.kind.name();
         let (keeps, remedy) = retention_of(kind);
         let pause_text = days(pause);
-        if let Some(since) = reach.since {
-            let back = days(since.age());
+        if collections > 0 {
             let text = match reach.lost {
-                0 => format!("the log still has everything since the collections were created; it reaches back {back}"),
+                0 => "the log still has everything since the collections were created".into(),
                 lost => format!(
-                    "the log reaches back {back}; the rows of {lost} of {collections} collections will be copied"
+                    "the rows of {lost} of {collections} collections are not in the log any more and will be copied"
                 ),
             };
-            report.good(RETENTION, text);
-            if reach.lost > 0 && since.age() < pause {
-                let text = format!(
-                    "a pause of {pause_text} is longer than the log reaches back: everything would be copied again"
-                );
-                return report.warning(RETENTION, text, remedy);
-            }
+            let back = reach.since.map(|since| format!("; it reaches back {}", days(since.age()))).unwrap_or_default();
+            report.good(RETENTION, text + &back);
+        }
+        if reach.lost > 0 && reach.since.is_some_and(|since| since.age() < pause) {
+            let text = format!(
+                "a pause of {pause_text} is longer than the log reaches back: everything would be copied again"
+            );
+            return report.warning(RETENTION, text, remedy);
         }
         match keeps {
             Some(keeps) if pause > keeps => {

@@ -4,7 +4,7 @@ Calls about rows: insert, upsert, delete, query. Columns are raw `FieldData` byt
 
 use bytes::Bytes;
 use grpcio::GrpcSlice;
-use protobuf::rt::WireType;
+use protobuf::rt::{self, WireType};
 use protobuf::{CodedOutputStream, Message as _};
 
 use super::client::{CallContext, Client};
@@ -188,10 +188,14 @@ impl Rows {
     /// By hand, so that the columns are copied once, from where they arrived into the message.
     fn write(&self, columns: &[Column]) -> Result<Message, protobuf::Error> {
         let Place { db, collection, partition } = &self.place;
-        let overhead = 64 + db.len() + collection.len() + partition.len() + 16 * columns.len();
-        let mut message = Vec::with_capacity(overhead + self.bytes());
+        let names = [(field::DB, db), (field::COLLECTION, collection), (field::PARTITION, partition)];
+        // Exactly: gRPC takes a full vector as it is, and copies one with room to spare.
+        let texts = names.iter().map(|&(number, text)| delimited_size(number, text.len())).sum::<u64>();
+        let bodies = columns.iter().map(|column| delimited_size(field::COLUMNS, column.len())).sum::<u64>();
+        let count = rt::tag_size(field::COUNT) + rt::compute_raw_varint64_size(self.count as u64);
+        let mut message = Vec::with_capacity((texts + bodies + count) as usize);
         let mut stream = CodedOutputStream::vec(&mut message);
-        for (number, text) in [(field::DB, db), (field::COLLECTION, collection), (field::PARTITION, partition)] {
+        for (number, text) in names {
             stream.write_string(number, text)?;
         }
         for column in columns {
@@ -206,6 +210,11 @@ impl Rows {
         drop(stream);
         Ok(Message(GrpcSlice::from(message)))
     }
+}
+
+/// What a field takes whose value has `len` bytes.
+fn delimited_size(number: u32, len: usize) -> u64 {
+    rt::tag_size(number) + rt::compute_raw_varint64_size(len as u64) + len as u64
 }
 
 /// How much of what was written last a query must see.

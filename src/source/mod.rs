@@ -12,7 +12,6 @@ mod reader;
 mod rocksmq;
 mod scan;
 mod search;
-mod slab;
 pub mod wal;
 
 pub use log::{Log, LogError, Next, ReadEnd, Start};

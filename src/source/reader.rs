@@ -98,8 +98,8 @@ const POLL: Duration = Duration::from_millis(20);
 const TURN_BYTES: usize = 1 << 20;
 /// How long to wait after a failure.
 const RETRY: Duration = Duration::from_secs(1);
-/// Turns on the way to the task: with [`TURN_BYTES`] this bounds the memory.
-const QUEUED_TURNS: usize = 1;
+/// Turns on the way to the task. One waits in the reader's hand, which is enough: the task has megabytes queued when it takes none.
+const QUEUED_TURNS: usize = 0;
 
 /// Starts a reader thread.
 ///

@@ -16,6 +16,7 @@ from support.fake.rows import Writing, some, wait_reason, wait_same, wait_stoppe
 from support.node import simple_rows
 from support.oracle import rows, wait_same_rows
 from support.waiting import wait_until
+from test_check import check, problems
 
 
 def test_inserts_deletes_upserts_and_partitions(wal, fake, target, name):
@@ -223,3 +224,23 @@ def test_auto_scans_a_source_without_a_log_in_reach(make_cdc, source, target, na
     assert told["kind"] == "scan", told
     for words in ("sourceConfig.rocksmq.path is not set", "sourceConfig.kafka.address is not set", "2.3.5", "2.6.20"):
         assert words in told["why"], told
+
+
+def test_check_of_a_source_that_tells_of_its_log(wal, fake, target, name):
+    fake.create(name, shards=2)
+    fake.insert(name, some(range(10)))
+    report = check(wal, target, scope(name))
+    assert not problems(report), report
+    told = {finding["about"]: finding["text"] for finding in report["findings"]}
+    assert "`wal` can be read" in told["log"] and "DumpMessages" in told["log"], told
+    assert "everything since the collections were created" in told["retention"], told
+
+
+def test_check_of_a_source_that_is_scanned(make_cdc, source, target, name):
+    """A real 2.3.5."""
+    source.create(name).insert(simple_rows(range(10)))
+    scanning = make_cdc(source, log={"log": "scan"}).start()
+    report = check(scanning, target, scope(name))
+    assert report["ok"], report
+    told = {finding["about"]: finding["text"] for finding in report["findings"]}
+    assert "`scan` can be read" in told["log"] and "no log is read" in told["retention"], told

@@ -14,12 +14,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use rocksdb::{DB, DBRawIterator, Options, ReadOptions, ReadTier};
 
 use self::directory::Fingerprint;
 use super::log::{Log, LogError, Next, ReadEnd, Start};
 use super::message::{Glance, Record, record};
-use super::slab::Slabs;
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
 
 /// A RocksMQ log opened for reading.
@@ -28,7 +28,6 @@ pub(super) struct RocksMq {
     path: PathBuf,
     /// [`Fingerprint`] of the folder at the last catch-up.
     seen: AtomicU64,
-    slabs: Slabs,
 }
 
 /// How far back from the end a copy's replay starts. A tick names a moment up to 0.3 s past; a busy server a little more.
@@ -54,7 +53,7 @@ impl RocksMq {
         options.set_max_log_file_size(1 << 20);
         let families = DB::list_cf(&options, path).map_err(|error| fail(error.to_string()))?;
         let db = DB::open_cf_as_secondary(&options, path, own, families).map_err(|error| fail(error.to_string()))?;
-        Ok(RocksMq { db, path: path.to_owned(), seen: AtomicU64::new(0), slabs: Slabs::default() })
+        Ok(RocksMq { db, path: path.to_owned(), seen: AtomicU64::new(0) })
     }
 
     fn error(&self, error: impl std::fmt::Display) -> LogError {
@@ -137,6 +136,7 @@ impl RocksMq {
 }
 
 /// Messages that follow one another, in one buffer.
+#[derive(Default)]
 struct Passage {
     buffer: Vec<u8>,
     messages: Vec<(Position, Range<usize>)>,
@@ -176,12 +176,9 @@ impl Log for RocksMq {
         max_bytes: usize,
         visit: &mut dyn FnMut(Record),
     ) -> Result<ReadEnd, LogError> {
-        let mut passage = Passage { buffer: self.slabs.take(), messages: Vec::new() };
+        let mut passage = Passage::default();
         let end = self.collect(channel, next, max_bytes, &mut passage)?;
-        if end == ReadEnd::AtTail {
-            self.slabs.forget();
-        }
-        let bytes = self.slabs.share(passage.buffer);
+        let bytes = Bytes::from(passage.buffer);
         for (position, range) in passage.messages {
             visit(record(position, &bytes.slice(range)));
         }
