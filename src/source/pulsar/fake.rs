@@ -22,6 +22,9 @@ use crate::milvus::pb::pulsar::{
 /// A command, and over which connection it came.
 pub(super) type Seen = (usize, BaseCommand);
 
+/// What a test wants to be answered.
+type Script = dyn Fn(usize, &BaseCommand) -> Option<Vec<Vec<u8>>>;
+
 /// A running fake. Its threads end with the connections to it.
 pub(super) struct Fake {
     pub(super) address: Address,
@@ -86,13 +89,7 @@ impl Fake {
     }
 }
 
-fn serve(
-    number: usize,
-    mut socket: TcpStream,
-    seen: &Mutex<Vec<Seen>>,
-    address: &str,
-    script: &dyn Fn(usize, &BaseCommand) -> Option<Vec<Vec<u8>>>,
-) {
+fn serve(number: usize, mut socket: TcpStream, seen: &Mutex<Vec<Seen>>, address: &str, script: &Script) {
     let (mut frames, mut buffer) = (Frames::new(), vec![0; 4096]);
     while let Ok(read @ 1..) = socket.read(&mut buffer) {
         frames.push(&buffer[..read]);

@@ -32,7 +32,7 @@ pub(super) struct Topics {
 }
 
 enum Topic {
-    Open(Open),
+    Open(Box<Open>),
     /// Not there.
     Absent {
         since: Instant,
@@ -73,7 +73,7 @@ impl Topics {
     ) -> Result<ReadEnd, PulsarError> {
         let goes_on = matches!(self.topics.get(channel), Some(Topic::Open(open)) if open.next == next);
         if !goes_on && !matches!(self.topics.get(channel), Some(Topic::Absent { .. })) {
-            self.topics.insert(channel.clone(), Topic::Open(Open::new(next)));
+            self.topics.insert(channel.clone(), Topic::Open(Box::new(Open::new(next))));
         }
         if let Some(end) = self.subscribe(channel, next)? {
             return Ok(end);
@@ -103,9 +103,9 @@ impl Topics {
             Some(Topic::Open(open)) => open,
             Some(absent) => {
                 self.topics.insert(channel.clone(), absent);
-                Open::new(next)
+                Box::new(Open::new(next))
             }
-            None => Open::new(next),
+            None => Box::new(Open::new(next)),
         };
         match open.begin(&self.session, channel) {
             Ok(true) => {
