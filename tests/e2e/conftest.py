@@ -29,6 +29,7 @@ from reference_server import ReferenceServer
 from support.cdc import Cdc
 from support.logs import BROKER_LOGS
 from support.node import Node
+from support.waiting import wait_until
 
 # Milvus Lite is driven by a newer pymilvus than Milvus 2.3.5 (see `scripts/lib/lite_install.py`): each environment runs its own tests.
 IS_NEW = int(pymilvus.__version__.split(".")[1]) > 3
@@ -59,8 +60,8 @@ def pytest_addoption(parser):
 
 def pytest_ignore_collect(collection_path, config):
     """What is about a broker needs one."""
-    kind = collection_path.stem.removeprefix("test_")
-    if kind in BROKERS and config.getoption("--source-log") != kind:
+    kind, wanted = collection_path.stem.removeprefix("test_"), config.getoption("--source-log")
+    if (kind in BROKERS and wanted != kind) or (kind == "broker" and wanted not in BROKERS):
         return True
 
 
@@ -174,6 +175,15 @@ def pair(tmp_path_factory, request):
 @pytest.fixture(scope="session")
 def source(pair) -> Node:
     return pair[0]
+
+
+@pytest.fixture
+def broker(source):
+    """The source's broker, running again after the test."""
+    yield source.log.broker
+    if not source.log.broker.is_running():
+        source.log.broker.start()
+        wait_until(lambda: source.collections() is not None, 60, "the source to answer")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """A source that keeps its log in Kafka: logins and TLS, brokers that go away, retention, topics and who else writes to them."""
 
-import numpy
 import pytest
 
 import kafka_broker
@@ -10,17 +9,8 @@ from support.load import Load
 from support.logs import KafkaLog
 from support.network import connections_to
 from support.node import Node, simple_rows
-from support.oracle import assert_same_rows, count, wait_same_rows
+from support.oracle import wait_same_rows
 from support.waiting import wait_until
-
-
-@pytest.fixture
-def broker(source):
-    """The source's broker, running again after the test."""
-    yield source.log.broker
-    if not source.log.broker.is_running():
-        source.log.broker.start()
-        wait_until(lambda: source.collections() is not None, 60, "the source to answer")
 
 
 LOGIN = {"saslUsername": kafka_broker.USER, "saslPassword": kafka_broker.PASSWORD}
@@ -99,23 +89,6 @@ def test_broker_killed_under_load(cdc, source, target, broker, name):
 
 
 @pytest.mark.limit(180)
-def test_server_starts_while_the_broker_is_down(cdc, source, target, broker, name):
-    made = source.create(name)
-    made.insert(simple_rows(range(100)))
-    task = cdc.create(target, scope(name))
-    wait_same_rows(source, target, name, expect=100)
-    cdc.kill9()
-    broker.stop()
-    cdc.start()
-    task.wait_phase("Retrying")
-    assert broker.address() in task.get()["reason"]
-    broker.start()
-    wait_until(lambda: source.collection(name).insert(simple_rows([1000]), timeout=5), 60, "the source to write again")
-    task.wait_caught_up()
-    wait_same_rows(source, target, name, timeout=60)
-
-
-@pytest.mark.limit(180)
 def test_retention_during_a_pause(cdc, source, target, broker, name):
     """The broker itself deletes what the paused task has not read."""
     made = source.create(name)
@@ -178,19 +151,6 @@ def test_topics_that_others_write_to(cdc, more_servers, source, target, broker, 
     wait_same_rows(source, target, name, timeout=60)
     assert target.collections() == [name]
     assert task.get()["skipped"] == {}
-
-
-@pytest.mark.limit(180)
-def test_large_messages(cdc, source, target, name):
-    """Messages of several megabytes."""
-    made = source.create(name, dim=768)
-    task = cdc.create(target, scope(name))
-    vectors = numpy.random.default_rng(1).random((9000, 768), dtype=numpy.float32)
-    for first in range(0, 9000, 3000):
-        made.insert([list(range(first, first + 3000)), list(vectors[first : first + 3000])])
-    wait_until(lambda: count(target, name) == 9000, 60, "the rows")
-    task.wait_caught_up()
-    assert_same_rows(source, target, name)
 
 
 @pytest.mark.limit(180)

@@ -159,6 +159,7 @@ def test_signals_end_it_cleanly_under_load(cdc, source, target, name, number):
         cdc.start()
         wait_until(lambda: load.batches > 20, 30, "the load")
     task.wait_caught_up()
+    target.wait_loaded(name)
     assert_same_rows(source, target, name)
 
 
