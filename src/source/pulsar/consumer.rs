@@ -30,7 +30,7 @@ impl Consumer {
         let number = connection.number();
         connection.inbox().add_consumer(number);
         let consumer = Consumer { connection: Arc::clone(connection), number, topic, permitted: 0 };
-        connection.ask("to subscribe", |request| command::subscribe(&consumer.topic, wanted, number, request))?;
+        connection.ask("our subscribing", |request| command::subscribe(&consumer.topic, wanted, number, request))?;
         Ok(consumer)
     }
 
@@ -95,7 +95,7 @@ impl Consumer {
 
     /// Ends a durable subscription for good.
     pub(super) fn unsubscribe(self) -> Result<(), PulsarError> {
-        self.connection.ask("to unsubscribe", |request| command::unsubscribe(self.number, request)).map(drop)
+        self.connection.ask("our unsubscribing", |request| command::unsubscribe(self.number, request)).map(drop)
     }
 }
 
