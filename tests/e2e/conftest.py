@@ -27,9 +27,8 @@ from milvus_server import MilvusServer
 from pulsar_broker import PulsarBroker
 from reference_server import ReferenceServer
 from support.cdc import Cdc
-from support.logs import BROKER_LOGS
+from support.logs import BROKER_LOGS, start_again
 from support.node import Node
-from support.waiting import wait_until
 
 # Milvus Lite is driven by a newer pymilvus than Milvus 2.3.5 (see `scripts/lib/lite_install.py`): each environment runs its own tests.
 IS_NEW = int(pymilvus.__version__.split(".")[1]) > 3
@@ -181,9 +180,7 @@ def source(pair) -> Node:
 def broker(source):
     """The source's broker, running again after the test."""
     yield source.log.broker
-    if not source.log.broker.is_running():
-        source.log.broker.start()
-        wait_until(lambda: source.collections() is not None, 60, "the source to answer")
+    start_again(source)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import pytest
 from support import pulsar
 from support.cdc import scope
 from support.load import Load
-from support.logs import PulsarLog
+from support.logs import PulsarLog, start_again
 from support.network import connections_to
 from support.node import Node, simple_rows
 from support.oracle import count, differences, rows, wait_same_rows
@@ -13,10 +13,11 @@ from support.waiting import wait_until
 
 
 @pytest.fixture
-def broker(broker):
-    """The source's broker, after the test with its own retention."""
-    yield broker
-    pulsar.forget_retention(broker)
+def broker(source):
+    """The source's broker, after the test running again and with its own retention."""
+    yield source.log.broker
+    start_again(source)
+    pulsar.forget_retention(source.log.broker)
 
 
 def pulsar_source(servers, name, broker, prefix="by-dev") -> Node:

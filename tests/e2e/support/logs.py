@@ -1,6 +1,7 @@
 """The log that a source keeps, of either kind: what milvus-cdc must be told of it, and cutting it as retention does."""
 
 from . import kafka, pulsar, rocksmq
+from .waiting import wait_until
 
 
 class RocksMqLog:
@@ -54,6 +55,13 @@ class PulsarLog:
     def cut(self, topics: list[str]) -> None:
         """Removes all but the last messages, as retention does."""
         pulsar.cut(self.broker, topics)
+
+
+def start_again(source) -> None:
+    """Its broker runs, and it answers, whatever a test has done to them."""
+    if not source.log.broker.is_running():
+        source.log.broker.start()
+        wait_until(lambda: source.collections() is not None, 60, "the source to answer")
 
 
 BROKER_LOGS = {"kafka": KafkaLog, "pulsar": PulsarLog}

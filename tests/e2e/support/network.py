@@ -1,7 +1,7 @@
 """A TCP relay that can go silent or away: a target that is slow, stuck or dead."""
 
-import pathlib
 import contextlib
+import pathlib
 import socket
 import threading
 
