@@ -3,8 +3,6 @@
 import functools
 import pathlib
 
-import cache
-import install
 import maven
 
 KAFKA_VERSION = "3.9.1"
@@ -29,7 +27,4 @@ POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
 @functools.lru_cache(maxsize=None)
 def jars() -> pathlib.Path:
     """The folder of the broker's jars."""
-    install.java_packages()
-    name = f"Kafka {KAFKA_VERSION}"
-    folder = cache.root() / f"kafka-{KAFKA_VERSION}"
-    return cache.install_once(folder, lambda place: maven.fill(place, name, POM, "kafka_2.13-*.jar")) / "jars"
+    return maven.jars("Kafka", KAFKA_VERSION, POM, "kafka_2.13-*.jar")

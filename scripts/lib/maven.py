@@ -5,11 +5,19 @@ import shutil
 import subprocess
 import sys
 
+import cache
+import install
 from report import UserError, say
 
 
-def fill(folder: pathlib.Path, name: str, pom: str, proof: str) -> None:
-    """Puts what `pom` depends on into the folder `jars`; `proof` is a pattern of one that must be among them."""
+def jars(name: str, version: str, pom: str, proof: str) -> pathlib.Path:
+    """The folder, in the cache, of what `pom` depends on; `proof` is a pattern of one that must be among them."""
+    install.java_packages()
+    folder = cache.root() / f"{name.lower()}-{version}"
+    return cache.install_once(folder, lambda place: _fill(place, f"{name} {version}", pom, proof)) / "jars"
+
+
+def _fill(folder: pathlib.Path, name: str, pom: str, proof: str) -> None:
     say(f"downloading {name}")
     (folder / "pom.xml").write_text(pom)
     command = ["mvn", "-q", "-B", "-f", str(folder / "pom.xml"), "dependency:copy-dependencies"]

@@ -3,8 +3,6 @@
 import functools
 import pathlib
 
-import cache
-import install
 import maven
 
 PULSAR_VERSION = "3.0.7"
@@ -31,7 +29,4 @@ POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
 @functools.lru_cache(maxsize=None)
 def jars() -> pathlib.Path:
     """The folder of the broker's jars."""
-    install.java_packages()
-    name = f"Pulsar {PULSAR_VERSION}"
-    folder = cache.root() / f"pulsar-{PULSAR_VERSION}"
-    return cache.install_once(folder, lambda place: maven.fill(place, name, POM, "pulsar-broker-*.jar")) / "jars"
+    return maven.jars("Pulsar", PULSAR_VERSION, POM, "pulsar-broker-*.jar")

@@ -50,8 +50,8 @@ pub(crate) fn differences(
     found
 }
 
-/// What two indexes do not have in common. That a Milvus Lite leaves out parameters with nothing in them, and puts in the field's own dimension, is
-/// no difference.
+/// What two indexes do not have in common. That a Milvus Lite leaves out parameters with nothing in them, and puts in the
+/// field's own dimension, is no difference.
 fn parameters(source: &Index, target: &Index) -> Option<String> {
     if source.field != target.field {
         return Some(format!("it is of {:?} at the source and of {:?} on the target", source.field, target.field));

@@ -1,5 +1,6 @@
 //! The source's log: which one, and how far back it reaches.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
@@ -127,6 +128,8 @@ impl Opened {
 
     fn reach(&self, found: &[Found]) -> Result<Reach, LogError> {
         let mut reach = Reach::default();
+        // Many collections share a channel, and a broker may take its time.
+        let mut begins_at: BTreeMap<&str, Option<Timestamp>> = BTreeMap::new();
         for collection in found {
             let mut whole = true;
             for channel in &collection.channels {
@@ -138,7 +141,10 @@ impl Opened {
                     continue;
                 }
                 let begins = collection.begins.get(channel.as_str()).map(Vec::as_slice);
-                let oldest = self.oldest(channel)?;
+                let oldest = match begins_at.get(channel.as_str()) {
+                    Some(oldest) => *oldest,
+                    None => *begins_at.entry(channel.as_str()).or_insert(self.oldest(channel)?),
+                };
                 reach.since = reach.since.max(oldest);
                 if self.log.log.birth(channel, collection.id, collection.created, begins)?.is_some() {
                     continue;

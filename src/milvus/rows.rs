@@ -187,15 +187,10 @@ impl Rows {
 
     /// By hand, so that the columns are copied once, from where they arrived into the message.
     fn write(&self, columns: &[Column]) -> Result<Message, protobuf::Error> {
-        let Place { db, collection, partition } = &self.place;
-        let names = [(field::DB, db), (field::COLLECTION, collection), (field::PARTITION, partition)];
         // Exactly: gRPC takes a full vector as it is, and copies one with room to spare.
-        let texts = names.iter().map(|&(number, text)| delimited_size(number, text.len())).sum::<u64>();
-        let bodies = columns.iter().map(|column| delimited_size(field::COLUMNS, column.len())).sum::<u64>();
-        let count = rt::tag_size(field::COUNT) + rt::compute_raw_varint64_size(self.count as u64);
-        let mut message = Vec::with_capacity((texts + bodies + count) as usize);
+        let mut message = Vec::with_capacity(self.size(columns));
         let mut stream = CodedOutputStream::vec(&mut message);
-        for (number, text) in names {
+        for (number, text) in self.names() {
             stream.write_string(number, text)?;
         }
         for column in columns {
@@ -209,6 +204,19 @@ impl Rows {
         stream.flush()?;
         drop(stream);
         Ok(Message(GrpcSlice::from(message)))
+    }
+
+    fn names(&self) -> [(u32, &str); 3] {
+        let Place { db, collection, partition } = &self.place;
+        [(field::DB, db), (field::COLLECTION, collection), (field::PARTITION, partition)]
+    }
+
+    /// Bytes of the message that [`Rows::write`] makes.
+    fn size(&self, columns: &[Column]) -> usize {
+        let texts = self.names().map(|(number, text)| delimited_size(number, text.len()));
+        let bodies = columns.iter().map(|column| delimited_size(field::COLUMNS, column.len()));
+        let count = rt::tag_size(field::COUNT) + rt::compute_raw_varint64_size(self.count as u64);
+        (texts.into_iter().chain(bodies).sum::<u64>() + count) as usize
     }
 }
 
@@ -307,6 +315,16 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_message_is_as_large_as_foretold() {
+        for (name, bytes, count) in [("", 0, 0), ("c", 127, 127), ("n", 128, 128), ("long", 70_000, 1 << 21)] {
+            let place = Place { db: name.into(), collection: name.repeat(40), partition: String::new() };
+            let columns = vec![Column::from(vec![1; bytes]), vec![2; 3].into()];
+            let rows = Rows::new(&place, columns.clone(), count);
+            assert_eq!(rows.size(&columns), rows.write(&columns).unwrap().0.len(), "{name}");
+        }
+    }
 
     #[test]
     fn sealed_rows_are_the_same_rows() {

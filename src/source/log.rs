@@ -1,9 +1,15 @@
 //! What every kind of log can do.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::message::Record;
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
+
+/// How far back from the end a copy's replay starts. A tick names a moment up to 0.3 s past; a busy server a little more.
+pub(super) const COPY_MARGIN: Duration = Duration::from_secs(5);
+/// How far around a collection's creation it is looked for: the first ticks after a create may be older than the create itself.
+pub(super) const BIRTH_MARGIN: Duration = Duration::from_secs(10);
 
 /// A failure to read a log. All of them are worth trying again: the files or the broker may come back.
 #[derive(Debug, Clone, thiserror::Error)]

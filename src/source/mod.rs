@@ -3,6 +3,7 @@ Reading a source's log. One folder per kind of log; what comes out is the same f
 channel, each with a position and a timestamp, and time ticks between them.
 */
 
+mod absence;
 mod kafka;
 mod log;
 mod message;

@@ -5,14 +5,10 @@ their messages' own timestamps, roughly; from there on the messages are read, an
 
 use std::time::Duration;
 
-use super::log::Start;
+use super::log::{BIRTH_MARGIN, COPY_MARGIN, Start};
 use super::message::{Body, Record};
 use crate::domain::{CollectionId, Position, Timestamp};
 
-/// A tick names a moment a little past, and a collection's first ones may be older than the collection.
-const MARGIN: Duration = Duration::from_secs(10);
-/// How far back from the end a copy's replay starts, as with every kind of log.
-const COPY_MARGIN: Duration = Duration::from_secs(5);
 /// How far back from the end the newest tick is looked for at first.
 const NEWEST: Duration = Duration::from_secs(1);
 /// By how much to look further back when a broker's clock has misled us.
@@ -47,8 +43,8 @@ pub(super) fn birth<T: Searched>(
     collection: CollectionId,
     created: Timestamp,
 ) -> Result<Option<Position>, T::Error> {
-    let late = created.plus(MARGIN);
-    let mut margin = MARGIN;
+    let late = created.plus(BIRTH_MARGIN);
+    let mut margin = BIRTH_MARGIN;
     loop {
         let (mut found, mut first_tick) = (None, None);
         let walked = topic.walk(created.minus(margin), &mut |record| {

@@ -5,7 +5,7 @@ and holds up no other.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rdkafka::Message;
@@ -16,6 +16,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{Consumer, Events};
 use crate::domain::{Channel, Position};
+use crate::source::absence::Absence;
 use crate::source::log::{Next, ReadEnd};
 use crate::source::message::{Record, record};
 
@@ -23,10 +24,6 @@ use crate::source::message::{Record, record};
 pub(super) const PARTITION: i32 = 0;
 /// How long a question to the brokers may take.
 pub(super) const QUESTION: Duration = Duration::from_secs(3);
-/// How often a topic that does not exist is asked for.
-const ABSENT_POLL: Duration = Duration::from_secs(1);
-/// A broker that has just started may not know of its topics yet; one that is unknown for longer has been deleted.
-const ABSENT_FOR_GOOD: Duration = Duration::from_secs(30);
 
 /// Topics and how far they have been read.
 pub(super) struct Topics {
@@ -38,7 +35,7 @@ enum Topic {
     /// Being fetched.
     Open(Open),
     /// Not there.
-    Absent { since: Instant, asked: Instant },
+    Absent(Absence),
 }
 
 struct Open {
@@ -95,10 +92,10 @@ impl Topics {
 
     /// Begins to fetch; or says how reading ends because that is of no use.
     fn open(&mut self, channel: &Channel, next: Next) -> Result<Option<ReadEnd>, KafkaError> {
-        if let Some(Topic::Absent { asked, .. }) = self.topics.get(channel)
-            && asked.elapsed() < ABSENT_POLL
+        if let Some(Topic::Absent(absence)) = self.topics.get(channel)
+            && absence.is_fresh()
         {
-            return Ok(Some(absent(next)));
+            return Ok(Some(Absence::end(next)));
         }
         let Some((low, high)) = watermarks(&self.consumer, channel)? else {
             return Ok(Some(self.note_absence(channel, next)));
@@ -120,17 +117,17 @@ impl Topics {
     }
 
     fn note_absence(&mut self, channel: &Channel, next: Next) -> ReadEnd {
-        let now = Instant::now();
-        let since = match self.topics.get(channel) {
-            Some(Topic::Absent { since, .. }) => *since,
-            _ => now,
+        let before = match self.topics.get(channel) {
+            Some(Topic::Absent(absence)) => Some(*absence),
+            _ => None,
         };
-        if next != Next::First && now - since >= ABSENT_FOR_GOOD {
+        let absence = Absence::noted(before);
+        if next != Next::First && absence.is_for_good() {
             self.topics.remove(channel);
             return ReadEnd::Gap;
         }
-        self.topics.insert(channel.clone(), Topic::Absent { since, asked: now });
-        absent(next)
+        self.topics.insert(channel.clone(), Topic::Absent(absence));
+        Absence::end(next)
     }
 
     /// Some topic that is being read.
@@ -193,11 +190,6 @@ fn fault(error: KafkaError) -> Fault {
         ) => Fault::Absent,
         _ => Fault::Trouble(error),
     }
-}
-
-/// How reading ends on a topic that is not there: empty, or not yet known to have lost what was to be read.
-fn absent(next: Next) -> ReadEnd {
-    if next == Next::First { ReadEnd::AtTail } else { ReadEnd::Awaited }
 }
 
 /// Whether the topic is unknown, and not the brokers out of reach.

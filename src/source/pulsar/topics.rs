@@ -4,7 +4,6 @@ Topics being read, each by a non-durable subscription of its own: it begins wher
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -17,13 +16,9 @@ use super::id::Entry;
 use super::inbox::Taken;
 use super::session::Session;
 use crate::domain::{Channel, Position};
+use crate::source::absence::Absence;
 use crate::source::log::{Next, ReadEnd};
 use crate::source::message::{Record, record};
-
-/// How often a topic that does not exist is asked for.
-const ABSENT_POLL: Duration = Duration::from_secs(1);
-/// A topic that is unknown for longer has been deleted.
-const ABSENT_FOR_GOOD: Duration = Duration::from_secs(30);
 
 /// Topics and how far they have been read.
 pub(super) struct Topics {
@@ -34,10 +29,7 @@ pub(super) struct Topics {
 enum Topic {
     Open(Box<Open>),
     /// Not there.
-    Absent {
-        since: Instant,
-        asked: Instant,
-    },
+    Absent(Absence),
 }
 
 struct Open {
@@ -72,7 +64,7 @@ impl Topics {
         visit: &mut dyn FnMut(Record),
     ) -> Result<ReadEnd, PulsarError> {
         let goes_on = matches!(self.topics.get(channel), Some(Topic::Open(open)) if open.next == next);
-        if !goes_on && !matches!(self.topics.get(channel), Some(Topic::Absent { .. })) {
+        if !goes_on && !matches!(self.topics.get(channel), Some(Topic::Absent(_))) {
             self.topics.insert(channel.clone(), Topic::Open(Box::new(Open::new(next))));
         }
         if let Some(end) = self.subscribe(channel, next)? {
@@ -96,7 +88,7 @@ impl Topics {
     fn subscribe(&mut self, channel: &Channel, next: Next) -> Result<Option<ReadEnd>, PulsarError> {
         match self.topics.get_mut(channel) {
             Some(Topic::Open(open)) if open.consumer.is_some() => return Ok(None),
-            Some(Topic::Absent { asked, .. }) if asked.elapsed() < ABSENT_POLL => return Ok(Some(absent(next))),
+            Some(Topic::Absent(absence)) if absence.is_fresh() => return Ok(Some(Absence::end(next))),
             _ => {}
         }
         let mut open = match self.topics.remove(channel) {
@@ -126,17 +118,17 @@ impl Topics {
     }
 
     fn note_absence(&mut self, channel: &Channel, next: Next) -> ReadEnd {
-        let now = Instant::now();
-        let since = match self.topics.get(channel) {
-            Some(Topic::Absent { since, .. }) => *since,
-            _ => now,
+        let before = match self.topics.get(channel) {
+            Some(Topic::Absent(absence)) => Some(*absence),
+            _ => None,
         };
-        if next != Next::First && now - since >= ABSENT_FOR_GOOD {
+        let absence = Absence::noted(before);
+        if next != Next::First && absence.is_for_good() {
             self.topics.remove(channel);
             return ReadEnd::Gap;
         }
-        self.topics.insert(channel.clone(), Topic::Absent { since, asked: now });
-        absent(next)
+        self.topics.insert(channel.clone(), Topic::Absent(absence));
+        Absence::end(next)
     }
 }
 
@@ -243,9 +235,4 @@ fn is_wanted(next: Next, position: Position) -> bool {
         Next::At(first) => position >= first,
         Next::After(last) => position > last,
     }
-}
-
-/// How reading ends on a topic that is not there: empty, or not yet known to have lost what was to be read.
-fn absent(next: Next) -> ReadEnd {
-    if next == Next::First { ReadEnd::AtTail } else { ReadEnd::Awaited }
 }

@@ -3,16 +3,13 @@ Finding the message that a collection begins with. A channel may hold gigabytes;
 the place is found by bisecting over message ids and reading on from there.
 */
 
-use std::time::Duration;
-
 use rocksdb::DBRawIterator;
 
 use super::keys;
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
+use crate::source::log::BIRTH_MARGIN;
 use crate::source::message::{Glance, glance};
 
-/// Ticks name a moment a little past, and the first ones after a create may be older than the create itself.
-const MARGIN: Duration = Duration::from_secs(10);
 /// Bisecting ends when so few ids are left.
 const NEAR: u64 = 64;
 
@@ -22,7 +19,7 @@ pub(super) fn search_from(iterator: &mut DBRawIterator<'_>, channel: &Channel, c
     let mut low = position(iterator, channel)?.number();
     iterator.seek_for_prev(keys::after_last(channel));
     let mut high = position(iterator, channel)?.number();
-    let early = created.minus(MARGIN);
+    let early = created.minus(BIRTH_MARGIN);
     while high - low > NEAR {
         let middle = low + (high - low) / 2;
         if tick_after(iterator, channel, Position::at(middle)).is_some_and(|tick| tick < early) {
@@ -42,7 +39,7 @@ pub(super) fn find(
     collection: CollectionId,
     created: Timestamp,
 ) -> Option<Position> {
-    let late = created.plus(MARGIN);
+    let late = created.plus(BIRTH_MARGIN);
     iterator.seek(keys::of(channel, from));
     while let Some((position, message)) = message(iterator, channel) {
         match message {

@@ -12,13 +12,12 @@ mod keys;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use rocksdb::{DB, DBRawIterator, Options, ReadOptions, ReadTier};
 
 use self::directory::Fingerprint;
-use super::log::{Log, LogError, Next, ReadEnd, Start};
+use super::log::{COPY_MARGIN, Log, LogError, Next, ReadEnd, Start};
 use super::message::{Glance, Record, record};
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
 
@@ -29,9 +28,6 @@ pub(super) struct RocksMq {
     /// [`Fingerprint`] of the folder at the last catch-up.
     seen: AtomicU64,
 }
-
-/// How far back from the end a copy's replay starts. A tick names a moment up to 0.3 s past; a busy server a little more.
-const COPY_MARGIN: Duration = Duration::from_secs(5);
 
 impl RocksMq {
     /// Opens the log at `path`; `own` is a folder of ours for the secondary's files.

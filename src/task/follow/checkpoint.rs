@@ -60,9 +60,7 @@ impl Checkpoint {
         });
         live.filter_map(|channel| self.channels.get(channel)).map(|record| Timestamp(record.time_tick)).min()
     }
-}
 
-impl Checkpoint {
     /// By channel the first message that is needed after a restart; `None`: the channel's first.
     pub(crate) fn needed(&self) -> BTreeMap<Channel, Option<Position>> {
         let mut needed: BTreeMap<Channel, Option<Position>> = self
