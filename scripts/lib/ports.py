@@ -6,6 +6,11 @@ import random
 import socket
 
 
+# What this process has handed out. A server may listen on its ports only long after it was told them, and two that start at the same
+# time must not be told the same: Milvus opens its ports so that another process can share them, and neither would complain.
+_handed_out: set[int] = set()
+
+
 def _first_ephemeral() -> int:
     try:
         text = pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
@@ -34,9 +39,10 @@ def free_ports(count: int) -> list[int]:
     candidates = _own_share(range(10000, max(_first_ephemeral(), 20000)))
     found: list[int] = []
     for port in random.sample(candidates, len(candidates)):
-        if _is_free(port):
+        if port not in _handed_out and _is_free(port):
             found.append(port)
             if len(found) == count:
+                _handed_out.update(found)
                 return found
     raise OSError(f"fewer than {count} free ports between {candidates[0]} and {candidates[-1]}")
 

@@ -24,6 +24,7 @@ OPENED = [
 ]
 OFF = ["webSocketServiceEnabled", "functionsWorkerEnabled", "loadBalancerEnabled", "systemTopicEnabled", "topicLevelPoliciesEnabled"]
 SECRET = b"the key that signs the tokens of these tests"
+FORGET_BOOKIE = pathlib.Path(__file__).with_name("ForgetBookie.java")
 TENANT, NAMESPACE = "public", "default"
 # Milvus and broker have the same limit by default, and pieces of a split insert are a little larger than Milvus's.
 MILVUS_LARGEST_MESSAGE = 4 * 1024 * 1024
@@ -108,7 +109,9 @@ class PulsarBroker(JavaBroker):
             return answer.read().decode()
 
     def _prepare(self) -> list[str]:
-        config = self.folder / "standalone.conf"
+        config, metadata = self.folder / "standalone.conf", self.folder / "metadata"
+        if metadata.exists():
+            self._run(str(FORGET_BOOKIE), str(metadata))
         numbers, folder = self._state.ports, self.certificates
         self._write_properties(
             config,
@@ -132,7 +135,7 @@ class PulsarBroker(JavaBroker):
             },
         )
         arguments = ["-c", str(config), "-nfw", "-nss", "-a", "127.0.0.1"]
-        arguments += ["--metadata-dir", str(self.folder / "metadata"), "--bookkeeper-dir", str(self.folder / "bookkeeper")]
+        arguments += ["--metadata-dir", str(metadata), "--bookkeeper-dir", str(self.folder / "bookkeeper")]
         return ["org.apache.pulsar.PulsarStandaloneStarter", *arguments]
 
 
