@@ -1,7 +1,7 @@
 """A real Pulsar (broker, bookie and metadata in one process) in a folder of its own.
 
-It listens on 127.0.0.1 only: in plain text and with TLS, and for administration over HTTP. `token=True` makes it want a token from
-everybody.
+It listens on 127.0.0.1 only: in plain text and with TLS, and for administration over HTTP and HTTPS. `token=True` makes it want a
+token from everybody.
 """
 
 import base64
@@ -44,7 +44,7 @@ class PulsarBroker(JavaBroker):
     """One broker. `token` (kept in its settings): it wants one."""
 
     NAME = "pulsar"
-    LISTENERS = ["plain", "tls", "web"]
+    LISTENERS = ["plain", "tls", "web", "web_tls"]
     DATA = ["metadata", "bookkeeper"]
     JAVA_OPTIONS = [
         "-Xmx512m",
@@ -120,6 +120,7 @@ class PulsarBroker(JavaBroker):
                 "brokerServicePort": numbers["plain"],
                 "brokerServicePortTls": numbers["tls"],
                 "webServicePort": numbers["web"],
+                "webServicePortTls": numbers["web_tls"],
                 "bindAddress": "127.0.0.1",
                 "advertisedAddress": "127.0.0.1",
                 "listeningInterface": "lo",

@@ -12,7 +12,7 @@ use super::report::Report;
 use crate::config::Config;
 use crate::domain::{Channel, LogKind, Timestamp};
 use crate::milvus::{Cancel, Client};
-use crate::source::{self, LogError, Next, OpenError, OpenLog};
+use crate::source::{self, Keeps, LogError, Next, OpenError, OpenLog};
 use crate::task::runner::{endpoint, log_settings};
 
 const LOG: &str = "log";
@@ -21,9 +21,6 @@ const ANOTHERS: &str = "see that sourceConfig.milvus and the log in sourceConfig
 /// How often, and after which pause, a channel is asked for its first message.
 const MESSAGE_TRIES: usize = 20;
 const MESSAGE_PAUSE: Duration = Duration::from_millis(100);
-/// How long the queues keep messages unless told otherwise.
-const ROCKSMQ_RETENTION: Duration = Duration::from_secs(3 * 24 * 3600);
-const KAFKA_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The log, opened for the check alone.
 pub(super) struct Opened {
@@ -184,8 +181,7 @@ impl Opened {
     }
 
     fn judge_pause(&self, reach: &Reach, collections: usize, pause: Duration, report: &mut Report) {
-        let kind = self.log.kind.name();
-        let (keeps, remedy) = retention_of(kind);
+        let remedy = remedy_of(self.log.kind);
         let pause_text = days(pause);
         if collections > 0 {
             let text = match reach.lost {
@@ -203,19 +199,18 @@ impl Opened {
             );
             return report.warning(RETENTION, text, remedy);
         }
-        match keeps {
-            Some(keeps) if pause > keeps => {
-                let text = format!(
-                    "a pause of {pause_text} is longer than {kind} keeps messages by default ({})",
-                    days(keeps)
-                );
-                report.warning(RETENTION, text, remedy);
-            }
-            Some(keeps) => {
-                let text = format!("a pause of {pause_text} fits into what {kind} keeps by default ({})", days(keeps));
-                report.good(RETENTION, text);
-            }
-            None => {}
+        let (fits, kept) = match self.log.log.keeps() {
+            Keeps::Unknown => return,
+            Keeps::ByDefault(time) => (pause <= time, format!("keeps messages by default ({})", days(time))),
+            Keeps::For(time) => (pause <= time, format!("keeps messages ({})", days(time))),
+            Keeps::Nothing => (false, "keeps messages (only until the source has read them)".to_owned()),
+            Keeps::ForEver => (true, "keeps messages (until they are read, as far as there is room)".to_owned()),
+        };
+        let kind = self.log.kind.name();
+        if fits {
+            report.good(RETENTION, format!("a pause of {pause_text} is no longer than {kind} {kept}"));
+        } else {
+            report.warning(RETENTION, format!("a pause of {pause_text} is longer than {kind} {kept}"), remedy);
         }
     }
 }
@@ -229,19 +224,18 @@ fn judge_scan(found: &[Found], report: &mut Report) {
     }
 }
 
-/// How long a kind of log keeps messages by default, where that is known, and what to do for more.
-fn retention_of(kind: &str) -> (Option<Duration>, &'static str) {
+/// What to do for a log to keep messages longer.
+fn remedy_of(kind: LogKind) -> &'static str {
     match kind {
-        "rocksmq" => (
-            Some(ROCKSMQ_RETENTION),
-            "raise rocksmq.retentionTimeInMinutes and rocksmq.retentionSizeInMB in the source's milvus.yaml, and mind its disk",
-        ),
-        "kafka" => (
-            Some(KAFKA_RETENTION),
-            "raise retention.ms and retention.bytes of the source's topics, and mind the brokers' disks",
-        ),
-        "pulsar" => (None, "raise the retention of the source's namespace, and mind the bookies' disks"),
-        _ => (None, "raise the retention of the source's log, and mind its disk"),
+        LogKind::RocksMq => {
+            "raise rocksmq.retentionTimeInMinutes and rocksmq.retentionSizeInMB in the source's milvus.yaml, and mind its disk"
+        }
+        LogKind::Kafka => "raise retention.ms and retention.bytes of the source's topics, and mind the brokers' disks",
+        LogKind::Pulsar => {
+            "raise the retention of the source's namespace, and mind the bookies' disks; or set sourceConfig.pulsar.subscription: \
+             durable, and read of its price in docs/sources.md"
+        }
+        LogKind::Wal | LogKind::Scan => "raise the retention of the source's log, and mind its disk",
     }
 }
 

@@ -92,6 +92,26 @@ pub trait Log: Send + Sync {
     /// A checkpoint is on disk: after a restart these channels are read from there (`None`: from their first message), and
     /// nothing before that is needed any more. For logs that can be told what to keep; must not block.
     fn saved(&self, _needed: &BTreeMap<Channel, Option<Position>>) {}
+
+    /// How long it keeps messages for a task that does not read them.
+    fn keeps(&self) -> Keeps {
+        Keeps::Unknown
+    }
+}
+
+/// How long a log keeps messages that have not been read for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeps {
+    /// It does not tell.
+    Unknown,
+    /// It does not tell, and without another setting it is this long.
+    ByDefault(Duration),
+    /// Only until the source itself has read them.
+    Nothing,
+    /// So long.
+    For(Duration),
+    /// Until we have read them, as far as there is room.
+    ForEver,
 }
 
 /// How a [`Log::read`] ended.

@@ -15,7 +15,7 @@ mod scan;
 mod search;
 pub mod wal;
 
-pub use log::{Log, LogError, Next, ReadEnd, Start};
+pub use log::{Keeps, Log, LogError, Next, ReadEnd, Start};
 pub use message::{Body, DecodeError, Delete, Insert, Keys, Record, Truncate, decode};
 pub use open::{LogSettings, OpenError, OpenLog, forget, open};
 pub use reader::{Reader, ReaderCommand, ReaderEvent, Seek, spawn as spawn_reader};

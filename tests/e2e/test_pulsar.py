@@ -10,6 +10,7 @@ from support.network import connections_to
 from support.node import Node, simple_rows
 from support.oracle import count, differences, rows, wait_same_rows
 from support.waiting import wait_until
+from test_check import check
 
 
 @pytest.fixture
@@ -70,6 +71,39 @@ def test_certificates_are_looked_at(make_cdc, source, target, broker, name):
     assert task.get()["phase"] == "Retrying"
     assert broker.address("tls") in reason and "certificate" in reason, reason
     assert task.pause() <= 10
+
+
+def test_https_of_the_administration(make_cdc, source, target, broker, name):
+    """What the namespace keeps is asked for with TLS; a certificate of somebody else is refused."""
+    source.create(name)
+    secure = {"webAddress": f"https://{broker.address('web_tls')}"}
+    cdc = make_cdc(source, log=config(broker, **tls(broker), **secure)).start()
+    task = cdc.create(target, scope(name))
+    assert "the namespace keeps them 168 h" in why(task)
+    task.delete()
+    cdc = make_cdc(source, log=config(broker, tls=tls(broker, "client.pem")["tls"], **secure)).start()
+    task = cdc.create(target, scope(name))
+    assert "cannot be asked for" in why(task) and "certificate" in why(task)
+
+
+@pytest.mark.limit(180)
+def test_client_certificate(make_cdc, more_servers, target, name):
+    """A broker that wants a certificate from everybody who comes with TLS, also for its administration."""
+    wanted = {"tlsRequireTrustedClientCertOnConnect": "true"}
+    broker = more_servers.broker("pulsar", "mutual", settings=wanted)
+    source = pulsar_source(more_servers, "mutual", broker)
+    source.create(name).insert(simple_rows(range(100)))
+    ours = {key: str(broker.certificates / file) for key, file in (("clientPemPath", "client.pem"), ("clientKeyPath", "client.key"))}
+    web = {"webAddress": f"https://{broker.address('web_tls')}"}
+    refused = make_cdc(source, log=config(broker, **tls(broker), **web)).start().create(target, scope(name))
+    reason = wait_until(lambda: refused.get().get("reason"), 30, "a reason")
+    assert broker.address("tls") in reason and "certificate" in reason, reason
+    refused.delete()
+    way = tls(broker)
+    way["tls"].update(ours)
+    task = make_cdc(source, log=config(broker, **way, **web)).start().create(target, scope(name))
+    wait_same_rows(source, target, name, expect=100)
+    assert "the namespace keeps read ones not at all" in why(task)
 
 
 @pytest.mark.limit(180)
@@ -211,6 +245,25 @@ def test_durable_subscription(cdc, source, target, broker, name):
 
 def durable(broker, topic: str) -> list[str]:
     return [name for name in pulsar.subscriptions(broker, topic) if "reader" not in name and "search" not in name]
+
+
+@pytest.mark.parametrize(
+    "retention_minutes, mode, told",
+    [
+        (120, "reader", {24: ("warning", "longer than pulsar keeps messages (2 h)"), 2: ("good", "no longer than pulsar keeps messages (2 h)")}),
+        (0, "reader", {24: ("warning", "longer than pulsar keeps messages (only until the source has read them)")}),
+        (0, "auto", {500: ("good", "no longer than pulsar keeps messages (until they are read, as far as there is room)")}),
+    ],
+)
+def test_check_of_the_retention(make_cdc, source, target, broker, name, retention_minutes, mode, told):
+    """A pause is compared with what the namespace, or a subscription, keeps."""
+    pulsar.set_retention(broker, retention_minutes)
+    source.create(name)
+    cdc = make_cdc(source, log=config(broker, subscription=mode)).start()
+    for hours, (level, text) in told.items():
+        report = check(cdc, target, scope(name), pause_hours=hours)
+        findings = [finding for finding in report["findings"] if finding["about"] == "retention"]
+        assert any(text in finding["text"] and finding["level"] == level for finding in findings), findings
 
 
 @pytest.mark.limit(180)

@@ -21,7 +21,7 @@ use rdkafka::error::KafkaError;
 use self::client::{Consumer, Events, consumer, serve};
 use self::search::Search;
 use self::topics::{QUESTION, Topics, watermarks};
-use super::log::{Log, LogError, Next, ReadEnd, Start};
+use super::log::{Keeps, Log, LogError, Next, ReadEnd, Start};
 use super::message::Record;
 use super::search as places;
 use crate::config::KafkaConfig;
@@ -44,6 +44,8 @@ struct Searcher {
 
 /// How long a searcher's consumer is kept without being used.
 const SEARCHER_KEPT: Duration = Duration::from_secs(20);
+/// How long brokers keep messages unless told otherwise (`retention.ms`).
+const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
 impl Kafka {
     /// Connects to the brokers.
@@ -113,6 +115,10 @@ impl Searcher {
 }
 
 impl Log for Kafka {
+    fn keeps(&self) -> Keeps {
+        Keeps::ByDefault(RETENTION)
+    }
+
     fn refresh(&self) -> Result<bool, LogError> {
         serve(&self.consumer);
         if self.events().is_down() {

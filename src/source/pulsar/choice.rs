@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::admin::{self, Policies, Retention};
 use crate::config::{PulsarConfig, SubscriptionMode};
+use crate::source::Keeps;
 
 /// A retention that covers a pause of a task or an outage of a target.
 const LONG_ENOUGH: Duration = Duration::from_secs(86_400);
@@ -21,25 +22,44 @@ pub(super) struct Choice {
     pub(super) durable: bool,
     /// Why, for a person to read.
     pub(super) why: String,
+    /// How long messages stay while we do not read.
+    pub(super) keeps: Keeps,
 }
 
 /// Decides, as the configuration and the broker say.
 pub(super) fn choose(config: &PulsarConfig) -> Choice {
-    let told = |durable, why: String| Choice { durable, why };
-    match config.subscription {
-        SubscriptionMode::Durable => {
+    let policies = match &config.web {
+        None => Err("sourceConfig.pulsar.webAddress is not set".to_owned()),
+        Some(web) => admin::policies(config, web),
+    };
+    let told = |durable, why: String| {
+        let keeps = policies.as_ref().map_or(Keeps::Unknown, |policies| kept(durable, policies));
+        Choice { durable, why, keeps }
+    };
+    match (config.subscription, &policies) {
+        (SubscriptionMode::Durable, _) => {
             told(true, format!("a durable subscription holds messages: {SETTING} is `durable`"))
         }
-        SubscriptionMode::Reader => told(false, format!("no subscription holds messages: {SETTING} is `reader`")),
-        SubscriptionMode::Auto => {
-            let Some(web) = &config.web else {
-                return unknown("sourceConfig.pulsar.webAddress is not set");
-            };
-            match admin::policies(config, web) {
-                Ok(policies) => by_policies(policies),
-                Err(why) => unknown(&why),
-            }
-        }
+        (SubscriptionMode::Reader, _) => told(false, format!("no subscription holds messages: {SETTING} is `reader`")),
+        (SubscriptionMode::Auto, Ok(policies)) => by_policies(policies),
+        (SubscriptionMode::Auto, Err(why)) => unknown(why),
+    }
+}
+
+/// How long messages stay while we do not read.
+fn kept(durable: bool, policies: &Policies) -> Keeps {
+    let retained = match policies.retention {
+        Retention::None => Keeps::Nothing,
+        Retention::Limited { time: Some(time), .. } => Keeps::For(time),
+        Retention::Limited { time: None, .. } => Keeps::ForEver,
+    };
+    if !durable {
+        return retained;
+    }
+    match (retained, [policies.expiration, policies.ttl].into_iter().flatten().min()) {
+        (Keeps::ForEver, _) | (_, None) => Keeps::ForEver,
+        (Keeps::For(time), Some(held)) => Keeps::For(time + held),
+        (_, Some(held)) => Keeps::For(held),
     }
 }
 
@@ -49,11 +69,13 @@ fn unknown(why: &str) -> Choice {
         "no subscription holds messages: the namespace's retention cannot be asked for ({why}), and a subscription could stop the \
          source's own writes where there is a backlog quota. If the namespace has no retention, set {SETTING}: durable"
     );
-    Choice { durable: false, why }
+    Choice { durable: false, why, keeps: Keeps::Unknown }
 }
 
-fn by_policies(Policies { retention, ttl, expiration, quota }: Policies) -> Choice {
-    let kept = match retention {
+fn by_policies(policies: &Policies) -> Choice {
+    let Policies { retention, ttl, expiration, quota } = *policies;
+    let told = |durable, why: String| Choice { durable, why, keeps: kept(durable, policies) };
+    let read_ones = match retention {
         Retention::None => "not at all".to_owned(),
         Retention::Limited { time, megabytes } => {
             let size = megabytes.map_or(String::new(), |megabytes| format!(", up to {megabytes} MB per topic"));
@@ -62,24 +84,24 @@ fn by_policies(Policies { retention, ttl, expiration, quota }: Policies) -> Choi
     };
     let protects = matches!(retention, Retention::Limited { time, .. } if time.is_none_or(|time| time >= LONG_ENOUGH));
     if protects {
-        let why = format!("no subscription holds messages: the namespace keeps them {kept}");
-        return Choice { durable: false, why };
+        let why = format!("no subscription holds messages: the namespace keeps them {read_ones}");
+        return told(false, why);
     }
     if let Some(quota) = quota {
         let why = format!(
-            "no subscription holds messages, and the namespace keeps read ones {kept}: with its backlog quota of {quota} bytes a \
+            "no subscription holds messages, and the namespace keeps read ones {read_ones}: with its backlog quota of {quota} bytes a \
              subscription could stop the source's own writes. Give it a retention, or set {SETTING}: durable"
         );
-        return Choice { durable: false, why };
+        return told(false, why);
     }
-    let mut why = format!("a durable subscription holds messages: the namespace keeps read ones {kept}");
+    let mut why = format!("a durable subscription holds messages: the namespace keeps read ones {read_ones}");
     if let Some(expiration) = expiration {
         why += &format!("; it is deleted when the task is paused for {}", hours(expiration));
     }
     if let Some(ttl) = ttl {
         why += &format!("; messages count as read after {}", hours(ttl));
     }
-    Choice { durable: true, why }
+    told(true, why)
 }
 
 fn hours(time: Duration) -> String {
@@ -101,26 +123,30 @@ mod tests {
 
     #[test]
     fn a_retention_protects() {
-        let chosen = by_policies(Policies { retention: days(7, None), quota: Some(1), ..NOTHING });
+        let chosen = by_policies(&Policies { retention: days(7, None), quota: Some(1), ..NOTHING });
         assert_eq!(chosen.why, "no subscription holds messages: the namespace keeps them 168 h");
-        let chosen = by_policies(Policies { retention: days(1, Some(5)), ..NOTHING });
+        assert_eq!(chosen.keeps, Keeps::For(Duration::from_secs(7 * 86_400)));
+        let chosen = by_policies(&Policies { retention: days(1, Some(5)), ..NOTHING });
         assert!(!chosen.durable && chosen.why.ends_with("24 h, up to 5 MB per topic"), "{}", chosen.why);
     }
 
     #[test]
     fn without_one_a_subscription_does() {
-        let chosen = by_policies(NOTHING);
+        let chosen = by_policies(&NOTHING);
         assert!(chosen.durable && chosen.why.ends_with("not at all"), "{}", chosen.why);
+        assert_eq!(chosen.keeps, Keeps::ForEver);
         let short = Retention::Limited { time: Some(Duration::from_secs(600)), megabytes: None };
         let expiration = Some(Duration::from_secs(180));
-        let chosen = by_policies(Policies { retention: short, expiration, ..NOTHING });
+        let chosen = by_policies(&Policies { retention: short, expiration, ..NOTHING });
+        assert_eq!(chosen.keeps, Keeps::For(Duration::from_secs(780)), "read messages are kept on");
         assert!(chosen.durable && chosen.why.ends_with("paused for 3 min"), "{}", chosen.why);
     }
 
     #[test]
     fn the_sources_writes_come_first() {
-        let chosen = by_policies(Policies { quota: Some(8 << 30), ..NOTHING });
+        let chosen = by_policies(&Policies { quota: Some(8 << 30), ..NOTHING });
         assert!(!chosen.durable && chosen.why.contains("stop the source's own writes"), "{}", chosen.why);
+        assert_eq!(chosen.keeps, Keeps::Nothing);
         assert!(!unknown("no answer").durable);
     }
 }

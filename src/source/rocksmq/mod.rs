@@ -12,12 +12,13 @@ mod keys;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rocksdb::{DB, DBRawIterator, Options, ReadOptions, ReadTier};
 
 use self::directory::Fingerprint;
-use super::log::{COPY_MARGIN, Log, LogError, Next, ReadEnd, Start};
+use super::log::{COPY_MARGIN, Keeps, Log, LogError, Next, ReadEnd, Start};
 use super::message::{Glance, Record, record};
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
 
@@ -139,6 +140,8 @@ struct Passage {
 }
 
 /// A buffer begins with this: enough for what a quiet source writes.
+/// How long messages are kept unless `rocksmq.retentionTimeInMinutes` says otherwise.
+const RETENTION: Duration = Duration::from_secs(3 * 24 * 3600);
 const FIRST_BYTES: usize = 4096;
 
 impl Passage {
@@ -155,6 +158,10 @@ impl Passage {
 }
 
 impl Log for RocksMq {
+    fn keeps(&self) -> Keeps {
+        Keeps::ByDefault(RETENTION)
+    }
+
     fn refresh(&self) -> Result<bool, LogError> {
         let now = Fingerprint::of(&self.path).map_err(|error| self.error(error))?.0;
         if self.seen.load(Ordering::Relaxed) == now {
