@@ -153,6 +153,9 @@ pub trait Engine: Send + Sync {
     /// [`EngineError::State`] naming the file that could not be removed.
     fn forget(&self, id: &TaskId) -> Result<(), EngineError>;
 
+    /// Gives a task's history a place that outlives the server, with what an earlier one has left there.
+    fn keep(&self, id: &TaskId, history: &History);
+
     /// The positions of a task that is not running, read from its files.
     fn stored_positions(&self, id: &TaskId) -> Vec<ChannelPosition>;
 }

@@ -1,19 +1,22 @@
 /*!
 What has happened to a task lately: its last events, its lag over the last hour, and how fast rows arrive.
 
-It belongs to the task, not to one run of it: a pause and a resume leave it as it is. It lives in memory; after a restart of the server
-it begins anew, and the log has what was before.
+It belongs to the task, not to one run of it: a pause and a resume leave it as it is. The events are kept in a file of the task's, and
+outlive the server; the rest begins anew with it.
 */
 
 mod curve;
+mod file;
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
 use self::curve::Curve;
 pub use self::curve::{Point, SLOT, SLOTS};
+use self::file::EventFile;
 
 /// So many events are kept.
 pub const EVENTS: usize = 200;
@@ -91,35 +94,80 @@ pub struct Event {
 /// Shared by all who have something to tell about one task.
 #[derive(Debug, Default)]
 pub struct History {
-    events: Mutex<VecDeque<Event>>,
+    events: Mutex<Events>,
     curve: Mutex<Curve>,
     /// All rows so far, once a second.
     rates: Mutex<VecDeque<(Instant, u64)>>,
 }
 
+#[derive(Debug, Default)]
+struct Events {
+    last: VecDeque<Event>,
+    file: Option<EventFile>,
+}
+
+impl Events {
+    fn add(&mut self, event: Event) {
+        if self.last.len() == EVENTS {
+            self.last.pop_front();
+        }
+        self.last.push_back(event);
+        if let Some(file) = &mut self.file {
+            tell(file.added(&self.last));
+        }
+    }
+
+    fn save(&mut self) {
+        if let Some(file) = &mut self.file {
+            tell(file.write(&self.last));
+        }
+    }
+}
+
+/// Nothing depends on the file: what cannot be written now is written with the next event.
+fn tell(outcome: std::io::Result<()>) {
+    if let Err(error) = outcome {
+        log::debug!("events cannot be written down: {error}");
+    }
+}
+
 impl History {
+    /// Takes over what an earlier server has written into the file at `path`, and keeps the events there from now on.
+    pub fn keep_in(&self, path: &Path) {
+        let (before, file) = EventFile::open(path);
+        let mut events = self.events.lock();
+        events.file = Some(file);
+        let since = std::mem::replace(&mut events.last, before);
+        since.into_iter().for_each(|event| events.add(event));
+    }
+
+    /// The file goes, or is not ours any more.
+    pub fn let_go(&self) {
+        self.events.lock().file = None;
+    }
+
     /// Something has happened.
     pub fn add(&self, kind: EventKind, text: impl Into<String>) {
         let text: String = text.into();
         let text: String = text.chars().take(TEXT).collect();
         let now = SystemTime::now();
         let mut events = self.events.lock();
-        let alike = events.iter_mut().rev().take(ALIKE).find(|event| event.kind == kind && event.text == text);
+        let alike = events.last.iter_mut().rev().take(ALIKE).find(|event| event.kind == kind && event.text == text);
         // A change of state is told each time: their order is what one wants to know.
         if let Some(event) = alike.filter(|event| !matches!(event.kind, EventKind::State | EventKind::Phase)) {
             event.last = now;
             event.count += 1;
+            if let Some(file) = &mut events.file {
+                file.counted();
+            }
             return;
         }
-        if events.len() == EVENTS {
-            events.pop_front();
-        }
-        events.push_back(Event { first: now, last: now, count: 1, kind, text });
+        events.add(Event { first: now, last: now, count: 1, kind, text });
     }
 
     /// The last events, the oldest first.
     pub fn events(&self) -> Vec<Event> {
-        self.events.lock().iter().cloned().collect()
+        self.events.lock().last.iter().cloned().collect()
     }
 
     /// Notes how it is now; to be called several times a second while the task runs. `rows` are all that the target has
@@ -151,6 +199,12 @@ impl History {
     /// The last hour, the oldest first; nothing for the times when the task did not run.
     pub fn curve(&self) -> Vec<Point> {
         self.curve.lock().points(unix_ms(SystemTime::now()))
+    }
+}
+
+impl Drop for History {
+    fn drop(&mut self) {
+        self.events.get_mut().save();
     }
 }
 
@@ -186,6 +240,45 @@ mod tests {
             history.add(EventKind::State, "paused");
         }
         assert_eq!(history.events().len(), 4, "two pauses are two events");
+    }
+
+    #[test]
+    fn events_outlive_the_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let told = |history: &History| -> Vec<(u64, String)> {
+            history.events().into_iter().map(|event| (event.count, event.text)).collect()
+        };
+        let first = History::default();
+        first.add(EventKind::State, "created");
+        first.keep_in(&path);
+        first.add(EventKind::Retry, "no answer");
+        first.add(EventKind::Retry, "no answer");
+        // Killed: nothing is written at the end, and the last line is torn.
+        std::mem::forget(first);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.extend(b"{\"first_ms\":17");
+        std::fs::write(&path, &bytes).unwrap();
+
+        let second = History::default();
+        second.keep_in(&path);
+        assert_eq!(told(&second), [(1, "created".to_owned()), (1, "no answer".to_owned())]);
+        for number in 0..EVENTS * 3 {
+            second.add(EventKind::Catalog, format!("{number}"));
+        }
+        second.add(EventKind::Catalog, format!("{}", EVENTS * 3 - 1));
+        assert!(std::fs::metadata(&path).unwrap().len() < 2 * EVENTS as u64 * 100, "it does not grow");
+        drop(second);
+
+        let third = History::default();
+        third.keep_in(&path);
+        assert_eq!(third.events().len(), EVENTS);
+        assert_eq!(told(&third)[EVENTS - 1], (2, "599".to_owned()));
+        third.let_go();
+        std::fs::remove_file(&path).unwrap();
+        third.add(EventKind::State, "deleted");
+        drop(third);
+        assert!(!path.exists());
     }
 
     #[test]

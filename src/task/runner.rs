@@ -21,6 +21,9 @@ use crate::domain::LogKind;
 use crate::milvus::{CallContext, Cancel, Client, Endpoint, Tls};
 use crate::source::{self, LogSettings};
 
+/// The file of a task's events, in its folder.
+const EVENTS: &str = "events.jsonl";
+
 /// Runs tasks between the configured source and their targets.
 #[derive(Debug)]
 pub struct Runner {
@@ -110,6 +113,14 @@ impl Engine for Runner {
                 Err(EngineError::State(format!("{}: {error}", folder.display())))
             }
             _ => Ok(()),
+        }
+    }
+
+    fn keep(&self, id: &TaskId, history: &History) {
+        let folder = self.folder(id);
+        match std::fs::create_dir_all(&folder) {
+            Ok(()) => history.keep_in(&folder.join(EVENTS)),
+            Err(error) => log::warn!(task:% = id; "events are not kept: {}: {error}", folder.display()),
         }
     }
 

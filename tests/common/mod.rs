@@ -75,6 +75,8 @@ impl Engine for FakeEngine {
         }
     }
 
+    fn keep(&self, _: &TaskId, _: &History) {}
+
     fn check(&self, spec: &TaskSpec, pause: Duration) -> CheckReport {
         let mut report = CheckReport::default();
         report.good("source", format!("pretended, for a pause of {} h", pause.as_secs() / 3600));

@@ -47,8 +47,15 @@ def test_life_of_a_task(cdc, source, target, name):
         has(task, "state", "paused: manually pause")
         task.resume()
         has(task, "state", "running")
+        cdc.kill9()
+        cdc.start()
+        has(task, "state", "the server has started")
+        told = [text for kind, text in events(task) if kind == "state"]
+        assert told[0] == "created" and any("manually pause" in text for text in told), "what was before the kill -9 is still told"
         utility.drop_collection(name, using=source.using())
         has(task, "catalog", "dropped", name)
+        task.delete()
+        assert not list(cdc.data.glob(f"tasks/{task.id}*")), "nothing of it is left"
     finally:
         relay.close()
 

@@ -79,7 +79,11 @@ impl Owner {
             }
             self.tasks.remove(id);
             ManagerError::Start { id: id.clone(), source }
-        })
+        })?;
+        if let Some(entry) = self.tasks.get(id) {
+            self.engine.keep(id, &entry.history);
+        }
+        Ok(())
     }
 
     fn resume(&mut self, id: &TaskId) -> Result<(), ManagerError> {
@@ -130,12 +134,16 @@ impl Owner {
         if let Some(handle) = &handle {
             entry.skipped = handle.status().skipped;
         }
-        let engine = Arc::clone(&self.engine);
+        let (engine, history) = (Arc::clone(&self.engine), Arc::clone(&entry.history));
         let forget = matches!(then, Then::Deleted(_));
         let task = id.clone();
         let work = Arc::new(move || {
             stop(&task, handle.as_deref(), deadline);
-            if forget { engine.forget(&task) } else { Ok(()) }
+            if !forget {
+                return Ok(());
+            }
+            history.let_go();
+            engine.forget(&task)
         });
         match self.spawn_stop(id, Arc::clone(&work)) {
             Ok(thread) => {

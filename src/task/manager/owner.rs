@@ -101,6 +101,7 @@ impl Owner {
         for TaskDefinition { id, spec, state } in self.journal.tasks()? {
             let (was_running, auto_start) = (state == TaskState::Running, !spec.disable_auto_start);
             let entry = Entry::new(spec, state);
+            self.engine.keep(&id, &entry.history);
             entry.history.add(EventKind::State, "the server has started");
             self.tasks.insert(id.clone(), entry);
             if was_running && !auto_start {
