@@ -12,6 +12,7 @@ use super::error::{Error, ErrorKind};
 use super::methods;
 use super::pb::api::{ClientInfo, ConnectRequest, ReplicateMessageRequest, ServerInfo};
 use super::status::HasStatus;
+use super::turns::{self, Cancelled};
 use super::version::Version;
 use super::wait::{Cancel, wait};
 
@@ -30,7 +31,8 @@ pub trait Observer: Send + Sync {
     fn ended(&self, method: &'static str, error: Option<&Error>);
 }
 
-/// A connection to one Milvus. Calls block the calling thread; any number may be under way from several threads.
+/// A connection to one Milvus. Calls block the calling thread; any number may be under way from several threads, but to a Milvus Lite, which
+/// gets one after the other.
 pub struct Client {
     grpc: grpcio::Client,
     address: String,
@@ -94,7 +96,9 @@ impl Client {
         let context = CallContext { timeout: self.connect_timeout, cancel: cancel.clone() };
         // Waits for the connection instead of failing at once while there is none.
         let answer = self.call_with("Connect", "", &methods::CONNECT, &request, &context, true)?;
-        Ok(answer.server_info.unwrap_or_default())
+        let server = answer.server_info.unwrap_or_default();
+        turns::introduce(&self.address, &server);
+        Ok(server)
     }
 
     /// Whether rows written with ordinary calls never become visible: an instance with `common.ttMsgEnabled: false`, which
@@ -175,11 +179,12 @@ impl Client {
     ) -> Result<A, Error> {
         let options =
             CallOption::default().timeout(context.timeout).headers(self.headers.clone()).wait_for_ready(wait_for_ready);
-        let outcome = self.grpc.unary_call_async(method, request, options).map(|call| wait(call, &context.cancel));
+        let call = || self.grpc.unary_call_async(method, request, options).map(|call| wait(call, &context.cancel));
+        let outcome = turns::in_turn(&self.address, &context.cancel, call);
         let answer = match outcome {
-            Ok(Some(Ok(answer))) => answer,
-            Ok(None) => return Err(self.error(name, object, ErrorKind::Cancelled, String::new())),
-            Ok(Some(Err(error))) | Err(error) => {
+            Ok(Ok(Some(Ok(answer)))) => answer,
+            Ok(Ok(None)) | Err(Cancelled) => return Err(self.error(name, object, ErrorKind::Cancelled, String::new())),
+            Ok(Ok(Some(Err(error))) | Err(error)) => {
                 let (kind, detail) = classify(error);
                 return Err(self.error(name, object, kind, detail));
             }

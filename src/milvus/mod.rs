@@ -10,6 +10,7 @@ mod error;
 mod methods;
 mod server_version;
 mod status;
+mod turns;
 mod wait;
 pub(crate) mod wire;
 

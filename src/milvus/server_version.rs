@@ -23,19 +23,8 @@ impl ServerVersion {
         Version::parse(self.0.as_deref()?)
     }
 
-    /// Whether it can lose rows that it has acknowledged, when it is killed and several calls were writing to one collection at once:
-    /// Milvus Lite 3.2.2 did in 14 of 14 kills with four writers, and in none of 16 with four writers to a collection each.
-    pub fn loses_what_comes_together(&self) -> bool {
-        self.is_lite_3()
-    }
-
     /// Whether it forgets what is loaded when it restarts, as Milvus Lite does from 3 on.
     pub fn forgets_loads(&self) -> bool {
-        self.is_lite_3()
-    }
-
-    /// Milvus Lite from 3 on: an older one does not tell its version.
-    fn is_lite_3(&self) -> bool {
         self.0.as_deref().is_some_and(|text| text.starts_with("milvus_lite"))
     }
 }

@@ -114,3 +114,127 @@ fn of(op: &Op) -> Option<&Truncate> {
 fn at_head(lane: &Lane) -> Option<&Truncate> {
     of(lane.queue.front()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{PartitionId, Position};
+    use crate::pipeline::{KeyField, Pending, Scheduler};
+    use crate::source::{Delete, Keys};
+
+    struct Anything(Arc<CollectionInfo>);
+
+    impl Rules for Anything {
+        fn collection(&self, id: CollectionId) -> Option<Arc<CollectionInfo>> {
+            (id == self.0.id).then(|| Arc::clone(&self.0))
+        }
+        fn question(&self) -> u64 {
+            1
+        }
+        fn open(&self, _: &Channel) -> bool {
+            true
+        }
+        fn bound(&self, _: &Channel) -> Timestamp {
+            Timestamp::MAX
+        }
+        fn replayed(&self, _: &Channel) -> Timestamp {
+            Timestamp::ZERO
+        }
+    }
+
+    const COLLECTION: CollectionId = CollectionId(7);
+
+    fn rules() -> Anything {
+        Anything(Arc::new(CollectionInfo {
+            id: COLLECTION,
+            db: "d".into(),
+            name: "c".into(),
+            key: KeyField { name: "id".into(), is_int: true },
+            partitions: Default::default(),
+            unnamed_partitions: false,
+            mergeable: true,
+            shape: Default::default(),
+            upsert_until: Default::default(),
+            generation: 1,
+        }))
+    }
+
+    fn truncate(channels: &[&str]) -> Truncate {
+        let channels = channels.iter().map(|name| Channel::new(name)).collect();
+        Truncate { collection: COLLECTION, id: 1, channels }
+    }
+
+    /// Queues deletes of keys, and `None` for the truncation, on one channel.
+    fn queue(scheduler: &mut Scheduler, channel: &str, truncate: &Truncate, what: &[Option<i64>]) {
+        let channel = Channel::new(channel);
+        let mut pending = Pending::default();
+        for (index, what) in what.iter().enumerate() {
+            let (position, ts) = (Position::at(index as u64), Timestamp(10 + index as u64));
+            match what {
+                Some(key) => {
+                    let keys = Keys::Int(vec![*key]);
+                    let delete = Delete { collection: COLLECTION, partition: PartitionId::ALL, keys };
+                    pending.delete(&channel, position, ts, delete);
+                }
+                None => pending.truncate(&channel, position, ts, truncate.clone()),
+            }
+        }
+        pending.release(Timestamp::MAX, Position::at(99)).0.into_iter().for_each(|op| scheduler.push(op));
+    }
+
+    /// Everything that may start now, as call and words.
+    fn start_all(scheduler: &mut Scheduler) -> Vec<(CallId, String)> {
+        let mut started = Vec::new();
+        loop {
+            match scheduler.next(&rules()) {
+                Step::Call(call) => {
+                    let words = match &call.work {
+                        Work::Delete(Keys::Int(keys)) => format!("{} {keys:?}", call.channel),
+                        Work::Truncate => "truncate".into(),
+                        other => panic!("{other:?}"),
+                    };
+                    started.push((call.id, words));
+                }
+                Step::Idle => return started,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn waits_for_every_shard_and_everything_for_it() {
+        let both = truncate(&["a", "b"]);
+        let mut scheduler = Scheduler::default();
+        queue(&mut scheduler, "a", &both, &[Some(1), None, Some(2)]);
+        let first = start_all(&mut scheduler);
+        assert_eq!(first.iter().map(|(_, words)| words.as_str()).collect::<Vec<_>>(), ["a [1]"]);
+        scheduler.finish(COLLECTION, first[0].0);
+        assert!(start_all(&mut scheduler).is_empty(), "the other shard has not come so far");
+        assert_eq!(scheduler.half_truncated(), [(COLLECTION, Timestamp(11), vec![Channel::new("b")])]);
+
+        queue(&mut scheduler, "b", &both, &[Some(3), None, Some(4)]);
+        assert!(scheduler.half_truncated().is_empty());
+        let third = start_all(&mut scheduler);
+        assert_eq!(third.iter().map(|(_, words)| words.as_str()).collect::<Vec<_>>(), ["b [3]"]);
+        assert!(start_all(&mut scheduler).is_empty(), "what stands before it is not acknowledged");
+        scheduler.finish(COLLECTION, third[0].0);
+
+        let truncation = start_all(&mut scheduler);
+        assert_eq!(truncation.iter().map(|(_, words)| words.as_str()).collect::<Vec<_>>(), ["truncate"]);
+        assert_eq!((scheduler.calls(), scheduler.calls_of(COLLECTION)), (1, 1));
+        assert_eq!(scheduler.calls_on(&Channel::new("b")), 1, "a channel of it may not be read again now");
+        let ticks = scheduler.truncated(COLLECTION, truncation[0].0).unwrap();
+        assert_eq!(ticks, [(Channel::new("a"), Timestamp(11)), (Channel::new("b"), Timestamp(11))]);
+        assert_eq!(scheduler.finish(COLLECTION, truncation[0].0).len(), 2, "one message of each shard is done");
+
+        let rest: Vec<String> = start_all(&mut scheduler).into_iter().map(|(_, words)| words).collect();
+        assert_eq!(rest, ["a [2]", "b [4]"]);
+    }
+
+    #[test]
+    fn shards_on_one_channel_are_compared() {
+        let mut scheduler = Scheduler::default();
+        queue(&mut scheduler, "a", &truncate(&["a", "a"]), &[None]);
+        assert!(matches!(scheduler.next(&rules()), Step::Compare(COLLECTION)));
+    }
+}

@@ -184,7 +184,7 @@ impl Core {
     /// would never be read.
     fn has_room(&self) -> bool {
         let (queued, waiting) = (self.scheduler.bytes(), self.channels.values().map(|channel| channel.pending.bytes()));
-        queued < MEMORY && (queued + waiting.sum::<usize>() < MEMORY || !self.scheduler.keeps_busy(WORKERS))
+        queued < MEMORY && (queued + waiting.sum::<usize>() < MEMORY || self.scheduler.calls() < WORKERS)
     }
 
     /// Everything that can be done without waiting.

@@ -22,7 +22,7 @@ use super::status::{Board, Troubles};
 use super::uncarried::Uncarried;
 use crate::catalog;
 use crate::domain::{Channel, CollectionId, LogKind, Timestamp};
-use crate::milvus::{CallContext, Cancel, Client, Endpoint};
+use crate::milvus::{Cancel, Client, Endpoint};
 use crate::observe::metrics;
 use crate::pipeline::Scheduler;
 use crate::source::{self, LogSettings, OpenError, OpenLog, ReaderCommand, Seek, Start, spawn_reader};
@@ -160,9 +160,6 @@ fn run(
     }
 }
 
-/// How long a server may take to say what it is.
-const INTRODUCTION: Duration = Duration::from_secs(20);
-
 enum Trouble {
     Passing(String),
     Hopeless(String),
@@ -205,8 +202,6 @@ fn build(
     for client in [&source, &target] {
         client.connect(cancel).map_err(|error| passing(&error))?;
     }
-    let context = CallContext { timeout: INTRODUCTION, cancel: cancel.clone() };
-    let version = target.version(&context).map_err(|error| passing(&error))?;
     let reader = spawn_reader(&setup.task, Arc::clone(&log)).map_err(|error| passing(&error))?;
     let pool = Pool::start(&setup.task, &target, cancel).map_err(|error| passing(&error))?;
     let copier = Copier::spawn(&setup.task, &source, &target, &log, &setup.folder).map_err(|error| passing(&error))?;
@@ -248,7 +243,7 @@ fn build(
         replicate_channel: Channel::new(&setup.replicate_channel),
         channels,
         members: Members::restore(&collections, &truncated),
-        scheduler: Scheduler::new(version.loses_what_comes_together()),
+        scheduler: Scheduler::default(),
         blocks: Vec::new(),
         given: given_starts(&setup.spec, kind),
         asked: Default::default(),
