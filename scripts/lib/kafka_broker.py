@@ -22,13 +22,20 @@ USER, PASSWORD = "milvus-cdc", "s3cret, with = and spaces"
 
 
 class KafkaBroker(JavaBroker):
-    """One broker."""
+    """One broker. `beside`: of the same cluster as that one, which is running and stays its only controller."""
 
     NAME = "kafka"
     LISTENERS = list(LISTENERS)
     OTHER_PORTS = ["controller"]
     DATA = ["topics"]
     JAVA_OPTIONS = ["-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
+
+    def __init__(self, folder, *, settings=None, beside=None, outlive=False):
+        super().__init__(folder, settings=settings, outlive=outlive)
+        self._cluster = base64.urlsafe_b64encode(uuid.UUID(int=uuid.uuid4().int >> 1).bytes).decode().rstrip("=")
+        if beside:
+            self._cluster = beside._cluster
+            self._state.settings.update(self._membership(beside))
 
     def milvus_settings(self) -> dict:
         return {"mq.type": "kafka", "kafka.brokerList": self.address()}
@@ -43,8 +50,7 @@ class KafkaBroker(JavaBroker):
         config = self.folder / "server.properties"
         self._write_properties(config, {**self._listeners(), **self._security(), **self._storage()})
         if not (self.folder / "topics" / "meta.properties").exists():
-            cluster = base64.urlsafe_b64encode(uuid.UUID(int=uuid.uuid4().int >> 1).bytes).decode().rstrip("=")
-            self._run("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config))
+            self._run("kafka.tools.StorageTool", "format", "-t", self._cluster, "-c", str(config))
         return ["kafka.Kafka", str(config)]
 
     def _answers(self) -> bool:
@@ -56,6 +62,15 @@ class KafkaBroker(JavaBroker):
             return True
         except OSError:
             return False
+
+    def _membership(self, beside: "KafkaBroker") -> dict:
+        own = self._listeners()
+        return {
+            "process.roles": "broker",
+            "node.id": 2,
+            "controller.quorum.voters": f"1@127.0.0.1:{beside._state.ports['controller']}",
+            "listeners": own["advertised.listeners"],
+        }
 
     def _listeners(self) -> dict:
         names = {**{name: protocol for name, protocol in LISTENERS.items()}, "controller": "PLAINTEXT"}

@@ -88,6 +88,46 @@ def test_broker_killed_under_load(cdc, source, target, broker, name):
     wait_same_rows(source, target, name, timeout=60)
 
 
+@pytest.mark.limit(240)
+def test_leader_changes(make_cdc, more_servers, target, name):
+    """Two brokers. The second is killed under load and comes back, and the topics' leaders move both times."""
+    moves_back = {"leader.imbalance.check.interval.seconds": 2, "leader.imbalance.per.broker.percentage": 0}
+    copies = {"default.replication.factor": 2, "min.insync.replicas": 1}
+    first = more_servers.broker("kafka", "first", settings={**moves_back, **copies})
+    second = more_servers.broker("kafka", "second", settings=copies, beside=first)
+    both = f"{first.address()},{second.address()}"
+    settings = {**first.milvus_settings(), "kafka.brokerList": both}
+    source = Node(more_servers.launch("leaders", settings=settings).wait_ready(), KafkaLog(first))
+    source.create(name, shards=16)
+    topics = source.topics_of(name)
+    cdc = make_cdc(source, log={"kafka": {"address": both}}).start()
+    task = cdc.create(target, scope(name))
+    spread = wait_until(lambda: leads_both(first, topics), 60, "leaders on both brokers")
+    with Load(source, name) as load:
+        go_on(load)
+        second.kill()
+        wait_until(lambda: {leader for leader, _ in kafka.leaders(first, topics).values()} == {1}, 60, "the first to lead all")
+        go_on(load)
+        second.start()
+        wait_until(lambda: kafka.leaders(first, topics) == spread, 90, "the second to lead its topics again", every=0.5)
+        go_on(load)
+    task.wait_caught_up()
+    assert task.get()["skipped"] == {}
+    wait_same_rows(source, target, name, timeout=60)
+
+
+def leads_both(broker, topics) -> dict:
+    """The leaders, once each broker leads some of the topics and has all of every one."""
+    found = kafka.leaders(broker, topics)
+    assert {leader for leader, _ in found.values()} == {1, 2} and all(copies == 2 for _, copies in found.values()), found
+    return found
+
+
+def go_on(load) -> None:
+    seen = load.batches
+    wait_until(lambda: load.batches > seen + 10, 60, "the load to go on")
+
+
 @pytest.mark.limit(180)
 def test_retention_during_a_pause(cdc, source, target, broker, name):
     """The broker itself deletes what the paused task has not read."""

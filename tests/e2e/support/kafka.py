@@ -19,6 +19,12 @@ def topics(broker) -> dict[str, int]:
     return {name: len(topic.partitions) for name, topic in told.items() if not name.startswith("__")}
 
 
+def leaders(broker, topics: list[str]) -> dict[str, tuple[int, int]]:
+    """Of each topic the broker that leads it, and how many have all of it."""
+    told = _admin(broker).list_topics(timeout=SECONDS).topics
+    return {name: (told[name].partitions[PARTITION].leader, len(told[name].partitions[PARTITION].isrs)) for name in topics}
+
+
 def span(broker, topic: str) -> tuple[int, int]:
     """The first offset and the one behind the last."""
     reader = kafka.Consumer({"bootstrap.servers": broker.address(), "group.id": "support"})
