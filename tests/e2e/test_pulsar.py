@@ -1,5 +1,7 @@
 """A source that keeps its log in Pulsar: tokens and TLS, brokers that go away, ledgers that go, and who holds them."""
 
+import time
+
 import pulsar_broker
 import pytest
 from support import pulsar
@@ -19,6 +21,9 @@ def broker(source):
     yield source.log.broker
     start_again(source)
     pulsar.forget_retention(source.log.broker)
+
+# Milvus gives up a message that no broker has taken for so long.
+MILVUS_GIVES_UP = 30
 
 
 def pulsar_source(servers, name, broker, prefix="by-dev") -> Node:
@@ -131,20 +136,24 @@ def test_token(make_cdc, more_servers, target, name, tmp_path):
 
 @pytest.mark.limit(180)
 def test_broker_killed_under_load(cdc, source, target, broker, name):
+    """Nothing is lost, and nothing is copied; unless it was away for so long that Milvus has given up messages."""
     source.create(name, shards=2)
     task = cdc.create(target, scope(name))
     with Load(source, name) as load:
         wait_until(lambda: load.batches > 10, 30, "the load")
         broker.kill()
+        away = time.monotonic()
         reason = wait_until(lambda: task.get()["phase"] == "Retrying" and task.get().get("reason"), 30, "a reason")
         assert broker.address() in reason, reason
         assert task.pause() <= 10
         task.resume()
         broker.start()
         seen = load.batches
+        wait_until(lambda: load.batches > seen, 90, "the load to go on")
+        away = time.monotonic() - away
         wait_until(lambda: load.batches > seen + 15, 90, "the load to go on")
     task.wait_caught_up()
-    assert task.get()["skipped"] == {}
+    assert set(task.get()["skipped"]) <= ({"gap in the log, copied again"} if away > MILVUS_GIVES_UP else set())
     wait_each_row_once(source, target, name)
 
 
