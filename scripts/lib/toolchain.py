@@ -25,9 +25,13 @@ def has_system_grpc() -> bool:
 
 
 def features(vendored: bool = False) -> list[str]:
-    """The cargo flags that every call of one target folder has in common."""
-    system = ["--no-default-features", "--features", "system-grpc"] if has_system_grpc() and not vendored else []
-    return ["--release", *system]
+    """The features that every call of one target folder has in common, as cargo's flags."""
+    return ["--no-default-features", "--features", "system-grpc"] if has_system_grpc() and not vendored else []
+
+
+def profile(vendored: bool = False) -> list[str]:
+    """The profile, too: what is published has one of its own."""
+    return ["--profile", "dist"] if vendored else ["--release"]
 
 
 def environment(vendored: bool = False) -> dict[str, str]:
@@ -44,7 +48,7 @@ def cargo(
     subcommand: str, *arguments: str, variables: dict[str, str] | None = None, check: bool = True, vendored: bool = False
 ) -> int:
     """Runs `cargo SUBCOMMAND` with the common flags; output goes to stderr."""
-    command = ["cargo", subcommand, *features(vendored), *arguments]
+    command = ["cargo", subcommand, *profile(vendored), *features(vendored), *arguments]
     say(f"$ {' '.join(command)}")
     done = subprocess.run(
         command,
@@ -61,7 +65,7 @@ def build(vendored: bool = False) -> pathlib.Path:
     """Builds the release binary and answers its path; `vendored`: with its own gRPC, whatever is installed."""
     install.rust()
     install.debian_packages()
-    kind = "the installed gRPC" if has_system_grpc() and not vendored else "its own gRPC (the first time takes about 15 minutes)"
+    kind = "the installed gRPC" if has_system_grpc() and not vendored else "its own gRPC (the first time takes half an hour)"
     say(f"building milvus-cdc with {kind}")
     cargo("build", "--bin", "milvus-cdc", vendored=vendored)
-    return pathlib.Path(environment(vendored)["CARGO_TARGET_DIR"]) / "release" / "milvus-cdc"
+    return pathlib.Path(environment(vendored)["CARGO_TARGET_DIR"]) / ("dist" if vendored else "release") / "milvus-cdc"

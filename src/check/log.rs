@@ -1,6 +1,6 @@
 //! The source's log: which one, and how far back it reaches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
@@ -120,7 +120,8 @@ impl Opened {
                 format!("{name} is not loaded, and the log no longer has its beginning: its rows cannot be copied");
             report.warning(LOG, text, "load it at the source; the task waits for it meanwhile");
         }
-        self.judge_pause(&reach, found.len(), pause, report);
+        let channels = found.iter().flat_map(|collection| collection.channels.iter().cloned()).collect();
+        self.judge_pause(&reach, &channels, found.len(), pause, report);
     }
 
     fn reach(&self, found: &[Found]) -> Result<Reach, LogError> {
@@ -180,7 +181,14 @@ impl Opened {
         Ok(oldest)
     }
 
-    fn judge_pause(&self, reach: &Reach, collections: usize, pause: Duration, report: &mut Report) {
+    fn judge_pause(
+        &self,
+        reach: &Reach,
+        channels: &BTreeSet<Channel>,
+        collections: usize,
+        pause: Duration,
+        report: &mut Report,
+    ) {
         let remedy = remedy_of(self.log.kind);
         let pause_text = days(pause);
         if collections > 0 {
@@ -199,7 +207,7 @@ impl Opened {
             );
             return report.warning(RETENTION, text, remedy);
         }
-        let (fits, kept) = match self.log.log.keeps() {
+        let (fits, kept) = match self.log.log.keeps(channels) {
             Keeps::Unknown => return,
             Keeps::ByDefault(time) => (pause <= time, format!("keeps messages by default ({})", days(time))),
             Keeps::For(time) => (pause <= time, format!("keeps messages ({})", days(time))),

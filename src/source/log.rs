@@ -1,6 +1,6 @@
 //! What every kind of log can do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::message::Record;
@@ -93,8 +93,8 @@ pub trait Log: Send + Sync {
     /// nothing before that is needed any more. For logs that can be told what to keep; must not block.
     fn saved(&self, _needed: &BTreeMap<Channel, Option<Position>>) {}
 
-    /// How long it keeps messages for a task that does not read them.
-    fn keeps(&self) -> Keeps {
+    /// How long it keeps the messages of these channels for a task that does not read them. May ask, and wait for the answer.
+    fn keeps(&self, _channels: &BTreeSet<Channel>) -> Keeps {
         Keeps::Unknown
     }
 }

@@ -11,6 +11,7 @@ from support.network import connections_to
 from support.node import Node, simple_rows
 from support.oracle import wait_same_rows
 from support.waiting import wait_until
+from test_check import check
 
 
 LOGIN = {"saslUsername": kafka_broker.USER, "saslPassword": kafka_broker.PASSWORD}
@@ -151,6 +152,27 @@ def test_retention_during_a_pause(cdc, source, target, broker, name):
     wait_same_rows(source, target, name, expect=397, timeout=60)
     assert task.get()["skipped"] == {"gap in the log, copied again": 1}
     assert name in cdc.log.read_text()
+
+
+def test_check_of_the_retention(cdc, source, target, broker, name):
+    """A pause is compared with what the topics keep, the shortest of them; `-1` is for ever."""
+    source.create(name, shards=2)
+    topics = source.topics_of(name)
+    kafka.configure(broker, topics[0], retention_ms=3 * 3_600_000)
+    try:
+        for hours, level, text in (
+            (2, "good", "a pause of 2 h is no longer than kafka keeps messages (3 h)"),
+            (24, "warning", "a pause of 24 h is longer than kafka keeps messages (3 h)"),
+        ):
+            findings = check(cdc, target, scope(name), pause_hours=hours)["findings"]
+            assert any(found["level"] == level and found["text"] == text for found in findings), findings
+        for topic in topics:
+            kafka.configure(broker, topic, retention_ms=-1)
+        findings = check(cdc, target, scope(name), pause_hours=500)["findings"]
+        assert any("no longer than kafka keeps messages (until they are read" in found["text"] for found in findings), findings
+    finally:
+        for topic in topics:
+            kafka.configure(broker, topic, retention_ms=604_800_000)
 
 
 def test_topics_are_milvus_own_business(make_cdc, more_servers, target, broker, name):

@@ -14,6 +14,9 @@ from support.oracle import count, differences, rows, wait_same_rows
 from support.waiting import wait_until
 from test_check import check
 
+# Milvus gives up a message that no broker has taken for so many seconds.
+MILVUS_GIVES_UP = 30
+
 
 @pytest.fixture
 def broker(source):
@@ -21,9 +24,6 @@ def broker(source):
     yield source.log.broker
     start_again(source)
     pulsar.forget_retention(source.log.broker)
-
-# Milvus gives up a message that no broker has taken for so long.
-MILVUS_GIVES_UP = 30
 
 
 def pulsar_source(servers, name, broker, prefix="by-dev") -> Node:

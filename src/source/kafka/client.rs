@@ -118,7 +118,7 @@ pub(super) fn consumer(config: &KafkaConfig) -> Result<Arc<Consumer>, KafkaError
 }
 
 /// Everything that librdkafka is told.
-fn settings(config: &KafkaConfig) -> ClientConfig {
+pub(super) fn settings(config: &KafkaConfig) -> ClientConfig {
     let mut client = ClientConfig::new();
     let fixed = [
         ("client.id", "milvus-cdc"),

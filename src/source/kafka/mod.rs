@@ -8,9 +8,11 @@ what a missing offset means, so it is told never to choose one.
 */
 
 mod client;
+mod retention;
 mod search;
 mod topics;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -115,8 +117,15 @@ impl Searcher {
 }
 
 impl Log for Kafka {
-    fn keeps(&self) -> Keeps {
-        Keeps::ByDefault(RETENTION)
+    fn keeps(&self, channels: &BTreeSet<Channel>) -> Keeps {
+        match retention::retention(&self.config, channels) {
+            Ok(Keeps::Unknown) => Keeps::ByDefault(RETENTION),
+            Ok(keeps) => keeps,
+            Err(error) => {
+                log::debug!("the topics' retention is not told: {error}");
+                Keeps::ByDefault(RETENTION)
+            }
+        }
     }
 
     fn refresh(&self) -> Result<bool, LogError> {

@@ -31,7 +31,7 @@ mod tests;
 mod topics;
 mod transport;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -123,7 +123,7 @@ fn failed(config: &PulsarConfig, error: &dyn std::fmt::Display) -> LogError {
 }
 
 impl Log for Pulsar {
-    fn keeps(&self) -> Keeps {
+    fn keeps(&self, _: &BTreeSet<Channel>) -> Keeps {
         self.keeps
     }
 

@@ -9,6 +9,7 @@ mod birth;
 mod directory;
 mod keys;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -158,7 +159,7 @@ impl Passage {
 }
 
 impl Log for RocksMq {
-    fn keeps(&self) -> Keeps {
+    fn keeps(&self, _: &BTreeSet<Channel>) -> Keeps {
         Keeps::ByDefault(RETENTION)
     }
 
