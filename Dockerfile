@@ -1,4 +1,4 @@
-# The server in a small image, built from source. Building takes a quarter of an hour: gRPC, OpenSSL and RocksDB are compiled, too.
+# The server in a small image, built from source. Building takes half an hour: gRPC, OpenSSL and RocksDB are compiled, too.
 #
 #   docker build --tag milvus-cdc .
 #   docker run --publish 127.0.0.1:8444:8444 --env MILVUS_CDC_API_TOKEN=… \
@@ -17,8 +17,8 @@ COPY Cargo.toml Cargo.lock build.rs ./
 COPY proto proto
 COPY src src
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/build/target \
-    cargo build --release --locked --bin milvus-cdc \
-    && install -D --strip target/release/milvus-cdc /out/milvus-cdc
+    cargo build --profile dist --locked --bin milvus-cdc \
+    && install -D --strip target/dist/milvus-cdc /out/milvus-cdc
 
 FROM debian:bookworm-slim
 # For targets and sources with certificates of a public authority.
