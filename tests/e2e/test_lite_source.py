@@ -12,6 +12,7 @@ from support.load import Load
 from support.node import key_field, simple_rows, vector_field
 from support.oracle import assert_same_rows, count, wait_same_rows
 from support.waiting import wait_until
+from test_check import check, problems
 
 SCAN = {"log": "scan", "scan": {"interval": 1}}
 
@@ -131,12 +132,15 @@ def test_lite_3_to_milvus(follow, lite3, target, name):
 def test_what_milvus_cannot_hold_stops_the_task(follow, lite3, target, name):
     source = lite3[0]
     source.create(name, fields=[key_field(), vector_field(), FieldSchema("maybe", DataType.INT64, nullable=True)])
-    _, task = follow(source, target, scope(name))
+    cdc, task = follow(source, target, scope(name))
     wait_until(lambda: task.get()["state"] == "Paused", 30, "the task to stop")
     reason = task.get()["reason"]
     for part in (f"default.{name}", "maybe", "nullable", "v2.3.5", "2.5.0"):
         assert part in reason, reason
     assert not target.has(name)
+    task.delete()
+    found = problems(check(cdc, target, scope(name)))
+    assert any("maybe" in text and "nullable" in text and "2.5.0" in text for text in found), "known before there is a task"
 
 
 def test_lite_3_to_lite_3(follow, lite3, name):
