@@ -137,6 +137,9 @@ pub(super) fn settings(config: &KafkaConfig) -> ClientConfig {
         // How long a topic whose queue was full is left alone; a second by default.
         ("fetch.queue.backoff.ms", "5"),
         ("fetch.max.bytes", "8388608"),
+        // A broker answers one fetch at a time. While a topic's queue is full it is not asked for that topic, and waits so long for news of
+        // the others before the topic has its turn again: with the 500 ms of the default a backlog of large messages stood still.
+        ("fetch.wait.max.ms", "50"),
         ("socket.keepalive.enable", "true"),
         // A broker that has gone silent is noticed after this.
         ("socket.timeout.ms", "20000"),
