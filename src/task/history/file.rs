@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -81,7 +80,7 @@ impl EventFile {
     fn append(&self, event: &Event) -> io::Result<()> {
         let mut line = serde_json::to_vec(&Line::of(event))?;
         line.push(b'\n');
-        OpenOptions::new().append(true).mode(0o600).open(&self.path)?.write_all(&line)
+        OpenOptions::new().append(true).open(&self.path)?.write_all(&line)
     }
 
     /// One of the events has come again.
