@@ -79,6 +79,11 @@ class JavaBroker:
     def certificates(self) -> pathlib.Path:
         return self.folder / "certificates"
 
+    @property
+    def client_certificate(self) -> dict[str, str]:
+        """Ours, as the `tls` of a source's configuration names it."""
+        return {"clientPemPath": str(self.certificates / "client.pem"), "clientKeyPath": str(self.certificates / "client.key")}
+
     def address(self, listener: str = "plain") -> str:
         """Host and port of one way to connect, one of `LISTENERS`."""
         return f"127.0.0.1:{self._state.ports[listener]}"

@@ -1,6 +1,6 @@
 //! The source's log: which one, and how far back it reaches.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
@@ -120,8 +120,7 @@ impl Opened {
                 format!("{name} is not loaded, and the log no longer has its beginning: its rows cannot be copied");
             report.warning(LOG, text, "load it at the source; the task waits for it meanwhile");
         }
-        let channels = found.iter().flat_map(|collection| collection.channels.iter().cloned()).collect();
-        self.judge_pause(&reach, &channels, found.len(), pause, report);
+        self.judge_pause(&reach, found, pause, report);
     }
 
     fn reach(&self, found: &[Found]) -> Result<Reach, LogError> {
@@ -181,21 +180,15 @@ impl Opened {
         Ok(oldest)
     }
 
-    fn judge_pause(
-        &self,
-        reach: &Reach,
-        channels: &BTreeSet<Channel>,
-        collections: usize,
-        pause: Duration,
-        report: &mut Report,
-    ) {
+    fn judge_pause(&self, reach: &Reach, found: &[Found], pause: Duration, report: &mut Report) {
         let remedy = remedy_of(self.log.kind);
         let pause_text = days(pause);
-        if collections > 0 {
+        if !found.is_empty() {
             let text = match reach.lost {
                 0 => "the log still has everything since the collections were created".into(),
                 lost => format!(
-                    "the rows of {lost} of {collections} collections are not in the log any more and will be copied"
+                    "the rows of {lost} of {} collections are not in the log any more and will be copied",
+                    found.len()
                 ),
             };
             let back = reach.since.map(|since| format!("; it reaches back {}", days(since.age()))).unwrap_or_default();
@@ -207,7 +200,8 @@ impl Opened {
             );
             return report.warning(RETENTION, text, remedy);
         }
-        let (fits, kept) = match self.log.log.keeps(channels) {
+        let channels = found.iter().flat_map(|collection| collection.channels.iter().cloned()).collect();
+        let (fits, kept) = match self.log.log.keeps(&channels) {
             Keeps::Unknown => return,
             Keeps::ByDefault(time) => (pause <= time, format!("keeps messages by default ({})", days(time))),
             Keeps::For(time) => (pause <= time, format!("keeps messages ({})", days(time))),

@@ -8,15 +8,11 @@ collection after a start open it twice, and the second opening empties the log o
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::pb::api::ServerInfo;
-use super::wait::Cancel;
-
-/// How soon a call that waits for its turn notices that it was cancelled.
-const CANCEL_LATENCY: Duration = Duration::from_millis(50);
+use super::wait::{CANCEL_LATENCY, Cancel};
 
 /// By address, as long as the process lives: there are no more of them than targets and sources.
 static TURNS: Mutex<BTreeMap<String, Arc<Mutex<()>>>> = Mutex::new(BTreeMap::new());

@@ -46,7 +46,7 @@ impl Cancel {
 }
 
 /// How soon a waiting call notices that it was cancelled.
-const CANCEL_LATENCY: Duration = Duration::from_millis(50);
+pub(super) const CANCEL_LATENCY: Duration = Duration::from_millis(50);
 
 struct Unpark(Thread);
 

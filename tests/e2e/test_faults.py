@@ -57,8 +57,7 @@ def test_source_killed_under_load(cdc, source, target, name):
     task = cdc.create(target, scope(name))
     with Load(source, name) as load:
         for _ in range(2):
-            seen = load.batches
-            wait_until(lambda: load.batches > seen + 15, 30, "the load")
+            load.go_on(15, 30)
             source.server.kill()
             source.server.start()
             readable_again(source, name)
@@ -141,8 +140,7 @@ def test_everything_killed_at_once(cdc, source, target, name):
         target.server.wait_ready()
         readable_again(source, name)
         readable_again(target, name)
-        seen = load.batches
-        wait_until(lambda: load.batches > seen + 15, 60, "the load")
+        load.go_on(15, 60)
     settle(task, source, target, name, killed=[source, target])
 
 

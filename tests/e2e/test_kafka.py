@@ -22,7 +22,6 @@ def ways_in(broker, folder) -> dict[str, dict]:
     password = folder / "password"
     password.write_text(kafka_broker.PASSWORD + "\n")
     ca = {"caPemPath": str(broker.certificates / "ca.pem")}
-    client = {key: str(broker.certificates / file) for key, file in (("clientPemPath", "client.pem"), ("clientKeyPath", "client.key"))}
     return {
         "sasl": {"address": broker.address("sasl"), "securityProtocol": "SASL_PLAINTEXT", "saslMechanisms": "PLAIN", **LOGIN},
         "sasl-tls": {
@@ -31,7 +30,7 @@ def ways_in(broker, folder) -> dict[str, dict]:
             "saslPasswordFile": str(password),
             "tls": ca,
         },
-        "mutual-tls": {"address": broker.address("tls"), "tls": {**ca, **client}},
+        "mutual-tls": {"address": broker.address("tls"), "tls": {**ca, **broker.client_certificate}},
     }
 
 
@@ -82,8 +81,7 @@ def test_broker_killed_under_load(cdc, source, target, broker, name):
         assert task.pause() <= 10
         task.resume()
         broker.start()
-        seen = load.batches
-        wait_until(lambda: load.batches > seen + 15, 90, "the load to go on")
+        load.go_on(15, 90)
     task.wait_caught_up()
     assert task.get()["skipped"] == {}
     wait_same_rows(source, target, name, timeout=60)
@@ -105,13 +103,13 @@ def test_leader_changes(make_cdc, more_servers, target, name):
     task = cdc.create(target, scope(name))
     spread = wait_until(lambda: leads_both(first, topics), 60, "leaders on both brokers")
     with Load(source, name) as load:
-        go_on(load)
+        load.go_on(10, 60)
         second.kill()
         wait_until(lambda: {leader for leader, _ in kafka.leaders(first, topics).values()} == {1}, 60, "the first to lead all")
-        go_on(load)
+        load.go_on(10, 60)
         second.start()
         wait_until(lambda: kafka.leaders(first, topics) == spread, 90, "the second to lead its topics again", every=0.5)
-        go_on(load)
+        load.go_on(10, 60)
     task.wait_caught_up()
     assert task.get()["skipped"] == {}
     wait_same_rows(source, target, name, timeout=60)
@@ -122,11 +120,6 @@ def leads_both(broker, topics) -> dict:
     found = kafka.leaders(broker, topics)
     assert {leader for leader, _ in found.values()} == {1, 2} and all(copies == 2 for _, copies in found.values()), found
     return found
-
-
-def go_on(load) -> None:
-    seen = load.batches
-    wait_until(lambda: load.batches > seen + 10, 60, "the load to go on")
 
 
 @pytest.mark.limit(180)

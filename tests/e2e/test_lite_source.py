@@ -273,8 +273,7 @@ def test_killed_in_the_first_copy_and_in_rounds(follow, lite3, target, name):
     chance = random.Random(11)
     with Load(source, name) as load:
         for _ in range(3):
-            before = load.batches
-            wait_until(lambda: load.batches > before + 2, 30, "the load")
+            load.go_on(2, 30)
             time.sleep(chance.random())
             cdc.kill9()
             cdc.start()

@@ -143,8 +143,7 @@ def test_nothing_is_lost_when_the_target_is_killed(cdc, source, lite3, name):
     wait_until(lambda: lite3.has(name), 30, "the collection")
     with Load(source, name) as load:
         for _ in range(3):
-            before = load.batches
-            wait_until(lambda: load.batches > before + 15, 30, "the load")
+            load.go_on(15, 30)
             lite3.server.kill()
             lite3.server.start()
     assert load.errors == 0

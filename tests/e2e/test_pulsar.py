@@ -98,14 +98,13 @@ def test_client_certificate(make_cdc, more_servers, target, name):
     broker = more_servers.broker("pulsar", "mutual", settings=wanted)
     source = pulsar_source(more_servers, "mutual", broker)
     source.create(name).insert(simple_rows(range(100)))
-    ours = {key: str(broker.certificates / file) for key, file in (("clientPemPath", "client.pem"), ("clientKeyPath", "client.key"))}
     web = {"webAddress": f"https://{broker.address('web_tls')}"}
     refused = make_cdc(source, log=config(broker, **tls(broker), **web)).start().create(target, scope(name))
     reason = wait_until(lambda: refused.get().get("reason"), 30, "a reason")
     assert broker.address("tls") in reason and "certificate" in reason, reason
     refused.delete()
     way = tls(broker)
-    way["tls"].update(ours)
+    way["tls"].update(broker.client_certificate)
     task = make_cdc(source, log=config(broker, **way, **web)).start().create(target, scope(name))
     wait_same_rows(source, target, name, expect=100)
     assert "the namespace keeps read ones not at all" in why(task)

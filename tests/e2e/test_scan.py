@@ -106,8 +106,7 @@ def test_under_load_and_kill_9(scanning, source, target, name):
     with Load(source, name) as load:
         wait_until(lambda: target.has(name) and count(target, name) > 0, 60, "the first rows")
         for _ in range(5):
-            before = load.batches
-            wait_until(lambda: load.batches > before + 4, 30, "the load")
+            load.go_on(4, 30)
             time.sleep(chance.random())
             scanning.kill9()
             scanning.start()

@@ -22,32 +22,34 @@ pub(super) struct Choice {
     pub(super) durable: bool,
     /// Why, for a person to read.
     pub(super) why: String,
-    /// How long messages stay while we do not read.
-    pub(super) keeps: Keeps,
 }
 
 /// Decides, as the configuration and the broker say.
 pub(super) fn choose(config: &PulsarConfig) -> Choice {
-    let policies = match &config.web {
-        None => Err("sourceConfig.pulsar.webAddress is not set".to_owned()),
-        Some(web) => admin::policies(config, web),
-    };
-    let told = |durable, why: String| {
-        let keeps = policies.as_ref().map_or(Keeps::Unknown, |policies| kept(durable, policies));
-        Choice { durable, why, keeps }
-    };
-    match (config.subscription, &policies) {
-        (SubscriptionMode::Durable, _) => {
+    let told = |durable, why: String| Choice { durable, why };
+    match config.subscription {
+        SubscriptionMode::Durable => {
             told(true, format!("a durable subscription holds messages: {SETTING} is `durable`"))
         }
-        (SubscriptionMode::Reader, _) => told(false, format!("no subscription holds messages: {SETTING} is `reader`")),
-        (SubscriptionMode::Auto, Ok(policies)) => by_policies(policies),
-        (SubscriptionMode::Auto, Err(why)) => unknown(why),
+        SubscriptionMode::Reader => told(false, format!("no subscription holds messages: {SETTING} is `reader`")),
+        SubscriptionMode::Auto => match policies(config) {
+            Ok(policies) => by_policies(policies),
+            Err(why) => unknown(&why),
+        },
     }
 }
 
-/// How long messages stay while we do not read.
-fn kept(durable: bool, policies: &Policies) -> Keeps {
+/// How long messages stay while we do not read, with a durable subscription or without.
+pub(super) fn keeps(config: &PulsarConfig, durable: bool) -> Keeps {
+    policies(config).map_or(Keeps::Unknown, |policies| kept(durable, policies))
+}
+
+fn policies(config: &PulsarConfig) -> Result<Policies, String> {
+    let web = config.web.as_ref().ok_or("sourceConfig.pulsar.webAddress is not set")?;
+    admin::policies(config, web)
+}
+
+fn kept(durable: bool, policies: Policies) -> Keeps {
     let retained = match policies.retention {
         Retention::None => Keeps::Nothing,
         Retention::Limited { time: Some(time), .. } => Keeps::For(time),
@@ -69,12 +71,10 @@ fn unknown(why: &str) -> Choice {
         "no subscription holds messages: the namespace's retention cannot be asked for ({why}), and a subscription could stop the \
          source's own writes where there is a backlog quota. If the namespace has no retention, set {SETTING}: durable"
     );
-    Choice { durable: false, why, keeps: Keeps::Unknown }
+    Choice { durable: false, why }
 }
 
-fn by_policies(policies: &Policies) -> Choice {
-    let Policies { retention, ttl, expiration, quota } = *policies;
-    let told = |durable, why: String| Choice { durable, why, keeps: kept(durable, policies) };
+fn by_policies(Policies { retention, ttl, expiration, quota }: Policies) -> Choice {
     let read_ones = match retention {
         Retention::None => "not at all".to_owned(),
         Retention::Limited { time, megabytes } => {
@@ -85,14 +85,14 @@ fn by_policies(policies: &Policies) -> Choice {
     let protects = matches!(retention, Retention::Limited { time, .. } if time.is_none_or(|time| time >= LONG_ENOUGH));
     if protects {
         let why = format!("no subscription holds messages: the namespace keeps them {read_ones}");
-        return told(false, why);
+        return Choice { durable: false, why };
     }
     if let Some(quota) = quota {
         let why = format!(
             "no subscription holds messages, and the namespace keeps read ones {read_ones}: with its backlog quota of {quota} bytes a \
              subscription could stop the source's own writes. Give it a retention, or set {SETTING}: durable"
         );
-        return told(false, why);
+        return Choice { durable: false, why };
     }
     let mut why = format!("a durable subscription holds messages: the namespace keeps read ones {read_ones}");
     if let Some(expiration) = expiration {
@@ -101,7 +101,7 @@ fn by_policies(policies: &Policies) -> Choice {
     if let Some(ttl) = ttl {
         why += &format!("; messages count as read after {}", hours(ttl));
     }
-    told(true, why)
+    Choice { durable: true, why }
 }
 
 fn hours(time: Duration) -> String {
@@ -123,30 +123,37 @@ mod tests {
 
     #[test]
     fn a_retention_protects() {
-        let chosen = by_policies(&Policies { retention: days(7, None), quota: Some(1), ..NOTHING });
+        let chosen = by_policies(Policies { retention: days(7, None), quota: Some(1), ..NOTHING });
         assert_eq!(chosen.why, "no subscription holds messages: the namespace keeps them 168 h");
-        assert_eq!(chosen.keeps, Keeps::For(Duration::from_secs(7 * 86_400)));
-        let chosen = by_policies(&Policies { retention: days(1, Some(5)), ..NOTHING });
+        let chosen = by_policies(Policies { retention: days(1, Some(5)), ..NOTHING });
         assert!(!chosen.durable && chosen.why.ends_with("24 h, up to 5 MB per topic"), "{}", chosen.why);
     }
 
     #[test]
     fn without_one_a_subscription_does() {
-        let chosen = by_policies(&NOTHING);
+        let chosen = by_policies(NOTHING);
         assert!(chosen.durable && chosen.why.ends_with("not at all"), "{}", chosen.why);
-        assert_eq!(chosen.keeps, Keeps::ForEver);
         let short = Retention::Limited { time: Some(Duration::from_secs(600)), megabytes: None };
         let expiration = Some(Duration::from_secs(180));
-        let chosen = by_policies(&Policies { retention: short, expiration, ..NOTHING });
-        assert_eq!(chosen.keeps, Keeps::For(Duration::from_secs(780)), "read messages are kept on");
+        let chosen = by_policies(Policies { retention: short, expiration, ..NOTHING });
         assert!(chosen.durable && chosen.why.ends_with("paused for 3 min"), "{}", chosen.why);
     }
 
     #[test]
     fn the_sources_writes_come_first() {
-        let chosen = by_policies(&Policies { quota: Some(8 << 30), ..NOTHING });
+        let chosen = by_policies(Policies { quota: Some(8 << 30), ..NOTHING });
         assert!(!chosen.durable && chosen.why.contains("stop the source's own writes"), "{}", chosen.why);
-        assert_eq!(chosen.keeps, Keeps::Nothing);
         assert!(!unknown("no answer").durable);
+    }
+
+    #[test]
+    fn how_long_messages_stay() {
+        let week = Policies { retention: days(7, None), quota: Some(1), ..NOTHING };
+        assert_eq!(kept(false, week), Keeps::For(Duration::from_secs(7 * 86_400)));
+        assert_eq!(kept(false, Policies { quota: Some(8 << 30), ..NOTHING }), Keeps::Nothing);
+        assert_eq!(kept(true, NOTHING), Keeps::ForEver);
+        let retention = Retention::Limited { time: Some(Duration::from_secs(600)), megabytes: None };
+        let ends = Policies { retention, expiration: Some(Duration::from_secs(180)), ..NOTHING };
+        assert_eq!(kept(true, ends), Keeps::For(Duration::from_secs(780)), "read messages are kept on");
     }
 }

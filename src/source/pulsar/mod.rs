@@ -57,8 +57,6 @@ pub(super) struct Pulsar {
     reading: Mutex<Topics>,
     /// Whether subscriptions of ours hold messages.
     durable: bool,
-    /// How long messages stay while we do not read.
-    keeps: Keeps,
     holds: Mutex<Holds>,
     /// What the last checkpoint needs, on its way to them.
     needed: Mutex<Option<BTreeMap<Channel, Option<Position>>>>,
@@ -79,12 +77,12 @@ impl Pulsar {
         session.probe().map_err(|error| failed(config, &error))?;
         let reading = Mutex::new(Topics::new(Arc::clone(&session)));
         let mut holds = Holds::load(own).map_err(|error| failed(config, &error))?;
-        let Choice { durable, why, keeps } = choose(config);
+        let Choice { durable, why } = choose(config);
         if !durable && holds.are_any() {
             holds.need_nothing();
         }
         let (config, holds, searcher) = (config.clone(), Mutex::new(holds), Mutex::new(None));
-        Ok((Pulsar { config, session, reading, durable, keeps, holds, needed: Mutex::new(None), searcher }, why))
+        Ok((Pulsar { config, session, reading, durable, holds, needed: Mutex::new(None), searcher }, why))
     }
 
     fn search<T>(
@@ -124,7 +122,7 @@ fn failed(config: &PulsarConfig, error: &dyn std::fmt::Display) -> LogError {
 
 impl Log for Pulsar {
     fn keeps(&self, _: &BTreeSet<Channel>) -> Keeps {
-        self.keeps
+        choice::keeps(&self.config, self.durable)
     }
 
     fn refresh(&self) -> Result<bool, LogError> {

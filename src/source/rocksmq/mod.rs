@@ -140,9 +140,9 @@ struct Passage {
     messages: Vec<(Position, Range<usize>)>,
 }
 
-/// A buffer begins with this: enough for what a quiet source writes.
 /// How long messages are kept unless `rocksmq.retentionTimeInMinutes` says otherwise.
 const RETENTION: Duration = Duration::from_secs(3 * 24 * 3600);
+/// A buffer begins with this: enough for what a quiet source writes.
 const FIRST_BYTES: usize = 4096;
 
 impl Passage {

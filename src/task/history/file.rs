@@ -20,7 +20,7 @@ const LINES: usize = 2 * EVENTS;
 pub(super) struct EventFile {
     path: PathBuf,
     lines: usize,
-    /// Something in memory differs from the file.
+    /// It has to be written anew: something in memory differs from it, or it has become long.
     behind: bool,
 }
 
@@ -62,18 +62,18 @@ impl EventFile {
             text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Line<'_>>(line).ok()?.event());
         let mut events: VecDeque<Event> = events.collect();
         events.drain(..events.len().saturating_sub(EVENTS));
-        (events, EventFile { path: path.to_owned(), lines: LINES, behind: true })
+        (events, EventFile { path: path.to_owned(), lines: 0, behind: true })
     }
 
     /// Writes the last one of `events` down, which is new.
     pub(super) fn added(&mut self, events: &VecDeque<Event>) -> io::Result<()> {
-        if self.behind || self.lines >= LINES {
+        if self.behind {
             return self.write(events);
         }
         let Some(event) = events.back() else { return Ok(()) };
         let outcome = self.append(event);
         self.lines += 1;
-        self.behind = outcome.is_err();
+        self.behind = outcome.is_err() || self.lines >= LINES;
         outcome
     }
 
@@ -90,7 +90,7 @@ impl EventFile {
 
     /// Writes all of them down, unless that is done.
     pub(super) fn write(&mut self, events: &VecDeque<Event>) -> io::Result<()> {
-        if !self.behind && self.lines < LINES {
+        if !self.behind {
             return Ok(());
         }
         let mut text = Vec::new();

@@ -4,6 +4,7 @@ import random
 import threading
 
 from .node import simple_rows
+from .waiting import wait_until
 
 
 class Load:
@@ -27,6 +28,11 @@ class Load:
         self._stop.set()
         self._thread.join(30)
         assert not self._thread.is_alive(), "the load's last call hangs"
+
+    def go_on(self, batches: int, seconds: float) -> None:
+        """Waits until more than this many further batches have been written."""
+        seen = self.batches
+        wait_until(lambda: self.batches > seen + batches, seconds, "the load to go on")
 
     def _run(self) -> None:
         while not self._stop.is_set():
