@@ -6,6 +6,9 @@ Nearly everything: a message may stand behind a tick that is later than itself. 
 either half of an upsert, up to some 60 ms too late to Kafka. Such a message is released with the next tick; as nobody
 works on a key before the call that wrote it was answered, it still comes before all that builds on it. Only an upsert must
 not be torn: its insert, which comes first, would be applied and then removed by its own delete. So it waits for its delete.
+
+A message may also stand there twice: a producer that has lost a broker sends again what had arrived, and was not confirmed. Milvus passes
+over the second one, and so do we, or its rows would be on the target twice.
 */
 
 use std::collections::BTreeSet;
@@ -72,6 +75,8 @@ pub struct Pending {
     bytes: usize,
     /// Of the last deletes: their timestamps, for halves of upserts that come after them.
     deletes: BTreeSet<(Timestamp, CollectionId)>,
+    /// Of the last inserts: their timestamps and first rows, for those that are sent again.
+    inserts: BTreeSet<(Timestamp, CollectionId, i64)>,
     /// What the ticks so far have completed.
     mark: Mark,
     /// What was released beyond the mark: it would be read and applied again, all of it or nothing.
@@ -80,13 +85,17 @@ pub struct Pending {
 
 /// How many ticks (of 0.2 s) half an upsert waits: the other half of one that was written while the server died never comes.
 const PATIENCE_TICKS: u32 = 25;
-/// How long the timestamps of deletes are kept.
+/// How long the timestamps of deletes and inserts are kept.
 const KEPT: Duration = Duration::from_secs(10);
 
 impl Pending {
-    /// Takes in an insert.
+    /// Takes in an insert, unless it is one of the last ones again.
     pub fn insert(&mut self, channel: &Channel, position: Position, ts: Timestamp, insert: Insert) {
-        let Insert { collection, partition, rows, columns, half } = insert;
+        let Insert { collection, partition, rows, columns, half, row_id } = insert;
+        if row_id.is_some_and(|row_id| !self.inserts.insert((ts, collection, row_id))) {
+            log::debug!("{channel}: the insert at {position} has been read before");
+            return;
+        }
         self.push(channel, position, ts, collection, partition, OpBody::Insert { rows, columns });
         if let Some(op) = self.ops.last_mut().filter(|_| half) {
             op.awaits_delete = Some(0);
@@ -151,7 +160,9 @@ impl Pending {
         }
         self.bytes -= released.iter().map(|op| op.weight).sum::<usize>();
         released.sort_by_key(|op| (op.ts, matches!(op.body, OpBody::Insert { .. }), op.position));
-        self.deletes = self.deletes.split_off(&(tick.minus(KEPT), CollectionId(i64::MIN)));
+        let kept = tick.minus(KEPT);
+        self.deletes = self.deletes.split_off(&(kept, CollectionId(i64::MIN)));
+        self.inserts = self.inserts.split_off(&(kept, CollectionId(i64::MIN), i64::MIN));
         let reached = self.reached(tick, position, &released);
         (released, reached)
     }
@@ -208,7 +219,14 @@ mod tests {
     }
 
     fn insert() -> Insert {
-        Insert { collection: CollectionId(1), partition: PartitionId(2), rows: 1, columns: vec![], half: false }
+        Insert {
+            collection: CollectionId(1),
+            partition: PartitionId(2),
+            rows: 1,
+            columns: vec![],
+            half: false,
+            row_id: None,
+        }
     }
 
     #[test]
@@ -225,6 +243,24 @@ mod tests {
         assert_eq!((reached.position, reached.mark.ts), (Position::at(1), Timestamp(20)));
         assert_eq!(pending.release(Timestamp(30), Position::at(6)).0.len(), 1);
         assert!(pending.is_empty());
+    }
+
+    #[test]
+    fn an_insert_that_is_sent_again_is_passed_over() {
+        let channel = Channel::new("c");
+        let with = |row_id| Insert { row_id, ..insert() };
+        let mut pending = Pending::default();
+        for (position, row_id) in [(1, Some(7)), (2, Some(8)), (3, Some(7)), (4, None), (5, None)] {
+            pending.insert(&channel, Position::at(position), Timestamp(10), with(row_id));
+        }
+        let positions = |ops: Vec<Op>| ops.iter().map(|op| op.position.number()).collect::<Vec<_>>();
+        assert_eq!(positions(pending.release(Timestamp(20), Position::at(6)).0), [1, 2, 4, 5]);
+        pending.insert(&channel, Position::at(7), Timestamp(10), with(Some(8)));
+        pending.insert(&channel, Position::at(8), Timestamp(11), with(Some(8)));
+        assert_eq!(positions(pending.release(Timestamp(30), Position::at(9)).0), [8], "also behind its tick");
+        let mut read_again = Pending::after(Mark::up_to(Timestamp(5)));
+        read_again.insert(&channel, Position::at(1), Timestamp(10), with(Some(7)));
+        assert!(!read_again.is_empty(), "whoever goes back gets it again");
     }
 
     #[test]

@@ -91,6 +91,8 @@ pub struct Insert {
     pub columns: Vec<Column>,
     /// One half of an upsert; the delete with the same timestamp is the other.
     pub half: bool,
+    /// The number that the source has given its first row, which no other message's row has. `None`: it gives none.
+    pub row_id: Option<i64>,
 }
 
 /// Rows to delete: those with these keys and a timestamp before the record's.
@@ -265,6 +267,7 @@ mod insert {
     pub(super) const COLLECTION: u32 = 7;
     pub(super) const PARTITION: u32 = 8;
     pub(super) const TIMESTAMPS: u32 = 10;
+    pub(super) const ROW_IDS: u32 = 11;
     pub(super) const COLUMNS: u32 = 13;
     pub(super) const ROWS: u32 = 14;
     pub(super) const VERSION: u32 = 15;
@@ -293,7 +296,7 @@ pub(super) fn delete(bytes: &[u8]) -> Result<Delete, DecodeError> {
 /// Read by hand: the columns stay where they are, as slices of the message.
 fn decode_insert(at: Timestamp, bytes: &Bytes) -> Result<(Timestamp, Timestamp, Body), DecodeError> {
     let (collection, partition) = (CollectionId(0), PartitionId(0));
-    let mut found = Insert { collection, partition, rows: 0, columns: Vec::new(), half: false };
+    let mut found = Insert { collection, partition, rows: 0, columns: Vec::new(), half: false, row_id: None };
     let (mut begin, mut end, mut version) = (Timestamp::MAX, Timestamp::ZERO, 0);
     for field in wire::fields(bytes) {
         let (number, value) = field?;
@@ -305,6 +308,10 @@ fn decode_insert(at: Timestamp, bytes: &Bytes) -> Result<(Timestamp, Timestamp, 
                     let ts = Timestamp(ts?);
                     (begin, end) = (begin.min(ts), end.max(ts));
                 }
+            }
+            insert::ROW_IDS if found.row_id.is_none() => {
+                let first = wire::numbers(value).next().transpose()?;
+                found.row_id = first.map(|id| id as i64).filter(|id| *id != 0);
             }
             insert::COLUMNS => found.columns.push(bytes.slice_ref(value).into()),
             insert::ROWS => found.rows = wire::number(value)? as usize,
@@ -373,6 +380,7 @@ mod tests {
         out.write_int64(7, 5).unwrap();
         out.write_int64(8, 6).unwrap();
         out.write_repeated_packed_uint64(10, &[30, 10, 20]).unwrap();
+        out.write_repeated_packed_int64(11, &[71, 72, 73]).unwrap();
         out.write_bytes(13, &[1, 2]).unwrap();
         out.write_uint64(14, 3).unwrap();
         out.write_uint64(15, 1).unwrap();
@@ -381,6 +389,7 @@ mod tests {
         assert_eq!((record.begin, record.end), (Timestamp(10), Timestamp(30)));
         let Body::Insert(insert) = record.body else { panic!("not an insert") };
         assert!(insert.half);
+        assert_eq!(insert.row_id, Some(71));
         assert_eq!((insert.collection, insert.partition, insert.rows), (CollectionId(5), PartitionId(6), 3));
         assert_eq!(insert.columns, [Column::from(vec![1, 2])]);
     }

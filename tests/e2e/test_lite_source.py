@@ -158,7 +158,10 @@ def test_lite_3_to_lite_3(follow, lite3, name):
     wait_same_rows(source, target, name, "shop", expect=1998)
     wait_until(lambda: target.aliases(name, "shop") == source.aliases(name, "shop") != [], 15, "the alias")
     wait_until(lambda: schema_of(source, name, "shop") == schema_of(target, name, "shop"), 15, "the same schema")
+    # While somebody reads, a Lite's truncation can fail half done (docs/sources.md).
+    task.pause()
     truncate(source, name, "shop")
+    task.resume()
     wait_same_rows(source, target, name, "shop", expect=0)
     made.insert(new_rows(range(10)))
     wait_same_rows(source, target, name, "shop", expect=10)

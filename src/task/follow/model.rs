@@ -76,7 +76,7 @@ enum Late {
 const AT_LAST: [(Op, Late); 30] = [(Op::Tick, Late::Nothing); 30];
 
 /// A log and the rows that it ends with. Messages between two ticks are in any order (`shuffle`), but for those that are late
-/// (`late`): they come first, so that what builds on them stands behind them.
+/// (`late`): they come first, so that what builds on them stands behind them. Some inserts stand there twice, sent again by a producer.
 fn history(ops: &[Op], late: &[Late], shuffle: &[usize]) -> (Vec<Message_>, Vec<(i64, i64)>) {
     let (mut log, mut window, mut live) = (Vec::new(), Vec::new(), std::collections::BTreeMap::new());
     let (mut belated, mut late_keys): (Vec<Message_>, Vec<i64>) = Default::default();
@@ -110,6 +110,11 @@ fn history(ops: &[Op], late: &[Late], shuffle: &[usize]) -> (Vec<Message_>, Vec<
                 if late == Late::Nothing { &mut window } else { &mut belated }.push(delete);
             }
             Op::Tick => {
+                let again = |(index, message): (usize, &Message_)| {
+                    let sent_again = shuffle.get(index).is_some_and(|number| number % 3 == 0);
+                    (sent_again && matches!(message, Message_::Insert { .. })).then(|| message.clone())
+                };
+                window.extend(window.iter().enumerate().filter_map(again).collect::<Vec<_>>());
                 for (index, other) in shuffle.iter().enumerate().take(window.len()) {
                     let other = other % window.len();
                     window.swap(index, other);
@@ -216,8 +221,14 @@ impl Run {
             Message_::Insert { rows, half, .. } if wanted => {
                 let (keys, versions): (Vec<i64>, Vec<i64>) = rows.iter().copied().unzip();
                 let columns = vec![column("id", keys), column("version", versions)];
-                let insert =
-                    Insert { collection: COLLECTION, partition: PARTITION, rows: rows.len(), columns, half: *half };
+                let insert = Insert {
+                    collection: COLLECTION,
+                    partition: PARTITION,
+                    rows: rows.len(),
+                    columns,
+                    half: *half,
+                    row_id: Some(ts.0 as i64),
+                };
                 self.state.pending.insert(&channel(), position, ts, insert);
             }
             Message_::Delete { keys, .. } if wanted => {

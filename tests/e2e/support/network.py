@@ -35,7 +35,8 @@ class Relay:
         self._until_stall = size
 
     def flow(self) -> None:
-        """Everything that was held back comes through again."""
+        """Everything that was held back comes through again, and a stall that has not come yet comes no more."""
+        self._until_stall = None
         self._flowing.set()
 
     def cut(self) -> None:
