@@ -60,7 +60,7 @@ def _own_settings(data: pathlib.Path, numbers: dict[str, int]) -> dict:
             "etcd.data.dir": str(data / "etcd"),
             "etcd.config.path": str(data / "configs" / "etcd.yaml"),
             "etcd.log.level": "warn",
-            "localStorage.path": str(data / "storage"),
+            "localStorage.path": str(storage_path(data)),
             "rocksmq.path": str(rocksmq_path(data)),
             "mq.type": "rocksmq",
             "log.level": "warn",
@@ -75,6 +75,11 @@ def _own_settings(data: pathlib.Path, numbers: dict[str, int]) -> dict:
 def rocksmq_path(data: pathlib.Path) -> pathlib.Path:
     """Where a server with this data folder keeps its log: what milvus-cdc calls `sourceConfig.rocksmq.path`."""
     return data / "rdb_data"
+
+
+def storage_path(data: pathlib.Path) -> pathlib.Path:
+    """Where a server with this data folder keeps what it has flushed."""
+    return data / "storage"
 
 
 def _defaults(template: str) -> dict:

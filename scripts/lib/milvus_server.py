@@ -15,6 +15,8 @@ __all__ = ["MilvusError", "MilvusServer"]
 class MilvusServer(ReferenceServer):
     """One Milvus 2.3.5: embedded etcd, RocksMQ, local storage."""
 
+    ROLE = "standalone"
+
     def __init__(self, folder, *, data_dir=None, settings=None, tls=None, auth=False, port=None, outlive=False):
         state = State(milvus_config.new_ports(port), dict(settings or {}), tls, auth)
         super().__init__(folder, state, data_dir=data_dir, outlive=outlive)
@@ -52,7 +54,7 @@ class MilvusServer(ReferenceServer):
             "METRICS_PORT": str(self.metrics_port),
             "MALLOC_ARENA_MAX": "4",
         }
-        return [str(unpacked / "bin" / "milvus"), "run", "standalone"], environment
+        return [str(unpacked / "bin" / "milvus"), "run", self.ROLE], environment
 
     def _mode_settings(self) -> dict:
         settings: dict = {}

@@ -25,6 +25,7 @@ from kafka_broker import KafkaBroker
 from lite_server import LiteServer
 from milvus_server import MilvusServer
 from pulsar_broker import PulsarBroker
+from query_node import QueryNode
 from reference_server import ReferenceServer
 from support.cdc import Cdc
 from support.logs import BROKER_LOGS, start_again
@@ -49,6 +50,8 @@ BROKER_SETTINGS = {
     # As an operator sets it. A ledger may be closed as soon as it has a message.
     "pulsar": {"defaultRetentionTimeInMinutes": 10080, "defaultRetentionSizeInMB": -1, "managedLedgerMinLedgerRolloverTimeMinutes": 0},
 }
+# A second query node cannot read the queue inside a server.
+NEEDED_LOGS = {"test_kafka": ["kafka"], "test_pulsar": ["pulsar"], "test_broker": list(BROKERS), "test_replicas": ["kafka"]}
 LIVE_LOGS: dict[str, pathlib.Path] = {}
 
 
@@ -59,8 +62,8 @@ def pytest_addoption(parser):
 
 def pytest_ignore_collect(collection_path, config):
     """What is about a broker needs one."""
-    kind, wanted = collection_path.stem.removeprefix("test_"), config.getoption("--source-log")
-    if (kind in BROKERS and wanted != kind) or (kind == "broker" and wanted not in BROKERS):
+    wanted = NEEDED_LOGS.get(collection_path.stem)
+    if wanted and config.getoption("--source-log") not in wanted:
         return True
 
 
@@ -142,6 +145,13 @@ class Servers:
         self._servers.append(server)
         LIVE_LOGS[f"milvus-{name}"] = server.log
         return server.launch()
+
+    def query_node(self, name: str, server: MilvusServer) -> QueryNode:
+        """Starts one more query node of a running server and waits for it."""
+        node = QueryNode(self._folder / name, server)
+        self._servers.append(node)
+        LIVE_LOGS[f"milvus-{name}"] = node.log
+        return node.start()
 
     def stop_all(self) -> None:
         for server in self._servers:
