@@ -306,7 +306,18 @@ impl Client {
 
     /// The exact number of live rows, a key that is there twice counted twice; `None` when the answer holds no number.
     pub fn count_rows(&self, place: &Place, context: &CallContext) -> Result<Option<u64>, Error> {
-        let query = Query { expression: "", fields: &["count(*)"], limit: None, consistency: Consistency::Strong };
+        self.count_matching(place, "", Consistency::Strong, context)
+    }
+
+    /// [`Self::count_rows`] of those that match `expression`.
+    pub fn count_matching(
+        &self,
+        place: &Place,
+        expression: &str,
+        consistency: Consistency,
+        context: &CallContext,
+    ) -> Result<Option<u64>, Error> {
+        let query = Query { expression, fields: &["count(*)"], limit: None, consistency };
         let columns = self.query_rows(place, &query, context)?;
         Ok(columns.first().and_then(first_number))
     }

@@ -6,6 +6,7 @@ differences between two such streams. It knows nothing of tasks.
 - [`digest`](fn@digest) makes 64 bits of a row that do not depend on how the server wrote it down.
 - [`StateReader`] and [`StateWriter`] keep keys and digests in a file.
 - [`Merge`] walks over two streams side by side and tells what only one of them has, and what differs.
+- [`crowded`] finds keys that a server holds more than once.
 
 Memory is bounded by the pages that are under way, whatever the number of rows.
 */
@@ -13,6 +14,7 @@ Memory is bounded by the pages that are under way, whatever the number of rows.
 mod ahead;
 mod column;
 mod digest;
+mod doubles;
 mod key;
 mod merge;
 mod pages;
@@ -23,6 +25,7 @@ mod state;
 pub use ahead::ReadAhead;
 pub use column::{RowError, pick};
 pub use digest::digest;
+pub use doubles::crowded;
 pub use key::{Key, above, any_of, between};
 pub use merge::{Entry, Left, Merge, Nothing, Overlay, Right, Step};
 pub use pages::{Page, PageError, Pages};

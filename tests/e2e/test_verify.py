@@ -159,13 +159,17 @@ def test_what_cannot_be_compared(cdc, source, target, name):
 
 
 def test_rows_that_are_there_twice(cdc, source, target, name):
-    source.create(name).insert(simple_rows(range(10)))
+    source.create(name, shards=2).insert(simple_rows(range(2000)))
     task = cdc.create(target, scope(name))
-    wait_same_rows(source, target, name, expect=10)
+    wait_same_rows(source, target, name, expect=2000)
+    target.collection(name).insert(simple_rows([3, 1777]))
     target.collection(name).insert(simple_rows([3]))
     code, result = run(cdc, "verify", task.id)
     found = only(result)
-    assert code == 1 and found["counts_differ"] and (found["source_count"], found["target_count"]) == (10, 11), result
+    assert code == 1 and found["counts_differ"] and (found["source_count"], found["target_count"]) == (2000, 2003), result
+    code, result = run(cdc, "repair", task.id)
+    assert code == 0 and only(result)["target_count"] == 2000, result
+    wait_same_rows(source, target, name, expect=2000)
 
 
 def test_a_comparison_can_be_watched_and_cancelled(cdc, source, target, name):

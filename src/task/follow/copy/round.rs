@@ -3,7 +3,7 @@ One walk over a collection: its rows at the source against what is known, or ask
 target, page by page in the order of the keys. See [`super::progress`] for why it can be interrupted at any point.
 */
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,9 @@ use super::step::{StepError, Subject};
 use super::worker::{Attempt, Interruption};
 use super::{Against, CopyJob};
 use crate::milvus::Client;
-use crate::milvus::rows::{Place, Rows, Write};
-use crate::scan::{Key, Merge, Nothing, Overlay, ReadAhead, Right, StateReader, StateWriter, Step, Target, pick};
+use crate::milvus::rows::{Consistency, Place, Rows, Write};
+use crate::scan::{Key, Merge, Nothing, Overlay, ReadAhead, Right, StateReader, StateWriter, Step, Target};
+use crate::scan::{between, crowded, pick};
 use crate::target::Writer;
 
 /// How often progress is put on disk while nothing has to be written to the target.
@@ -33,6 +34,8 @@ pub(super) struct Round {
     saved: Instant,
     written: u64,
     removed: u64,
+    /// The target may hold keys more than once, which are to be there once.
+    undoubles: bool,
 }
 
 impl Round {
@@ -63,7 +66,8 @@ impl Round {
         }
         let pending = progress.pending();
         let saved = Instant::now();
-        Ok(Round { files: files.clone(), progress, pending, known, writer, saved, written: 0, removed: 0 })
+        let files = files.clone();
+        Ok(Round { files, progress, pending, known, writer, saved, written: 0, removed: 0, undoubles: false })
     }
 
     /// Rows that the source has, as far as the round has come.
@@ -84,6 +88,7 @@ impl Round {
     /// All partitions, then the end.
     pub(super) fn run(&mut self, attempt: &Attempt<'_>) -> Result<(), Interruption> {
         let partitions = if self.progress.done { Vec::new() } else { partitions(attempt.job) };
+        self.undoubles = attempt.job.removes && attempt.job.against == Against::Target && attempt.target_has_more()?;
         for (name, id) in partitions {
             let is_begun = self.progress.partition == name && self.progress.partition_id == id;
             if self.progress.partition > name {
@@ -147,7 +152,11 @@ impl Round {
     }
 
     /// Makes the target what the source is, in one stretch of keys.
-    fn apply(&mut self, partition: &str, step: Step, attempt: &Attempt<'_>) -> Result<(), Interruption> {
+    fn apply(&mut self, partition: &str, mut step: Step, attempt: &Attempt<'_>) -> Result<(), Interruption> {
+        if self.undoubles {
+            let doubled = self.doubled(partition, &step, attempt)?;
+            step.changed.extend(doubled);
+        }
         let doomed = self.doomed(&step, attempt);
         let touched = step.added.iter().chain(&step.changed).filter_map(|&index| step.page.keys.get(index));
         let touched: BTreeSet<Key> = touched.chain(&doomed).cloned().collect();
@@ -172,6 +181,20 @@ impl Round {
             self.save()?;
         }
         Ok(())
+    }
+
+    /// Rows of the step that are equal on the target, but may be there more than once: an upsert leaves one.
+    fn doubled(&self, partition: &str, step: &Step, attempt: &Attempt<'_>) -> Result<Vec<usize>, Interruption> {
+        let keys = &step.page.keys;
+        let (added, changed) = (BTreeSet::from_iter(&step.added), BTreeSet::from_iter(&step.changed));
+        // By key, its last row.
+        let rows: BTreeMap<&Key, usize> = keys.iter().enumerate().map(|(index, key)| (key, index)).collect();
+        let there = rows.iter().filter(|(_, index)| !added.contains(index)).map(|(key, _)| *key);
+        let there: BTreeSet<Key> = there.chain(&step.removed).cloned().collect();
+        let there: Vec<Key> = there.into_iter().collect();
+        let crowded = crowded(&there, self.progress.after().as_ref(), &mut attempt.count_on_target(partition))?;
+        let doubled = crowded.iter().filter_map(|key| rows.get(key)).filter(|index| !changed.contains(index));
+        Ok(doubled.copied().collect())
     }
 
     /// Which of the rows that the source does not have are removed: those that this task has brought, and all where it was asked for.
@@ -263,6 +286,25 @@ fn interrupted(error: &StepError) -> Interruption {
 }
 
 impl Attempt<'_> {
+    /// The target has more rows than the source, those of one key counted.
+    fn target_has_more(&self) -> Result<bool, Interruption> {
+        let count = |client: &Client, place| self.patiently(|| Ok(client.count_rows(&place, &self.context)?));
+        Ok(count(&self.worker.target, self.target(""))? > count(&self.worker.source, self.source(""))?)
+    }
+
+    /// Asks the target how many rows there are in a range of keys. What the first answer has shown the others show, too.
+    fn count_on_target(&self, partition: &str) -> impl FnMut(Option<&Key>, &Key) -> Result<u64, Interruption> {
+        let place = self.target(partition);
+        let mut consistency = Consistency::Strong;
+        move |low, high| {
+            let range = between(&self.job.info.key.name, low, Some(high)).unwrap_or_default();
+            let client = &self.worker.target;
+            let found = self.patiently(|| Ok(client.count_matching(&place, &range, consistency, &self.context)?))?;
+            consistency = Consistency::Bounded;
+            Ok(found.unwrap_or(0))
+        }
+    }
+
     fn source(&self, partition: &str) -> Place {
         let (db, collection) = self.job.source.clone();
         Place { db, collection, partition: partition.to_owned() }
