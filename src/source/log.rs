@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crossbeam_channel::Receiver;
+
 use super::message::Record;
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
 
@@ -48,6 +50,11 @@ pub trait Log: Send + Sync {
     /// # Errors
     /// The log cannot be reached.
     fn refresh(&self) -> Result<bool, LogError>;
+
+    /// Becomes ready, without being taken from, when there may be something new. `None`: a log that has to be looked at.
+    fn news(&self) -> Option<Receiver<()>> {
+        None
+    }
 
     /// Passes messages to `visit`, in order, beginning with `next`, until about `max_bytes` have been passed or nothing more
     /// is there at the moment. A log may keep what it needs to go on cheaply where it left off; a channel is read by one

@@ -7,6 +7,7 @@ mod absence;
 mod kafka;
 mod log;
 mod message;
+mod news;
 mod open;
 mod pulsar;
 mod reader;

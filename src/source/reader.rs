@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded, never};
 
 use super::log::{Log, LogError, Next, ReadEnd};
 use super::message::Record;
@@ -94,6 +94,8 @@ impl Drop for Reader {
 
 /// How often an idle log is looked at.
 const POLL: Duration = Duration::from_millis(20);
+/// The same where the log gives word: for what it gives none of, such as a broker that has gone away.
+const POLL_BESIDE_NEWS: Duration = Duration::from_millis(100);
 /// One channel's turn.
 const TURN_BYTES: usize = 1 << 20;
 /// How long to wait after a failure.
@@ -109,7 +111,10 @@ pub fn spawn(name: &str, log: Arc<dyn Log>) -> std::io::Result<Reader> {
     // A seek must never wait for room behind events that nobody takes: commands are few and small.
     let (command_sender, commands) = bounded(1024);
     let (events, event_receiver) = bounded(QUEUED_TURNS);
-    let turn = Turn { log, events, cursors: BTreeMap::new(), failing: false };
+    let news = log.news();
+    let poll = if news.is_some() { POLL_BESIDE_NEWS } else { POLL };
+    let news = news.unwrap_or_else(never);
+    let turn = Turn { log, news, poll, events, cursors: BTreeMap::new(), failing: false };
     let thread = std::thread::Builder::new().name(format!("log-{name}")).spawn(move || turn.run(&commands))?;
     Ok(Reader { commands: command_sender, events: event_receiver, thread: Some(thread) })
 }
@@ -134,9 +139,19 @@ impl Cursor {
 
 struct Turn {
     log: Arc<dyn Log>,
+    news: Receiver<()>,
+    poll: Duration,
     events: Sender<ReaderEvent>,
     cursors: BTreeMap<Channel, Cursor>,
     failing: bool,
+}
+
+/// What the reader does before it looks at the log again.
+#[derive(Clone, Copy)]
+enum Pause {
+    None,
+    UntilNews,
+    AfterFailure,
 }
 
 /// Whoever takes the events has gone.
@@ -144,34 +159,49 @@ struct Closed;
 
 impl Turn {
     fn run(mut self, commands: &Receiver<ReaderCommand>) {
-        let mut wait = Duration::ZERO;
+        let mut pause = Pause::None;
         loop {
-            // Without a channel to read there is nothing to look for.
-            let command = match self.cursors.is_empty() {
-                true => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                false => commands.recv_timeout(wait),
-            };
-            match command {
+            match self.next_command(commands, pause) {
                 Ok(command) => {
                     self.obey(command);
-                    wait = Duration::ZERO;
+                    pause = Pause::None;
                     continue;
                 }
-                Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(TryRecvError::Disconnected) => return,
+                Err(TryRecvError::Empty) => {}
             }
-            wait = match self.read_all() {
-                Ok(Ok(true)) => Duration::ZERO,
-                Ok(Ok(false)) => POLL,
+            pause = match self.read_all() {
+                Ok(Ok(true)) => Pause::None,
+                Ok(Ok(false)) => Pause::UntilNews,
                 Ok(Err(error)) => {
                     if self.report_failure(error).is_err() {
                         return;
                     }
-                    RETRY
+                    Pause::AfterFailure
                 }
                 Err(Closed) => return,
             };
         }
+    }
+
+    /// Pauses, unless there is a command.
+    fn next_command(&self, commands: &Receiver<ReaderCommand>, pause: Pause) -> Result<ReaderCommand, TryRecvError> {
+        if self.cursors.is_empty() {
+            // Without a channel to read there is nothing to look for.
+            return commands.recv().map_err(|_| TryRecvError::Disconnected);
+        }
+        let mut something = Select::new();
+        something.recv(commands);
+        // Only waited for: what is there is taken from the commands' channel, or by the log's refresh.
+        let _ = match pause {
+            Pause::None => return commands.try_recv(),
+            Pause::UntilNews => {
+                something.recv(&self.news);
+                something.ready_timeout(self.poll)
+            }
+            Pause::AfterFailure => something.ready_timeout(RETRY),
+        };
+        commands.try_recv()
     }
 
     fn obey(&mut self, command: ReaderCommand) {

@@ -11,6 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::config::KafkaConfig;
+use crate::source::news::News;
 
 /// A consumer that tells [`Events`] what goes on.
 pub(super) type Consumer = BaseConsumer<Events>;
@@ -19,7 +20,7 @@ pub(super) type Consumer = BaseConsumer<Events>;
 #[derive(Debug, Default)]
 pub(super) struct Events {
     /// Some topic's queue has got something since the last look.
-    fresh: Arc<AtomicBool>,
+    news: News,
     /// No broker can be reached, as far as anybody has noticed.
     down: AtomicBool,
     /// What librdkafka complained of last.
@@ -31,13 +32,13 @@ pub(super) struct Events {
 impl Events {
     /// What a topic's queue calls when it has got something.
     pub(super) fn waker(&self) -> impl Fn() + Send + Sync + 'static {
-        let fresh = Arc::clone(&self.fresh);
-        move || fresh.store(true, Ordering::Release)
+        let news = self.news.clone();
+        move || news.give()
     }
 
-    /// Whether something has come since the last call.
-    pub(super) fn take_fresh(&self) -> bool {
-        self.fresh.swap(false, Ordering::AcqRel)
+    /// Of all topics.
+    pub(super) fn news(&self) -> &News {
+        &self.news
     }
 
     /// Whether the brokers are out of reach.

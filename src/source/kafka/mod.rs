@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
@@ -135,7 +136,11 @@ impl Log for Kafka {
             ask_whether_there(&self.consumer, known.as_ref()).map_err(|detail| self.error(detail))?;
         }
         self.tidy_up();
-        Ok(self.events().take_fresh())
+        Ok(self.events().news().take())
+    }
+
+    fn news(&self) -> Option<Receiver<()>> {
+        Some(self.events().news().word())
     }
 
     fn read(

@@ -9,7 +9,7 @@ that we are alive meanwhile.
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ use super::inbox::Inbox;
 use super::transport::{Stream, TURN, is_nothing};
 use crate::config::{Address, BrokerTls, Secret};
 use crate::milvus::pb::pulsar::BaseCommand;
+use crate::source::news::News;
 
 /// How long an answer may take; the task's thread may be waiting.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -54,8 +55,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects and introduces us. `fresh` is raised when messages come.
-    pub(super) fn open(peer: Peer<'_>, fresh: &Arc<AtomicBool>) -> Result<Connection, PulsarError> {
+    /// Connects and introduces us. `news` are given when messages come.
+    pub(super) fn open(peer: Peer<'_>, news: &News) -> Result<Connection, PulsarError> {
         let address = match peer.broker {
             Some(broker) => format!("{broker} behind {}", peer.address),
             None => peer.address.to_string(),
@@ -67,7 +68,7 @@ impl Connection {
         let mut frames = Frames::new();
         greet(&mut stream, &mut frames, &address, peer.largest)?;
         let stream = Arc::new(Mutex::new(stream));
-        let inbox = Arc::new(Inbox::new(Arc::clone(fresh)));
+        let inbox = Arc::new(Inbox::new(news.clone()));
         let receiver = Receiver {
             address: address.clone(),
             stream: Arc::clone(&stream),

@@ -1,8 +1,6 @@
 //! What has come over a connection and waits for whoever wants it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
@@ -11,6 +9,7 @@ use super::command::{answers, kind};
 use super::error::PulsarError;
 use super::frame::Received;
 use crate::milvus::pb::pulsar::BaseCommand;
+use crate::source::news::News;
 
 /// Messages of one connection that may wait in memory, in bytes as they came; more are not read from the socket.
 const FULL: usize = 16 << 20;
@@ -19,8 +18,8 @@ const FULL: usize = 16 << 20;
 pub(super) struct Inbox {
     content: Mutex<Content>,
     changed: Condvar,
-    /// Is raised when messages have come.
-    fresh: Arc<AtomicBool>,
+    /// Messages have come.
+    news: News,
 }
 
 #[derive(Default)]
@@ -51,8 +50,8 @@ pub(super) enum Taken {
 }
 
 impl Inbox {
-    pub(super) fn new(fresh: Arc<AtomicBool>) -> Inbox {
-        Inbox { content: Mutex::default(), changed: Condvar::new(), fresh }
+    pub(super) fn new(news: News) -> Inbox {
+        Inbox { content: Mutex::default(), changed: Condvar::new(), news }
     }
 
     /// An answer to this request will be waited for.
@@ -85,7 +84,7 @@ impl Inbox {
             if let Some(waiting) = content.consumers.get_mut(&command.close_consumer.consumer_id()) {
                 waiting.closed = true;
             }
-            self.fresh.store(true, Ordering::Release);
+            self.news.give();
         } else if let Some(place) = answers(&command).and_then(|request| content.answers.get_mut(&request)) {
             *place = Some(command);
             self.changed.notify_all();
@@ -99,7 +98,7 @@ impl Inbox {
         if let Some(waiting) = content.consumers.get_mut(&message.command.consumer_id()) {
             waiting.messages.push_back(message);
             content.bytes += size;
-            self.fresh.store(true, Ordering::Release);
+            self.news.give();
         }
     }
 
@@ -114,7 +113,7 @@ impl Inbox {
         let mut content = self.content.lock();
         content.ended.get_or_insert(error);
         self.changed.notify_all();
-        self.fresh.store(true, Ordering::Release);
+        self.news.give();
     }
 
     /// Why the connection has ended.

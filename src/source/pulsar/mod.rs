@@ -36,6 +36,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
 use self::choice::{Choice, choose};
@@ -132,7 +133,11 @@ impl Log for Pulsar {
             holds.need(needed);
         }
         holds.look_after(&self.session);
-        Ok(self.session.take_fresh())
+        Ok(self.session.news().take())
+    }
+
+    fn news(&self) -> Option<Receiver<()>> {
+        Some(self.session.news().word())
     }
 
     fn read(

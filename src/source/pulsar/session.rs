@@ -4,7 +4,6 @@ A task's way to its topics: which broker has one, and a connection to each broke
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -16,6 +15,7 @@ use super::error::PulsarError;
 use crate::config::{Address, BrokerTls, PulsarConfig, PulsarService};
 use crate::domain::Channel;
 use crate::milvus::pb::pulsar::LookupResponse;
+use crate::source::news::News;
 
 /// More redirections than any cluster needs.
 const MOST_HOPS: u32 = 20;
@@ -26,7 +26,7 @@ const LEFT_ALONE: Duration = Duration::from_millis(500);
 pub(super) struct Session {
     config: PulsarConfig,
     connections: Mutex<BTreeMap<Way, Arc<Connection>>>,
-    fresh: Arc<AtomicBool>,
+    news: News,
     trouble: Mutex<Option<Trouble>>,
 }
 
@@ -66,7 +66,7 @@ impl Session {
         Session {
             config: config.clone(),
             connections: Mutex::default(),
-            fresh: Arc::default(),
+            news: News::default(),
             trouble: Mutex::new(None),
         }
     }
@@ -75,9 +75,9 @@ impl Session {
         &self.config
     }
 
-    /// Whether messages have come, or something has ended, since the last call.
-    pub(super) fn take_fresh(&self) -> bool {
-        self.fresh.swap(false, Ordering::AcqRel)
+    /// Messages have come, or something has ended.
+    pub(super) fn news(&self) -> &News {
+        &self.news
     }
 
     /// Sees whether any broker answers.
@@ -220,7 +220,7 @@ impl Session {
             broker: way.behind.as_deref(),
             largest: self.config.max_message_size,
         };
-        let connection = Arc::new(Connection::open(peer, &self.fresh)?);
+        let connection = Arc::new(Connection::open(peer, &self.news)?);
         connections.insert(way.clone(), Arc::clone(&connection));
         Ok(connection)
     }
