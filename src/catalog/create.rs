@@ -20,6 +20,12 @@ impl Carrier {
         source: &SourceCollection,
         (db, name): (&str, &str),
     ) -> Result<(), CarryError> {
+        if schema::uses_namespaces(&source.details) {
+            return Err(CarryError::Conflict(format!(
+                "the rows of {}.{} belong to namespaces, which cannot be carried over: leave it out of the task",
+                source.db, source.details.name
+            )));
+        }
         match self.record.get(source.id).cloned() {
             None => {
                 self.ensure_database(db)?;

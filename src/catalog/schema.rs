@@ -29,6 +29,16 @@ pub(super) fn for_target(source: &CollectionSchema) -> CollectionSchema {
     schema
 }
 
+/// Whether its rows belong to namespaces (Milvus 2.6 and later). Requests name a row's namespace beside its columns, and the column that
+/// the server makes of that may not be written: so such rows cannot be carried over.
+pub(crate) fn uses_namespaces(details: &CollectionDetails) -> bool {
+    const FIELD: &str = "$namespace_id";
+    const PROPERTY: &str = "namespace.enabled";
+    details.schema.enable_namespace
+        || details.schema.fields.iter().any(|field| field.name == FIELD)
+        || details.properties.get(PROPERTY).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
 /// Where two collections differ in a way that matters for rows; `None` when they do not.
 pub(crate) fn difference(wanted: &CollectionDetails, found: &CollectionDetails, partition_key: bool) -> Option<String> {
     if has_auto_id(&found.schema) {
@@ -166,6 +176,19 @@ mod tests {
     fn vector(dim: &str) -> FieldSchema {
         let dim = KeyValuePair { key: "dim".into(), value: dim.into(), ..Default::default() };
         FieldSchema { name: "v".into(), data_type: 101, type_params: vec![dim], ..Default::default() }
+    }
+
+    #[test]
+    fn namespaces_show_in_three_ways() {
+        let plain = details(vec![key(false), vector("8")]);
+        assert!(!uses_namespaces(&plain));
+        let mut flagged = plain.clone();
+        flagged.schema.enable_namespace = true;
+        let mut set = plain.clone();
+        set.properties.insert("namespace.enabled".into(), "True".into());
+        let mut named = plain;
+        named.schema.fields.push(FieldSchema { name: "$namespace_id".into(), ..Default::default() });
+        assert!([flagged, set, named].iter().all(uses_namespaces));
     }
 
     #[test]

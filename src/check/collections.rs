@@ -106,6 +106,10 @@ impl Look<'_> {
         }
         let before = lines.problems;
         check_names(&ours, &place, &details, lines);
+        if schema::uses_namespaces(&details) {
+            let text = format!("{ours}: its rows belong to namespaces, which cannot be carried over");
+            lines.problem(text, "leave the collection out of the task");
+        }
         if let Some(target) = self.target {
             if let Some(version) = target.version
                 && let Some(what) = unsupported(&details.schema, version)

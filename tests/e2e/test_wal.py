@@ -182,6 +182,15 @@ def test_a_target_that_cannot_hold_a_field(wal, fake, target, name, kind, what):
     assert not target.has(name)
 
 
+def test_rows_in_namespaces_stop_the_task(wal, fake, target, name):
+    """A target would lose the namespace, or refuse the rows."""
+    fields = [field("id", 5, 100, is_primary_key=True), field("vec", 101, 101, dim=4), field("$namespace_id", 21, 102)]
+    fake.create(name, fields=fields)
+    task = wal.create(target, scope(name))
+    wait_stopped(task, "namespaces", name)
+    assert not target.has(name)
+
+
 @pytest.mark.parametrize(
     "version, has_dump, words",
     [("v2.6.19", True, ["2.6.19", "2.6.20"]), ("v2.6.22", False, ["DumpMessages"]), ("unknown", True, ["unknown", "2.6.20"])],
