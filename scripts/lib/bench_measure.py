@@ -10,6 +10,8 @@ import processes
 
 WRITTEN = re.compile(rb"^milvus_proxy_(?:insert|upsert)_vectors_count\{[^}]*\} (\S+)", re.MULTILINE)
 
+CARRIED = re.compile(r"^milvus_cdc_task_rows_total\{[^}]*\} (\S+)", re.MULTILINE)
+
 
 def rows_written(server) -> int:
     """Rows that a server has acknowledged since it started, from its own metrics: asking costs it nothing."""
@@ -52,6 +54,36 @@ def spread(seconds: list[float]) -> dict:
         "p95_ms": round(1000 * at(0.95)),
         "max_ms": round(1000 * ordered[-1]),
     }
+
+
+class Writes:
+    """Notes when milvus-cdc counts the n-th row as acknowledged by the target."""
+
+    def __init__(self, cdc, every: float = 0.005):
+        self.times: list[float] = []
+        self._cdc = cdc
+        self._every = every
+        self._before = self._count()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="writes", daemon=True)
+
+    def __enter__(self) -> "Writes":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+    def _count(self) -> int:
+        return int(sum(float(number) for number in CARRIED.findall(self._cdc.get_text("/metrics"))))
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            count = self._count() - self._before
+            now = time.perf_counter()
+            self.times += [now] * (count - len(self.times))
+            self._stop.wait(self._every)
 
 
 class Arrivals:
