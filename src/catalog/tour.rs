@@ -9,6 +9,8 @@ use crate::domain::CollectionId;
 
 /// In this time every collection is described once: what no listing and no hint shows (aliases, properties).
 const TOUR: Duration = Duration::from_millis(1200);
+/// No more than so many are described in a second: with thousands of collections the tour takes longer, instead of keeping the source busy.
+const MOST_PER_SECOND: f64 = 125.0;
 /// In this time every collection is looked at wholly once: what even the tour does not show, should a hint be lost.
 const DEEP_TOUR: Duration = Duration::from_secs(60);
 
@@ -23,11 +25,17 @@ pub(super) struct Tour {
     steps: u64,
 }
 
+/// How many of so many collections are described between two listings.
+fn per_round(count: usize) -> f64 {
+    let all_in_time = count as f64 * (LISTING.as_secs_f64() / TOUR.as_secs_f64()).min(1.0);
+    all_in_time.min(LISTING.as_secs_f64() * MOST_PER_SECOND)
+}
+
 impl Watch {
     /// Describes the next few collections; every now and then looks at them wholly.
     pub(super) fn tour(&mut self) -> Result<(), CarryError> {
         let count = self.listed.len();
-        self.tour.due += count as f64 * (LISTING.as_secs_f64() / TOUR.as_secs_f64()).min(1.0);
+        self.tour.due += per_round(count);
         self.tour.due = self.tour.due.min(count as f64);
         let rounds_to_deep = (DEEP_TOUR.as_secs_f64() / TOUR.as_secs_f64()) as u64;
         while self.tour.due >= 1.0 {
@@ -48,5 +56,21 @@ impl Watch {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How long a tour of so many collections takes, in seconds.
+    fn tour(count: usize) -> f64 {
+        count as f64 / per_round(count) * LISTING.as_secs_f64()
+    }
+
+    #[test]
+    fn a_hundred_in_a_second_or_so_and_thousands_without_haste() {
+        assert!((tour(1) - 1.2).abs() < 0.01 && (tour(100) - 1.2).abs() < 0.01);
+        assert!((tour(1000) - 8.0).abs() < 0.01 && (tour(10_000) - 80.0).abs() < 0.01);
     }
 }
