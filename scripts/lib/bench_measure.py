@@ -87,13 +87,14 @@ class Writes:
 
 
 class Arrivals:
-    """Notes when each key of a collection becomes visible to a reader that asks all the time."""
+    """Notes when each key of a collection, which count from 0, becomes visible to a reader that asks all the time."""
 
     def __init__(self, node, name: str, every: float = 0.01):
         self.seen: dict[int, float] = {}
         self._collection = node.collection(name)
         self._every = every
-        self._last = -1
+        # All below have been seen. What two calls write at once need not become visible in order.
+        self._next = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="arrivals", daemon=True)
 
@@ -108,9 +109,10 @@ class Arrivals:
     def _run(self) -> None:
         while not self._stop.is_set():
             # Eventually: what is visible now, without waiting for what may come.
-            found = self._collection.query(f"id > {self._last}", output_fields=["id"], consistency_level="Eventually")
+            found = self._collection.query(f"id >= {self._next}", output_fields=["id"], consistency_level="Eventually")
             now = time.perf_counter()
             for row in found:
                 self.seen.setdefault(row["id"], now)
-            self._last = max([self._last, *(row["id"] for row in found)])
+            while self._next in self.seen:
+                self._next += 1
             self._stop.wait(self._every)

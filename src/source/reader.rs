@@ -96,6 +96,8 @@ impl Drop for Reader {
 const POLL: Duration = Duration::from_millis(20);
 /// The same where the log gives word: for what it gives none of, such as a broker that has gone away.
 const POLL_BESIDE_NEWS: Duration = Duration::from_millis(100);
+/// After word of something new the rest is waited for: all channels tick at about the same time.
+const GATHER: Duration = Duration::from_millis(5);
 /// One channel's turn.
 const TURN_BYTES: usize = 1 << 20;
 /// How long to wait after a failure.
@@ -193,14 +195,16 @@ impl Turn {
         let mut something = Select::new();
         something.recv(commands);
         // Only waited for: what is there is taken from the commands' channel, or by the log's refresh.
-        let _ = match pause {
-            Pause::None => return commands.try_recv(),
+        match pause {
+            Pause::None => {}
             Pause::UntilNews => {
-                something.recv(&self.news);
-                something.ready_timeout(self.poll)
+                let news = something.recv(&self.news);
+                if something.ready_timeout(self.poll) == Ok(news) {
+                    std::thread::sleep(GATHER);
+                }
             }
-            Pause::AfterFailure => something.ready_timeout(RETRY),
-        };
+            Pause::AfterFailure => drop(something.ready_timeout(RETRY)),
+        }
         commands.try_recv()
     }
 

@@ -101,11 +101,11 @@ def test_leader_changes(make_cdc, more_servers, target, name):
     topics = source.topics_of(name)
     cdc = make_cdc(source, log={"kafka": {"address": both}}).start()
     task = cdc.create(target, scope(name))
-    spread = wait_until(lambda: leads_both(first, topics), 60, "leaders on both brokers")
+    spread = wait_until(lambda: leads_both(first, topics), 60, "leaders on both brokers", every=0.5)
     with Load(source, name) as load:
         load.go_on(10, 60)
         second.kill()
-        wait_until(lambda: {leader for leader, _ in kafka.leaders(first, topics).values()} == {1}, 60, "the first to lead all")
+        wait_until(lambda: {leader for leader, _ in kafka.leaders(first, topics).values()} == {1}, 60, "the first to lead all", every=0.5)
         load.go_on(10, 60)
         second.start()
         wait_until(lambda: kafka.leaders(first, topics) == spread, 90, "the second to lead its topics again", every=0.5)

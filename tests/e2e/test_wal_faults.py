@@ -5,6 +5,7 @@ read back through pymilvus and compared with what the fake holds.
 """
 
 import random
+import time
 
 import pytest
 
@@ -151,6 +152,27 @@ def test_an_idle_log_is_no_gap(wal, fake, target, name):
         wal.kill9()
         wal.start()
     task.wait_caught_up()
+    assert task.get()["skipped"] == {}
+
+
+@pytest.mark.limit(180)
+def test_an_idle_channel_is_given_a_message(wal, fake, target, name):
+    """After half a day without one: the last one may soon be gone, and a restart could not tell that nothing else was."""
+    fake.create(name)
+    task = wal.create(target, scope(name))
+    fake.insert(name, some(range(10)))
+    wait_same(fake, target, name, expect=10)
+    task.wait_caught_up()
+    before = fake.calls["FlushAll"]
+    fake.clock.jump(13 * 3600)
+    wait_until(lambda: fake.calls["FlushAll"] > before, 90, "a message on every channel")
+    # Long enough for it to be read: nothing tells from outside.
+    time.sleep(5)
+    task.pause()
+    fake.cut_log(keep=1)
+    task.resume()
+    fake.insert(name, some(range(10, 20)))
+    wait_same(fake, target, name, expect=20, timeout=60)
     assert task.get()["skipped"] == {}
 
 

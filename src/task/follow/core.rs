@@ -111,7 +111,7 @@ pub(super) struct Core {
 }
 
 /// Rows in memory, those included that wait for their tick or are under way; more are not read.
-pub(super) const MEMORY: usize = 16 << 20;
+pub(super) const MEMORY: usize = 8 << 20;
 /// How often the checkpoint is written while rows are applied, and while only time passes.
 const WRITE_BUSY: Duration = Duration::from_secs(1);
 const WRITE_IDLE: Duration = Duration::from_secs(10);

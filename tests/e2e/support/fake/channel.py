@@ -66,10 +66,10 @@ class Channel:
             made.append((properties, original if payload is None else payload))
         return int(made[-1][0]["_t"]), made
 
-    def cut(self) -> None:
-        """Retention removes everything that is there."""
+    def cut(self, keep: int = 0) -> None:
+        """Retention removes everything that is there but the last records."""
         with self._lock:
-            self._records.clear()
+            del self._records[: len(self._records) - keep]
             self._tick()
 
     def message(self, record: Record, part: int, wrong_id: bool = False) -> bytes:

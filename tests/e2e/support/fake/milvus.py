@@ -23,10 +23,15 @@ class Clock:
 
     def __init__(self):
         self._last = 0
+        self._ahead_ms = 0
         self._lock = threading.Lock()
 
+    def jump(self, seconds: int) -> None:
+        """As if so long had passed."""
+        self._ahead_ms += 1000 * seconds
+
     def now(self) -> int:
-        return time.time_ns() // 1_000_000 << 18
+        return time.time_ns() // 1_000_000 + self._ahead_ms << 18
 
     def next(self) -> int:
         with self._lock:
@@ -201,11 +206,11 @@ class FakeMilvus:
             shard = self.collections[name].shards[0]
             shard.channel.append([(file, shard.vchannel, None, None, {}) for file in files])
 
-    def cut_log(self) -> None:
-        """Retention removes all that the log holds."""
+    def cut_log(self, keep: int = 0) -> None:
+        """Retention removes all that the log holds but the last records of each channel."""
         with self.lock:
             for channel in self.channels.values():
-                channel.cut()
+                channel.cut(keep)
 
     def rows(self, name: str) -> dict:
         """As the oracle tells of a real server's rows."""
