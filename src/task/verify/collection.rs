@@ -16,8 +16,8 @@ use crate::milvus::{Client, Error};
 use crate::pipeline::KeyField;
 use crate::scan::{Key, Merge, PageError, ReadAhead, ScanError, Step, Target};
 
-/// Rows that are looked at again together: bounds the memory, whatever differs.
-const SUSPECTS: usize = 10_000;
+/// Rows that are looked at again together, after the task has passed the moment of the look: bounds the memory, some 20 MB, whatever differs.
+const SUSPECTS: usize = 50_000;
 /// Looks at rows that change all the time.
 const LOOKS: usize = 20;
 /// Looks at a catalog that differs: it follows within a second or two.

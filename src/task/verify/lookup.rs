@@ -8,8 +8,8 @@ use crate::milvus::{CallContext, Client, ErrorKind};
 use crate::pipeline::columns;
 use crate::scan::{Key, PageError, any_of, digest};
 
-/// Keys of one call.
-const KEYS: usize = 1000;
+/// Keys of one call: as many as an expression holds, because each call waits for the server's next tick.
+const KEYS: usize = 4096;
 /// More than a call's keys can have, unless many are there twice.
 const LIMIT: usize = 16_384;
 

@@ -4,7 +4,7 @@ import json
 
 from pymilvus import DataType
 
-from .waiting import wait_until
+from .waiting import NotYet, wait_until
 
 PAGE = 16_000
 SMALLEST_WRITABLE = -(2**63) + 1  # an expression of 2.3.5 cannot name the smallest int64 itself
@@ -101,6 +101,15 @@ def assert_same_rows(source, target, name, database="default", *, target_name=No
     return left_count
 
 
+def assert_shown_rows(source, target, name, database="default") -> int:
+    """The target has the rows that queries show at the source, and none twice. Answers how many."""
+    shown, there = rows(source, name, database), rows(target, name, database)
+    lines = differences(shown, there)
+    assert not lines, "\n".join([f"{name} differs:", *lines])
+    assert count(target, name, database) == len(there), f"{name}: rows are there twice at the target"
+    return len(there)
+
+
 def wait_same_rows(source, target, name, database="default", *, expect=None, timeout=30.0, **there) -> None:
     """Waits until both hold the same rows, `expect` of them when given."""
 
@@ -109,4 +118,9 @@ def wait_same_rows(source, target, name, database="default", *, expect=None, tim
         assert expect is None or found == expect, f"{name}: both have {found} rows, {expect} are expected"
         return True
 
-    wait_until(same, timeout, f"the same rows of {name} on both sides", every=0.2)
+    try:
+        wait_until(same, timeout, f"the same rows of {name} on both sides", every=0.2)
+    except NotYet as not_yet:
+        sides = rows(source, name, database), rows(target, there.get("target_name") or name, there.get("target_database") or database)
+        told = differences(*sides) or ["the rows that a query shows are the same: what differs is how many there are of a key"]
+        raise NotYet("\n".join([str(not_yet), *told])) from None
