@@ -56,63 +56,63 @@ def spread(seconds: list[float]) -> dict:
     }
 
 
-class Writes:
-    """Notes when milvus-cdc counts the n-th row as acknowledged by the target."""
+class Watch:
+    """Looks at something all the time, in a thread of its own, for as long as the block runs."""
 
-    def __init__(self, cdc, every: float = 0.005):
-        self.times: list[float] = []
-        self._cdc = cdc
+    def __init__(self, every: float):
         self._every = every
-        self._before = self._count()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="writes", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
-    def __enter__(self) -> "Writes":
+    def __enter__(self):
         self._thread.start()
         return self
 
     def __exit__(self, *_) -> None:
         self._stop.set()
         self._thread.join(10)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._look()
+            self._stop.wait(self._every)
+
+    def _look(self) -> None:
+        raise NotImplementedError
+
+
+class Writes(Watch):
+    """Notes when milvus-cdc counts the n-th row as acknowledged by the target."""
+
+    def __init__(self, cdc):
+        super().__init__(every=0.005)
+        self.times: list[float] = []
+        self._cdc = cdc
+        self._before = self._count()
 
     def _count(self) -> int:
         return int(sum(float(number) for number in CARRIED.findall(self._cdc.get_text("/metrics"))))
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            count = self._count() - self._before
-            now = time.perf_counter()
-            self.times += [now] * (count - len(self.times))
-            self._stop.wait(self._every)
+    def _look(self) -> None:
+        count = self._count() - self._before
+        self.times += [time.perf_counter()] * (count - len(self.times))
 
 
-class Arrivals:
-    """Notes when each key of a collection, which count from 0, becomes visible to a reader that asks all the time."""
+class Arrivals(Watch):
+    """Notes when each key of a collection, which count from 0, becomes visible."""
 
-    def __init__(self, node, name: str, every: float = 0.01):
+    def __init__(self, node, name: str):
+        super().__init__(every=0.01)
         self.seen: dict[int, float] = {}
         self._collection = node.collection(name)
-        self._every = every
         # All below have been seen. What two calls write at once need not become visible in order.
         self._next = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="arrivals", daemon=True)
 
-    def __enter__(self) -> "Arrivals":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._stop.set()
-        self._thread.join(10)
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            # Eventually: what is visible now, without waiting for what may come.
-            found = self._collection.query(f"id >= {self._next}", output_fields=["id"], consistency_level="Eventually")
-            now = time.perf_counter()
-            for row in found:
-                self.seen.setdefault(row["id"], now)
-            while self._next in self.seen:
-                self._next += 1
-            self._stop.wait(self._every)
+    def _look(self) -> None:
+        # Eventually: what is visible now, without waiting for what may come.
+        found = self._collection.query(f"id >= {self._next}", output_fields=["id"], consistency_level="Eventually")
+        now = time.perf_counter()
+        for row in found:
+            self.seen.setdefault(row["id"], now)
+        while self._next in self.seen:
+            self._next += 1
