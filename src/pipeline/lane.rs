@@ -169,10 +169,13 @@ impl Lane {
         if let Some(op) = self.queue.get_mut(index)
             && op.keys.is_none()
         {
-            op.keys = Some(match &op.body {
+            op.keys = Some(match &mut op.body {
                 OpBody::Delete(keys) => KeySet::new(keys),
                 OpBody::Truncate(_) => KeySet::default(),
-                OpBody::Insert { columns, .. } => KeySet::new(&columns::keys(columns, &info.key.name)?),
+                OpBody::Insert { columns, .. } => {
+                    columns::sort(columns)?;
+                    KeySet::new(&columns::keys(columns, &info.key.name)?)
+                }
             });
         }
         Ok(())
@@ -273,14 +276,14 @@ impl Lane {
     ) -> Result<usize, ColumnError> {
         let Some(head) = self.queue.front() else { return Ok(0) };
         let (mut bytes, mut keys) = (head.weight, head.keys.clone().unwrap_or_default());
-        let (partition, width) = (head.partition, head.columns());
+        let partition = head.partition;
         if !info.mergeable || !keys.is_unique() {
             return Ok(1);
         }
         for index in 1..self.queue.len() {
             let fits = |op: &Op| {
                 (op.partition == partition || info.unnamed_partitions)
-                    && op.columns() == width
+                    && op.columns().is_some()
                     && bytes + op.weight <= CALL_BYTES
                     && (write == Write::Upsert || op.ts <= rules.bound(&op.channel))
             };
@@ -288,9 +291,14 @@ impl Lane {
                 return Ok(index);
             }
             self.find_keys(info, index)?;
-            let Some(op) = self.queue.get(index) else { return Ok(index) };
+            let (Some(head), Some(op)) = (self.queue.front(), self.queue.get(index)) else { return Ok(index) };
             let Some(more) = op.keys.as_ref() else { return Ok(index) };
-            if !more.is_unique() || keys.intersects(more) || self.conflicts(more) {
+            let (Some(columns), Some(others)) = (head.columns(), op.columns()) else { return Ok(index) };
+            if !columns::same_fields(columns, others)?
+                || !more.is_unique()
+                || keys.intersects(more)
+                || self.conflicts(more)
+            {
                 return Ok(index);
             }
             bytes += op.weight;
@@ -360,10 +368,10 @@ impl Op {
         self.absorbed.iter().copied().chain([self.batch]).collect()
     }
 
-    /// Number of columns; `None` for what has none.
-    fn columns(&self) -> Option<usize> {
+    /// The rows' columns; `None` for what has none.
+    fn columns(&self) -> Option<&[Column]> {
         match &self.body {
-            OpBody::Insert { columns, .. } => Some(columns.len()),
+            OpBody::Insert { columns, .. } => Some(columns),
             OpBody::Delete(_) | OpBody::Truncate(_) => None,
         }
     }

@@ -4,7 +4,8 @@ import math
 import random
 
 import pytest
-from pymilvus import DataType, FieldSchema
+from pymilvus import DataType, FieldSchema, connections
+from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
 from support.node import key_field, simple_rows, vector_field
 from support.oracle import count, rows, wait_same_rows
@@ -246,3 +247,34 @@ def test_nothing_is_left_to_come(following, source, target, name):
     following.wait_caught_up()
     target.wait_loaded(name)
     assert count(target, name) == 5000
+
+
+def test_columns_in_any_order(following, source, target, name):
+    """Other clients send columns as their users give them; the server keeps that order. Messages that follow one another, and so
+    may become one call to the target, have another order each."""
+    numbers = ["id", "age", "size"]
+    made = source.create(name, fields=[key_field(), *(FieldSchema(n, DataType.INT64) for n in numbers[1:]), vector_field(dim=2)])
+    stub = connections._fetch_handler(source.using())._stub
+    for key in range(200):
+        columns = [long_column("id", key), long_column("age", 1000 + key), long_column("size", 2000 + key), float_column("vec", key)]
+        turned = columns[key % 4 :] + columns[: key % 4]
+        request = milvus_pb2.InsertRequest(collection_name=name, fields_data=turned, num_rows=1)
+        assert stub.Insert(request).status.code == 0
+    wait_same_rows(source, target, name, expect=200)
+    wanted = {(key, "_default"): (1000 + key, 2000 + key) for key in range(200)}
+    assert {key: (row["age"], row["size"]) for key, row in rows(target, name).items()} == wanted
+    made.upsert([[5], [0], [1], [[0.0, 1.0]]])
+    wait_same_rows(source, target, name, expect=200)
+
+
+def long_column(name: str, value: int):
+    column = schema_pb2.FieldData(type=DataType.INT64, field_name=name)
+    column.scalars.long_data.data.append(value)
+    return column
+
+
+def float_column(name: str, value: float):
+    column = schema_pb2.FieldData(type=DataType.FLOAT_VECTOR, field_name=name)
+    column.vectors.dim = 2
+    column.vectors.float_vector.data.extend([value, value])
+    return column

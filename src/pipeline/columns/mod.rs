@@ -5,7 +5,8 @@ writes a type in another form than users do ([`Shape`]).
 
 Two messages merge by putting the bytes of each column one behind the other: protobuf merges embedded messages and
 appends repeated fields, so that is one column with the rows of both (seen on Milvus 2.3.5). It does not hold where a
-vector column is one `bytes` field: there the last would win. See [`merges_by_appending`].
+vector column is one `bytes` field: there the last would win. See [`merges_by_appending`]. Columns come in the order that the
+user's client sent them in, which the server keeps: they are put in the order of their names before messages are compared ([`sort`]).
 */
 
 mod decode;
@@ -70,7 +71,7 @@ impl From<Malformed> for ColumnError {
 /// There is no such column, or it is damaged.
 pub fn keys(columns: &[Column], key_name: &str) -> Result<Keys, ColumnError> {
     for column in columns {
-        if is_named(column, key_name)? {
+        if name_of(column)? == key_name.as_bytes() {
             return keys_of(column, key_name);
         }
     }
@@ -82,15 +83,41 @@ mod field {
     pub(super) const NAME: u32 = 2;
 }
 
-/// Whether this column has that name, without reading its contents.
-fn is_named(column: &Column, name: &str) -> Result<bool, ColumnError> {
+/// A column's name, without reading its contents; empty when it has none.
+fn name_of(column: &Column) -> Result<&[u8], ColumnError> {
     for part in column.parts().iter().flat_map(|part| fields(part)) {
         let (number, bytes) = part?;
         if number == field::NAME {
-            return Ok(bytes == name.as_bytes());
+            return Ok(bytes);
         }
     }
-    Ok(false)
+    Ok(b"")
+}
+
+/// Puts columns in the order of their names, whatever order they were written in.
+///
+/// # Errors
+/// One of them is damaged.
+pub fn sort(columns: &mut [Column]) -> Result<(), ColumnError> {
+    columns.iter().try_for_each(|column| name_of(column).map(drop))?;
+    columns.sort_by(|a, b| name_of(a).unwrap_or_default().cmp(name_of(b).unwrap_or_default()));
+    Ok(())
+}
+
+/// Whether these are columns of the same fields in the same order.
+///
+/// # Errors
+/// One of them is damaged.
+pub fn same_fields(some: &[Column], others: &[Column]) -> Result<bool, ColumnError> {
+    if some.len() != others.len() {
+        return Ok(false);
+    }
+    for (one, other) in some.iter().zip(others) {
+        if name_of(one)? != name_of(other)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn keys_of(column: &Column, name: &str) -> Result<Keys, ColumnError> {

@@ -17,12 +17,11 @@ use protobuf::Message;
 
 use super::decode::decode;
 use super::pick::{is_compact, pick_scalars, pick_vectors};
-use super::{ColumnError, field, geometry, timestamp};
+use super::{ColumnError, geometry, name_of, timestamp};
 use crate::milvus::pb::schema::field_data::Field;
 use crate::milvus::pb::schema::scalar_field::Data as Scalars;
 use crate::milvus::pb::schema::{CollectionSchema, FieldData, StringArray, StructArrayField};
 use crate::milvus::rows::Column;
-use crate::milvus::wire::fields;
 
 /// The fields of a collection whose columns need another form.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -76,7 +75,7 @@ impl Shape {
         let mut written = Vec::with_capacity(columns.len());
         let mut structs: BTreeMap<String, StructArrayField> = BTreeMap::new();
         for column in columns {
-            let name = name_of(&column)?;
+            let name = String::from_utf8_lossy(name_of(&column)?).into_owned();
             if self.computed.contains(&name) {
                 continue;
             }
@@ -104,16 +103,6 @@ impl Shape {
         let (list, member) = name.strip_suffix(']')?.split_once('[')?;
         self.structs.contains(list).then_some((list, member))
     }
-}
-
-fn name_of(column: &Column) -> Result<String, ColumnError> {
-    for part in column.parts().iter().flat_map(|part| fields(part)) {
-        let (number, bytes) = part?;
-        if number == field::NAME {
-            return Ok(String::from_utf8_lossy(bytes).into_owned());
-        }
-    }
-    Ok(String::new())
 }
 
 fn rewritten(mut data: FieldData, nullable: bool, rows: usize) -> Result<FieldData, ColumnError> {

@@ -47,6 +47,21 @@ fn appended_columns_are_one_column() {
 }
 
 #[test]
+fn the_order_of_columns_is_that_of_their_names() {
+    let mut one = [longs("id", &[1]), strings("b", &["x"]), longs("a", &[2])];
+    let mut other = [longs("a", &[3]), longs("id", &[4]), strings("b", &["y"])];
+    assert!(!same_fields(&one, &other).unwrap());
+    sort(&mut one).unwrap();
+    sort(&mut other).unwrap();
+    assert!(same_fields(&one, &other).unwrap());
+    assert_eq!(one, [longs("a", &[2]), strings("b", &["x"]), longs("id", &[1])]);
+    assert!(!same_fields(&one, &one[..2]).unwrap(), "a field less");
+    other[0] = longs("c", &[3]);
+    assert!(!same_fields(&one, &other).unwrap(), "as many, but others");
+    assert!(sort(&mut [b"\xff\xff".to_vec().into(), longs("id", &[1])]).is_err(), "damaged");
+}
+
+#[test]
 fn picks_rows_of_every_kind() {
     let floats = Vectors::FloatVector(FloatArray { data: vec![1., 2., 3., 4., 5., 6.], ..Default::default() });
     let columns = [longs("id", &[1, 2, 3]), vectors(floats), vectors(Vectors::BinaryVector(vec![7, 8, 9]))];
