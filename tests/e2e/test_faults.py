@@ -7,7 +7,7 @@ import pytest
 from support.cdc import scope
 from support.load import Load
 from support.node import simple_rows
-from support.oracle import assert_same_rows, count, wait_same_rows
+from support.oracle import assert_same_rows, assert_shown_rows, count, wait_same_rows
 from support.waiting import NotYet, wait_until
 
 
@@ -21,6 +21,9 @@ def settle(task, source, target, name, killed=()) -> None:
     A Milvus 2.3.5 that was killed under load may show rows after its restart that upserts have replaced (seen: 40,169 rows,
     and 40,158 after a release and a load, all of them right): its query node has missed deletes that its log holds. So what
     servers in `killed` show is looked at again after they have loaded the collection anew; a row that is lost or doubled stays so.
+
+    And a killed source may hold both rows of an upsert that it had half done (seen without milvus-cdc: a Milvus 2.3.5 on Pulsar that is
+    killed under nothing but upserts of 2,000 keys counts 2,013 rows and shows 2,000).
     """
     task.wait_caught_up()
     try:
@@ -31,7 +34,9 @@ def settle(task, source, target, name, killed=()) -> None:
         for node in killed:
             node.collection(name).release()
             node.collection(name).load()
-        wait_same_rows(source, target, name, timeout=60)
+        same = assert_shown_rows if source in killed else assert_same_rows
+        wait_until(lambda: same(source, target, name) >= 0, 60, f"the same rows of {name} on both sides", every=0.5)
+        return
     assert_same_rows(source, target, name)
 
 

@@ -101,6 +101,19 @@ def assert_same_rows(source, target, name, database="default", *, target_name=No
     return left_count
 
 
+def assert_shown_rows(source, target, name, database="default") -> int:
+    """As `assert_same_rows`, for a source that was killed between the two halves of an upsert: it keeps the old row beside the new one,
+    which its count tells and no query shows. The target may have such a row or not, and nothing else twice. Answers how many rows are shown.
+    """
+    shown, there = rows(source, name, database), rows(target, name, database)
+    lines = differences(shown, there)
+    assert not lines, "\n".join([f"{name} differs:", *lines])
+    at_source, at_target = count(source, name, database), count(target, name, database)
+    told = f"{name}: {len(shown)} rows are shown, {at_source} are at the source, {at_target} at the target"
+    assert len(shown) <= at_target <= at_source, told
+    return len(shown)
+
+
 def wait_same_rows(source, target, name, database="default", *, expect=None, timeout=30.0, **there) -> None:
     """Waits until both hold the same rows, `expect` of them when given."""
 
