@@ -13,7 +13,7 @@ use crate::domain::{Channel, CollectionId, PartitionId, Timestamp};
 use crate::journal::sealed::SealedError;
 use crate::milvus::{CallContext, Client, Error, ServerVersion};
 use crate::pipeline::CollectionInfo;
-use crate::pipeline::columns::Shape;
+use crate::pipeline::columns::{KnownFields, Shape};
 use crate::target::{Verdict, verdict};
 use crate::task::history::{EventKind, History};
 
@@ -118,6 +118,7 @@ impl Carrier {
             unnamed_partitions: self.ignore_partitions || by_key || partitions.is_empty(),
             partitions,
             mergeable: schema::is_mergeable(&source.details.schema),
+            fields: KnownFields::of(&source.details.schema),
             shape: Shape::of(&source.details.schema),
             upsert_until: Default::default(),
             generation: self.generation,
@@ -132,6 +133,7 @@ impl Carrier {
 
     /// Everything of one collection that differs from what was carried before.
     pub(super) fn carry(&mut self, source: &SourceCollection) -> Result<(), CarryError> {
+        self.carry_fields(source)?;
         self.carry_partitions(source)?;
         self.tell_ready(source)?;
         self.carry_properties(source)?;

@@ -3,6 +3,7 @@
 use super::capability::unsupported;
 use super::carry::{Carrier, CarryError};
 use super::event::CatalogEvent;
+use super::fields::field_names;
 use super::fits;
 use super::look::SourceCollection;
 use super::record::Carried;
@@ -81,6 +82,7 @@ impl Carrier {
             name: name.into(),
             adopted: true,
             made: true,
+            fields: field_names(&schema::for_target(&source.details.schema)),
             properties: found.properties,
             ..Carried::default()
         };
@@ -98,6 +100,7 @@ impl Carrier {
         }
         self.record.change(source.id, |carried| {
             carried.made = true;
+            carried.fields = field_names(&schema::for_target(&source.details.schema));
             carried.properties = source.details.properties.clone();
         });
         Ok(self.record.save()?)

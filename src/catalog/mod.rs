@@ -12,6 +12,7 @@ mod carry;
 mod compare;
 mod create;
 mod event;
+mod fields;
 mod fits;
 mod forgotten;
 mod identify;

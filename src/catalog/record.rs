@@ -52,6 +52,9 @@ pub struct Carried {
     pub adopted: bool,
     /// The collection itself has been made (not only recorded).
     pub made: bool,
+    /// The fields that the source's rows have and the target's collection has for them; empty when that was never looked at.
+    #[serde(default)]
+    pub fields: BTreeSet<String>,
     /// Partitions of ours: name to id at the source.
     pub partitions: BTreeMap<String, i64>,
     /// Indexes of ours by name.

@@ -11,7 +11,7 @@ use super::error::{Error, ErrorKind};
 use super::methods;
 use super::pb::api::*;
 use super::pb::common::KeyValuePair;
-use super::pb::schema::CollectionSchema;
+use super::pb::schema::{CollectionSchema, FieldSchema};
 
 /// One line of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -240,6 +240,17 @@ impl Client {
             ..Default::default()
         };
         self.call("AlterCollection", &object(db, name), &methods::ALTER_COLLECTION, &request, context).map(drop)
+    }
+
+    /// Adds a field to a collection. Servers before 2.6 do not have the call.
+    pub fn add_field(&self, db: &str, name: &str, field: &FieldSchema, context: &CallContext) -> Result<(), Error> {
+        let request = AddCollectionFieldRequest {
+            db_name: db.into(),
+            collection_name: name.into(),
+            schema: field.write_to_bytes().unwrap_or_default(),
+            ..Default::default()
+        };
+        self.call("AddCollectionField", &object(db, name), &methods::ADD_COLLECTION_FIELD, &request, context).map(drop)
     }
 
     /// Renames a collection, also into another database.

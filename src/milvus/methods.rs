@@ -34,6 +34,7 @@ methods! {
     DESCRIBE_COLLECTION = "DescribeCollection": CollectionRequest => DescribeCollectionResponse;
     CREATE_COLLECTION = "CreateCollection": CreateCollectionRequest => Status;
     ALTER_COLLECTION = "AlterCollection": AlterCollectionRequest => Status;
+    ADD_COLLECTION_FIELD = "AddCollectionField": AddCollectionFieldRequest => Status;
     RENAME_COLLECTION = "RenameCollection": RenameCollectionRequest => Status;
     DROP_COLLECTION = "DropCollection": CollectionRequest => Status;
     SHOW_PARTITIONS = "ShowPartitions": ShowPartitionsRequest => ShowPartitionsResponse;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::columns::Shape;
+use super::columns::{KnownFields, Shape};
 use crate::domain::{Channel, CollectionId, PartitionId, Position};
 
 /// The primary key's field.
@@ -32,6 +32,8 @@ pub struct CollectionInfo {
     pub unnamed_partitions: bool,
     /// Columns of two messages may be put one behind the other (see [`super::columns`]).
     pub mergeable: bool,
+    /// The fields that its rows may have.
+    pub fields: KnownFields,
     /// The fields whose columns must get another form before they are written.
     pub shape: Shape,
     /// Rows up to here may be on the target already (they were there when the collection was adopted, or were copied), so

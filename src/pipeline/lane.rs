@@ -78,8 +78,8 @@ pub enum Step {
     RaiseBound(Channel, Timestamp),
     /// Rows of this collection were removed at the source in a way that cannot be put into order: they must be compared.
     Compare(CollectionId),
-    /// A partition is not known: look at the collection again.
-    UnknownPartition(CollectionId),
+    /// A partition or a field is not known: look at the collection again.
+    Unknown(CollectionId),
     /// A partition is gone for good, and with it the need for this operation.
     Skip(CollectionId, Vec<Done>),
     /// The rows of this collection cannot be read.
@@ -110,6 +110,16 @@ pub(super) struct UnderWay {
     latest: Timestamp,
 }
 
+/// What becomes of an operation that needs what the catalog does not know.
+enum Answer {
+    /// The catalog is to look.
+    Ask,
+    /// It has not looked yet.
+    Wait,
+    /// It has looked.
+    StillUnknown,
+}
+
 enum PartitionName {
     Known(String),
     Unknown,
@@ -125,6 +135,11 @@ impl Lane {
             PartitionName::Known(name) => name,
             PartitionName::Unknown => return self.ask_for_partition(info, rules.question()),
         };
+        match info.unknown_field(head) {
+            Ok(None) => {}
+            Ok(Some(field)) => return self.ask_for_field(info, rules.question(), field),
+            Err(error) => return Step::Unreadable(info.id, error),
+        }
         if let Err(error) = self.find_keys(info, 0).and_then(|()| self.join_upsert(info)) {
             return Step::Unreadable(info.id, error);
         }
@@ -152,16 +167,32 @@ impl Lane {
 
     /// The head's partition is unknown: ask once, wait for the answer, skip when it stays unknown.
     fn ask_for_partition(&mut self, info: &CollectionInfo, question: u64) -> Step {
-        let Some(head) = self.queue.front_mut() else { return Step::Idle };
+        match self.ask(info, question) {
+            Answer::Ask => Step::Unknown(info.id),
+            Answer::Wait => Step::Idle,
+            Answer::StillUnknown => Step::Skip(info.id, self.queue.pop_front().map(|op| op.done()).unwrap_or_default()),
+        }
+    }
+
+    /// The head has a column for a field that is unknown: likewise, but its values are not thrown away.
+    fn ask_for_field(&mut self, info: &CollectionInfo, question: u64, field: String) -> Step {
+        match self.ask(info, question) {
+            Answer::Ask => Step::Unknown(info.id),
+            Answer::Wait => Step::Idle,
+            Answer::StillUnknown => Step::Unreadable(info.id, ColumnError::Unknown(field)),
+        }
+    }
+
+    /// Asks about the head once.
+    fn ask(&mut self, info: &CollectionInfo, question: u64) -> Answer {
+        let Some(head) = self.queue.front_mut() else { return Answer::Wait };
         match head.asked {
             None => {
                 head.asked = Some(question);
-                Step::UnknownPartition(info.id)
+                Answer::Ask
             }
-            Some(question) if info.generation >= question => {
-                Step::Skip(info.id, self.queue.pop_front().map(|op| op.done()).unwrap_or_default())
-            }
-            Some(_) => Step::Idle,
+            Some(question) if info.generation >= question => Answer::StillUnknown,
+            Some(_) => Answer::Wait,
         }
     }
 
@@ -248,7 +279,7 @@ impl Lane {
         for op in self.queue.drain(..count) {
             merged.add(&op);
             let OpBody::Insert { rows: more, columns: more_columns } = op.body else { continue };
-            let more_columns = info.shape.written(more_columns, more)?;
+            let more_columns = info.shape.written(info.fields.without_gone(more_columns)?, more)?;
             rows += more;
             if columns.is_empty() {
                 columns = more_columns;
@@ -374,6 +405,13 @@ impl Op {
             OpBody::Insert { columns, .. } => Some(columns),
             OpBody::Delete(_) | OpBody::Truncate(_) => None,
         }
+    }
+}
+
+impl CollectionInfo {
+    /// The first field of these rows that the collection does not have, as far as is known.
+    fn unknown_field(&self, op: &Op) -> Result<Option<String>, ColumnError> {
+        op.columns().map_or(Ok(None), |columns| self.fields.unknown(columns))
     }
 }
 

@@ -38,7 +38,7 @@ pub struct Op {
     pub partition: PartitionId,
     /// What is to be done.
     pub body: OpBody,
-    /// The number of the question that was asked about its partition.
+    /// The number of the question that was asked about its partition or a field.
     pub asked: Option<u64>,
     /// An insert that must not be released without its delete; how many ticks it has waited for it.
     awaits_delete: Option<u32>,

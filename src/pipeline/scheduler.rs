@@ -130,7 +130,7 @@ impl Scheduler {
                     self.turn = Some(key);
                 }
                 Step::Skip(..) => self.bytes = self.bytes.saturating_sub(queued),
-                Step::RaiseBound(..) | Step::UnknownPartition(_) | Step::Unreadable(..) | Step::Compare(_) => {}
+                Step::RaiseBound(..) | Step::Unknown(_) | Step::Unreadable(..) | Step::Compare(_) => {}
             }
             return step;
         }

@@ -153,6 +153,7 @@ mod tests {
             partitions: Default::default(),
             unnamed_partitions: false,
             mergeable: true,
+            fields: Default::default(),
             shape: Default::default(),
             upsert_until: Default::default(),
             generation: 1,

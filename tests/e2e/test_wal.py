@@ -8,6 +8,7 @@ import json
 import urllib.request
 
 import pytest
+from pymilvus.grpc_gen import schema_pb2
 
 from support.cdc import scope
 from support.fake import FakeMilvus, vectors, wire
@@ -180,6 +181,17 @@ def test_a_target_that_cannot_hold_a_field(wal, fake, target, name, kind, what):
     task = wal.create(target, scope(name))
     wait_stopped(task, '"odd"', what, "2.3.5", name)
     assert not target.has(name)
+
+
+def test_a_field_that_the_target_cannot_be_given(wal, fake, target, name):
+    """2.3.5 has no nullable fields, and would leave that out in silence. Where fields can be added: `test_lite_added_fields.py`."""
+    fake.create(name)
+    task = wal.create(target, scope(name))
+    fake.insert(name, some(range(10)))
+    wait_same(fake, target, name, expect=10)
+    odd = schema_pb2.FieldSchema.FromString(wire.encode((1, 102), (2, "odd"), (5, 21), (15, 1)))
+    fake.add_field(name, odd)
+    wait_stopped(task, '"odd"', "a nullable field", "2.3.5", name)
 
 
 def test_rows_in_namespaces_stop_the_task(wal, fake, target, name):

@@ -11,6 +11,7 @@ user's client sent them in, which the server keeps: they are put in the order of
 
 mod decode;
 mod geometry;
+mod known;
 mod pick;
 mod shape;
 mod timestamp;
@@ -23,6 +24,7 @@ use crate::milvus::rows::Column;
 use crate::milvus::wire::{Malformed, fields};
 use crate::source::Keys;
 
+pub use known::KnownFields;
 pub use pick::pick;
 pub use shape::Shape;
 
@@ -35,6 +37,9 @@ pub enum ColumnError {
     /// The key column holds neither integers nor strings.
     #[error("the column {0:?} holds neither integers nor strings")]
     NotAKey(String),
+    /// The catalog has looked, and there is no such field.
+    #[error("they have a column {0:?}, and the source's collection has no such field")]
+    Unknown(String),
     /// Not a `FieldData`.
     #[error("a column is damaged")]
     Damaged,
@@ -81,6 +86,7 @@ pub fn keys(columns: &[Column], key_name: &str) -> Result<Keys, ColumnError> {
 /// Numbers of the fields of `FieldData`.
 mod field {
     pub(super) const NAME: u32 = 2;
+    pub(super) const ID: u32 = 5;
 }
 
 /// A column's name, without reading its contents; empty when it has none.

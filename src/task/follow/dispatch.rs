@@ -65,7 +65,7 @@ impl Core {
                         return;
                     }
                 }
-                Step::UnknownPartition(id) => self.ask(id),
+                Step::Unknown(id) => self.ask(id),
                 Step::Compare(id) => self.compare(id, "truncation of shards on one channel"),
                 Step::Skip(id, done) => {
                     log::info!("collection {id}: passing over rows of a partition that the source no longer has");

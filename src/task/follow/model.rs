@@ -18,7 +18,7 @@ use crate::milvus::pb::schema::field_data::Field;
 use crate::milvus::pb::schema::scalar_field::Data;
 use crate::milvus::pb::schema::{FieldData, LongArray, ScalarField};
 use crate::milvus::rows::{Column, Write};
-use crate::pipeline::columns::keys;
+use crate::pipeline::columns::{KnownFields, keys};
 use crate::pipeline::{Call, CollectionInfo, KeyField, Rules, Scheduler, Step, Work};
 use crate::source::{Delete, Insert, Keys, Start};
 
@@ -199,6 +199,7 @@ fn info() -> Arc<CollectionInfo> {
         partitions: [(PARTITION, "p".to_owned())].into(),
         unnamed_partitions: false,
         mergeable: true,
+        fields: KnownFields::named(&["id", "version"]),
         shape: Default::default(),
         upsert_until: Default::default(),
         generation: 1,

@@ -12,7 +12,7 @@ use super::step::{StepError, Subject};
 use super::worker::{Attempt, Interruption};
 use super::{Against, CopyJob};
 use crate::milvus::Client;
-use crate::milvus::rows::{Consistency, Place, Rows, Write};
+use crate::milvus::rows::{Column, Consistency, Place, Rows, Write};
 use crate::scan::{Key, Merge, Nothing, Overlay, ReadAhead, Right, StateReader, StateWriter, Step, Target};
 use crate::scan::{between, crowded, pick};
 use crate::target::Writer;
@@ -241,6 +241,7 @@ impl Round {
             if indexes.is_empty() {
                 continue;
             }
+            attempt.wait_for_fields(&step.page.columns)?;
             let count = step.page.keys.len();
             let picked = if indexes.len() == count { None } else { Some(&indexes[..]) };
             let columns = attempt.patiently(|| {
@@ -286,6 +287,18 @@ fn interrupted(error: &StepError) -> Interruption {
 }
 
 impl Attempt<'_> {
+    /// The source may have got a field since. When the catalog has added it to the target, the copy is started again.
+    fn wait_for_fields(&self, columns: &[Column]) -> Result<(), Interruption> {
+        let object = self.name();
+        match self.job.info.fields.unknown(columns) {
+            Ok(None) => Ok(()),
+            Ok(Some(field)) => {
+                Err(Interruption::Wait(format!("{object} has got the field {field:?}: the target gets it first")))
+            }
+            Err(error) => Err(Interruption::Hopeless(format!("{object}: {error}"))),
+        }
+    }
+
     /// The target has more rows than the source, those of one key counted.
     fn target_has_more(&self) -> Result<bool, Interruption> {
         let count = |client: &Client, place| self.patiently(|| Ok(client.count_rows(&place, &self.context)?));

@@ -14,7 +14,7 @@ from .channel import Channel
 from .faults import Faults
 from .service import Service
 
-INT64, FLOAT_VECTOR = 5, 101
+INT64, VARCHAR, FLOAT_VECTOR = 5, 21, 101
 PREFIX = "by-dev-rootcoord-dml"
 
 
@@ -60,6 +60,9 @@ class Kept:
     created: int
     begins: dict[str, int]
     rows: dict = dataclasses.field(default_factory=dict)
+    # Fields of text that were added or dropped later: by name their number, and by key what rows have in them.
+    texts: dict[str, int] = dataclasses.field(default_factory=dict)
+    values: dict[str, dict] = dataclasses.field(default_factory=dict)
 
 
 class FakeMilvus:
@@ -128,10 +131,13 @@ class FakeMilvus:
             header = wire.b64((1, kept.id), (2, kept.partitions[partition]))
             self._on_every_shard(kept, "27-create-partition.pb", header)
 
-    def insert(self, name: str, rows: dict, partition: str = "_default") -> None:
-        """`rows` by key. Keys that are there already are doubled by a real server; tests do not do that."""
+    def insert(self, name: str, rows: dict, partition: str = "_default", texts: dict | None = None) -> None:
+        """`rows` by key. Keys that are there already are doubled by a real server; tests do not do that. `texts`: by name of a field
+        that was added, and key."""
         with self.lock:
             kept = self.collections[name]
+            for field_name, values in (texts or {}).items():
+                kept.values[field_name].update(values)
             for shard, mine in self._by_shard(kept, rows):
                 shard.channel.append([self._insert(kept, shard, mine, partition)])
             kept.rows.update({(key, partition): vec for key, vec in rows.items()})
@@ -172,6 +178,25 @@ class FakeMilvus:
             for place in [place for place in kept.rows if place[0] in rows]:
                 del kept.rows[place]
             kept.rows.update({(key, partition): vec for key, vec in rows.items()})
+
+    def add_field(self, name: str, added, *, told: bool = True, described: bool = True) -> None:
+        """A nullable field of text. `told`: the log says so before rows have it. `described`: so does the catalog."""
+        with self.lock:
+            kept = self.collections[name]
+            if described:
+                kept.fields.append(added)
+            kept.texts[added.name] = added.fieldID
+            kept.values[added.name] = {}
+            if told:
+                header = wire.b64((2, kept.id), (3, wire.encode((1, "schema"))))
+                self._on_every_shard(kept, "31-alter-collection-add-field.pb", header)
+
+    def drop_field(self, name: str, dropped: str) -> None:
+        """Milvus 3."""
+        with self.lock:
+            kept = self.collections[name]
+            kept.fields = [field for field in kept.fields if field.name != dropped]
+            del kept.texts[dropped], kept.values[dropped]
 
     def truncate(self, name: str, between=lambda: None) -> None:
         """`between` happens when one shard's message is written and the others' are not."""
@@ -216,7 +241,8 @@ class FakeMilvus:
         """As the oracle tells of a real server's rows."""
         with self.lock:
             kept = self.collections[name]
-            return {place: {"id": place[0], "vec": list(vec)} for place, vec in kept.rows.items()}
+            texts = {key: {name: kept.values[name].get(key) for name in kept.texts} for key, _ in kept.rows}
+            return {place: {"id": place[0], "vec": list(vec), **texts[place[0]]} for place, vec in kept.rows.items()}
 
     # How that looks in the log.
 
@@ -239,7 +265,7 @@ class FakeMilvus:
             shard.channel.append([(file, shard.vchannel, header, None, told)])
 
     def _insert(self, kept: Kept, shard: Shard, rows: dict, partition: str):
-        columns = fields_data(rows)
+        columns = fields_data(rows) + text_columns(kept, rows)
         body = msg_pb2.InsertRequest(
             shardName=shard.vchannel,
             db_name="default",
@@ -277,6 +303,18 @@ def fields_data(rows: dict) -> list:
     vecs.vectors.dim = dim
     vecs.vectors.float_vector.data.extend(vectors_)
     return [ids, vecs]
+
+
+def text_columns(kept: Kept, keys) -> list:
+    """What these rows have in fields that were added, as the log holds it: a filler where there is nothing."""
+    columns = []
+    for name, number in kept.texts.items():
+        texts = [kept.values[name].get(key) for key in keys]
+        column = schema_pb2.FieldData(type=VARCHAR, field_name=name, field_id=number)
+        column.scalars.string_data.data.extend(text or "" for text in texts)
+        column.valid_data.extend(text is not None for text in texts)
+        columns.append(column)
+    return columns
 
 
 def field(name: str, kind: int, number: int, *, dim: int = 0, **more):

@@ -195,7 +195,7 @@ class Service(grpc.GenericRpcHandler):
 
     def _query(self, request):
         """Rows by key, as 2.3.5 answers them: in its order."""
-        from .milvus import fields_data
+        from .milvus import fields_data, text_columns
 
         kept = self._milvus.collections.get(request.collection_name)
         if kept is None:
@@ -215,7 +215,8 @@ class Service(grpc.GenericRpcHandler):
         places = places[: limits[0]] if limits else places
         if not places:
             return milvus_pb2.QueryResults()
-        columns = fields_data({place[0]: kept.rows[place] for place in places})
+        found = {place[0]: kept.rows[place] for place in places}
+        columns = fields_data(found) + text_columns(kept, found)
         keys_only = "*" not in request.output_fields and "vec" not in request.output_fields
         return milvus_pb2.QueryResults(fields_data=columns[:1] if keys_only else columns)
 

@@ -1,0 +1,132 @@
+"""Fields that a collection gets while it is followed (Milvus 2.6), or loses (Milvus 3).
+
+Both sides are FAKES, since no such server can be had here: the source speaks `DumpMessages` (see `support/fake`), and before the target,
+a real Milvus Lite 3.2.2 that keeps the rows, stands what lets fields be added to it (`support/fake/newer`).
+"""
+
+import pytest
+from pymilvus import DataType
+from pymilvus.grpc_gen import common_pb2, schema_pb2
+
+from support.cdc import scope
+from support.fake.newer import AddsFields
+from support.fake.rows import some, wait_reason, wait_same, wait_stopped
+from support.waiting import wait_until
+from test_events import events
+
+
+def text_field(name: str, number: int):
+    length = common_pb2.KeyValuePair(key="max_length", value="100")
+    return schema_pb2.FieldSchema(name=name, data_type=DataType.VARCHAR, fieldID=number, nullable=True, type_params=[length])
+
+
+NOTE, PLACE = text_field("note", 102), text_field("place", 103)
+
+
+@pytest.fixture(scope="module")
+def lite(more_servers):
+    return more_servers.lite("lite", "3.2.2")
+
+
+@pytest.fixture
+def newer(lite):
+    stands_before = AddsFields(lite, [NOTE, PLACE])
+    yield stands_before
+    stands_before.stop()
+    lite.wipe()
+
+
+class Both:
+    """The fake with the rows that a target shows which has all fields."""
+
+    def __init__(self, fake, newer):
+        self._fake, self._newer = fake, newer
+
+    def rows(self, name: str) -> dict:
+        return {place: {**dict.fromkeys(["note", "place"]), **row} for place, row in self._fake.rows(name).items()}
+
+
+@pytest.fixture
+def both(fake, newer):
+    return Both(fake, newer)
+
+
+@pytest.mark.parametrize("log, told", [("wal", True), ("wal", False), ("scan", False)])
+def test_fields_are_added(follow, fake, newer, both, lite, name, log, told):
+    """`told`: the log mentions the field before rows have it, or rows are the first that is heard of it."""
+    fake.create(name, shards=2)
+    cdc = follow(fake, log)
+    task = cdc.create(newer, scope(name))
+    fake.insert(name, some(range(20)))
+    wait_same(both, lite, name, expect=20)
+    fake.add_field(name, NOTE, told=told)
+    fake.insert(name, some(range(20, 40)), texts={"note": {key: f"nöte {key}" for key in range(20, 40, 2)}})
+    wait_same(both, lite, name, expect=40)
+    cdc.kill9()
+    fake.insert(name, some(range(40, 50)), texts={"note": {key: f"{key}" for key in range(40, 45)}})
+    fake.add_field(name, PLACE, told=told)
+    fake.insert(name, some(range(50, 60)), texts={"place": {key: f"p{key}" for key in range(50, 60)}})
+    cdc.start()
+    wait_same(both, lite, name, expect=60)
+    fake.upsert(name, some(range(15, 25), mark=1.0))
+    fake.delete(name, range(5))
+    wait_same(both, lite, name, expect=55)
+    assert newer.added == ["note", "place"]
+    assert task.get()["skipped"] == {}
+    added = [text for _, text in events(task) if "added the field" in text]
+    assert len(added) == 2, added
+
+
+def test_a_scan_that_sees_a_field_first(follow, fake, newer, both, lite, name):
+    """Rows have it before the catalog has heard of it: they wait."""
+    fake.create(name)
+    task = follow(fake, "scan").create(newer, scope(name))
+    fake.insert(name, some(range(5)))
+    wait_same(both, lite, name, expect=5)
+    fake.add_field(name, NOTE, told=False, described=False)
+    fake.insert(name, some(range(5, 10)), texts={"note": {key: f"n{key}" for key in range(5, 10)}})
+    wait_reason(task, '"note"', "the target gets it first")
+    fake.collections[name].fields.append(NOTE)
+    wait_same(both, lite, name, expect=10)
+    assert task.get()["skipped"] == {}
+
+
+def test_a_dropped_field(wal, fake, newer, both, lite, name):
+    """Rows of a backlog have values for a field that the source has dropped since: so have they not on the target."""
+    fake.create(name)
+    task = wal.create(newer, scope(name))
+    wait_until(lambda: lite.has(name), 20, "the collection")
+    fake.add_field(name, NOTE)
+    fake.add_field(name, PLACE)
+    fake.insert(name, some(range(5)), texts={"place": {key: f"p{key}" for key in range(5)}})
+    wait_same(both, lite, name, expect=5)
+    task.pause()
+    fake.insert(name, some(range(5, 10)), texts={"note": {key: f"n{key}" for key in range(5, 10)}})
+    fake.drop_field(name, "note")
+    fake.insert(name, some(range(10, 15)), texts={"place": {key: f"p{key}" for key in range(10, 15)}})
+    task.resume()
+    wait_same(both, lite, name, expect=15)
+    assert task.get()["skipped"] == {"dropped field": 1}
+
+
+def test_a_target_that_cannot_add_fields(wal, fake, lite, name):
+    """The Lite itself."""
+    fake.create(name)
+    task = wal.create(lite, scope(name))
+    fake.insert(name, some(range(5)))
+    task.wait_caught_up()
+    fake.add_field(name, NOTE)
+    fake.insert(name, some(range(5, 10)), texts={"note": {5: "x"}})
+    wait_stopped(task, '"note"', name, "cannot add", "2.6.0")
+    lite.wipe()
+
+
+def test_a_column_that_nobody_knows(wal, fake, newer, lite, name):
+    """The source describes no such field, and its number is none of before: nothing is thrown away in silence."""
+    fake.create(name)
+    task = wal.create(newer, scope(name))
+    fake.insert(name, some(range(5)))
+    wait_until(lambda: lite.has(name), 20, "the collection")
+    fake.add_field(name, text_field("ghost", 999), told=False, described=False)
+    fake.insert(name, some(range(5, 10)))
+    wait_stopped(task, '"ghost"', "no such field")
