@@ -6,7 +6,8 @@ import pathlib
 import shutil
 
 import cache
-from java_broker import BrokerError, JavaBroker
+from java_broker import JavaBroker
+from kept_process import ServerError
 from report import UserError, say
 
 
@@ -24,7 +25,7 @@ class BrokerCommand:
         options = self._parser().parse_args()
         try:
             self._obey(options)
-        except BrokerError as error:
+        except ServerError as error:
             raise UserError(str(error)) from error
         return 0
 

@@ -10,9 +10,7 @@ import socket
 import uuid
 
 import kafka_install
-from java_broker import BrokerError, JavaBroker
-
-__all__ = ["BrokerError", "KafkaBroker"]
+from java_broker import JavaBroker
 
 # Messages of Milvus have up to some 10 MB.
 LARGEST_MESSAGE = 10 * 1024 * 1024

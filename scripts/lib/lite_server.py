@@ -4,7 +4,7 @@ import os
 
 import lite_install
 import ports
-from reference_server import ReferenceServer, State
+from reference_server import ReferenceServer, ServerState
 
 
 class LiteServer(ReferenceServer):
@@ -14,7 +14,7 @@ class LiteServer(ReferenceServer):
 
     def __init__(self, folder, version: str = lite_install.VERSIONS[0], *, data_dir=None, port=None, outlive=False):
         chosen = {"proxy": port} if port else self._new_ports()
-        super().__init__(folder, State(chosen, kind=f"lite-{version}"), data_dir=data_dir, outlive=outlive)
+        super().__init__(folder, ServerState(chosen, kind=f"lite-{version}"), data_dir=data_dir, outlive=outlive)
 
     @property
     def version(self) -> str:

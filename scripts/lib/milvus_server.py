@@ -7,9 +7,7 @@ import urllib.request
 import certificates
 import install
 import milvus_config
-from reference_server import MilvusError, ReferenceServer, State
-
-__all__ = ["MilvusError", "MilvusServer"]
+from reference_server import ReferenceServer, ServerState
 
 
 class MilvusServer(ReferenceServer):
@@ -18,7 +16,7 @@ class MilvusServer(ReferenceServer):
     ROLE = "standalone"
 
     def __init__(self, folder, *, data_dir=None, settings=None, tls=None, auth=False, port=None, outlive=False):
-        state = State(milvus_config.new_ports(port), dict(settings or {}), tls, auth)
+        state = ServerState(milvus_config.new_ports(port), dict(settings or {}), tls=tls, auth=auth)
         super().__init__(folder, state, data_dir=data_dir, outlive=outlive)
         state.settings.update(self._mode_settings())
 

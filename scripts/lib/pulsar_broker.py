@@ -13,9 +13,7 @@ import urllib.error
 import urllib.request
 
 import pulsar_install
-from java_broker import BrokerError, JavaBroker
-
-__all__ = ["BrokerError", "PulsarBroker"]
+from java_broker import JavaBroker
 
 OPENED = [
     *(f"java.base/{package}" for package in ("jdk.internal.loader", "java.nio", "jdk.internal.misc", "sun.net", "java.io")),
