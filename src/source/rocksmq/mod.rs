@@ -16,7 +16,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rocksdb::{DB, DBRawIterator, Options, ReadOptions, ReadTier};
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBRawIterator, LruCacheOptions, Options, ReadOptions,
+    ReadTier,
+};
 
 use self::directory::Fingerprint;
 use super::log::{COPY_MARGIN, Keeps, Log, LogError, Next, ReadEnd, Start};
@@ -50,7 +53,14 @@ impl RocksMq {
         options.set_keep_log_file_num(1);
         options.set_max_log_file_size(1 << 20);
         let families = DB::list_cf(&options, path).map_err(|error| fail(error.to_string()))?;
-        let db = DB::open_cf_as_secondary(&options, path, own, families).map_err(|error| fail(error.to_string()))?;
+        let tables = tables();
+        let families = families.iter().map(|name| {
+            let mut options = Options::default();
+            options.set_block_based_table_factory(&tables);
+            ColumnFamilyDescriptor::new(name, options)
+        });
+        let db = DB::open_cf_descriptors_as_secondary(&options, path, own, families);
+        let db = db.map_err(|error| fail(error.to_string()))?;
         Ok(RocksMq { db, path: path.to_owned(), seen: AtomicU64::new(0) })
     }
 
@@ -69,8 +79,6 @@ impl RocksMq {
         options.set_read_tier(tier);
         // Milvus sets a prefix extractor; positions are found by the whole key.
         options.set_total_order_seek(true);
-        // Messages are read once: keeping their blocks would only cost memory.
-        options.fill_cache(false);
         self.db.raw_iterator_opt(options)
     }
 
@@ -131,6 +139,21 @@ impl RocksMq {
         iterator.seek_for_prev(keys::after_last(channel));
         iterator
     }
+}
+
+/// Blocks that are kept. A turn begins at the message that the last one ended with, to see that it is there: that block is not to be read
+/// from the file twice. More would only cost memory, since messages are read once.
+const BLOCKS: usize = 8 << 20;
+
+/// How the files' blocks are read.
+fn tables() -> BlockBasedOptions {
+    let mut cache = LruCacheOptions::default();
+    cache.set_capacity(BLOCKS);
+    // A block is as large as the largest message in it: in a cache of several parts it would fit into none.
+    cache.set_num_shard_bits(0);
+    let mut tables = BlockBasedOptions::default();
+    tables.set_block_cache(&Cache::new_lru_cache_opts(&cache));
+    tables
 }
 
 /// Messages that follow one another, in one buffer.
