@@ -8,14 +8,13 @@ use super::error::PulsarError;
 use super::id::Entry;
 use super::inbox::Taken;
 
-/// How many messages the broker may send ahead. More are allowed when half of them have been taken.
-const PERMITS: u32 = 256;
-
 /// A consumer. Dropping it closes it; a durable subscription stays where it is.
 pub(super) struct Consumer {
     connection: Arc<Connection>,
     number: u64,
     topic: String,
+    /// How many messages the broker may send ahead. More are allowed when half of them have been taken.
+    ahead: u32,
     /// Messages that may still come without our asking for more.
     permitted: u32,
 }
@@ -29,7 +28,7 @@ impl Consumer {
     ) -> Result<Consumer, PulsarError> {
         let number = connection.number();
         connection.inbox().add_consumer(number);
-        let consumer = Consumer { connection: Arc::clone(connection), number, topic, permitted: 0 };
+        let consumer = Consumer { connection: Arc::clone(connection), number, topic, ahead: 0, permitted: 0 };
         connection.ask("our subscribing", |request| command::subscribe(&consumer.topic, wanted, number, request))?;
         Ok(consumer)
     }
@@ -38,11 +37,13 @@ impl Consumer {
         &self.topic
     }
 
-    /// Lets messages come, more of them when many have been taken.
-    pub(super) fn allow(&mut self) -> Result<(), PulsarError> {
-        if self.permitted <= PERMITS / 2 {
-            self.connection.send(&command::flow(self.number, PERMITS - self.permitted))?;
-            self.permitted = PERMITS;
+    /// Lets messages come, so many ahead of those that are taken. They may be of megabytes each, and the broker reads as many at once: where
+    /// few are wanted, or an answer of its own is to come soon, this should be little.
+    pub(super) fn allow(&mut self, ahead: u32) -> Result<(), PulsarError> {
+        self.ahead = ahead;
+        if self.permitted <= ahead / 2 {
+            self.connection.send(&command::flow(self.number, ahead - self.permitted))?;
+            self.permitted = ahead;
         }
         Ok(())
     }
@@ -52,7 +53,7 @@ impl Consumer {
         let taken = self.connection.inbox().take(self.number);
         if let Taken::Message(message) = &taken {
             self.permitted = self.permitted.saturating_sub(message.messages());
-            self.allow()?;
+            self.allow(self.ahead)?;
         }
         Ok(taken)
     }

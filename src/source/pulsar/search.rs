@@ -22,6 +22,9 @@ const NOTHING: Duration = Duration::from_secs(1);
 /// Longer ago than there is Milvus: everything.
 const EVERYTHING: Duration = Duration::from_secs(10 * 365 * 86_400);
 const PAUSE: Duration = Duration::from_millis(1);
+/// Messages that the broker may send ahead: behind those that are looked for there may be large ones, which would hold up all that comes
+/// after them on the same connection.
+const AHEAD: u32 = 4;
 const NAME: &str = "milvus-cdc-search";
 
 /// A search under way.
@@ -131,7 +134,7 @@ impl Searched for Search<'_> {
 
 /// Waits for the next message; `None`: none has come in time.
 fn next(consumer: &mut Consumer, patience: Duration) -> Result<Option<Box<Received>>, PulsarError> {
-    consumer.allow()?;
+    consumer.allow(AHEAD)?;
     let deadline = Instant::now() + patience;
     loop {
         match consumer.take()? {

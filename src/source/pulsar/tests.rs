@@ -235,7 +235,7 @@ fn a_reader_that_is_slow_bounds_what_is_read() {
     });
     let session = Session::new(&fake.config());
     let mut consumer = session.subscribe(&channel(), READER).unwrap();
-    consumer.allow().unwrap();
+    consumer.allow(32).unwrap();
     let waiting = || consumer.waiting();
     let deadline = Instant::now() + Duration::from_secs(10);
     while waiting() < 16 << 20 {

@@ -26,6 +26,9 @@ pub(super) struct Topics {
     topics: BTreeMap<Channel, Topic>,
 }
 
+/// Messages that the broker may send ahead. The first ones come when it has read about so many, of whatever size.
+const AHEAD: u32 = 32;
+
 enum Topic {
     Open(Box<Open>),
     /// Not there.
@@ -160,7 +163,7 @@ impl Open {
             (Some(_), _) => false,
         };
         let consumer = self.consumer.insert(consumer);
-        consumer.allow()?;
+        consumer.allow(AHEAD)?;
         Ok(true)
     }
 
