@@ -29,6 +29,8 @@ use crate::domain::{Channel, CollectionId, Position, Timestamp};
 /// A RocksMQ log opened for reading.
 pub(super) struct RocksMq {
     db: DB,
+    /// The last block that was read.
+    blocks: Cache,
     path: PathBuf,
     /// [`Fingerprint`] of the folder at the last catch-up.
     seen: AtomicU64,
@@ -53,7 +55,9 @@ impl RocksMq {
         options.set_keep_log_file_num(1);
         options.set_max_log_file_size(1 << 20);
         let families = DB::list_cf(&options, path).map_err(|error| fail(error.to_string()))?;
-        let tables = tables();
+        let blocks = one_part(BLOCKS);
+        let mut tables = BlockBasedOptions::default();
+        tables.set_block_cache(&blocks);
         let families = families.iter().map(|name| {
             let mut options = Options::default();
             options.set_block_based_table_factory(&tables);
@@ -61,7 +65,7 @@ impl RocksMq {
         });
         let db = DB::open_cf_descriptors_as_secondary(&options, path, own, families);
         let db = db.map_err(|error| fail(error.to_string()))?;
-        Ok(RocksMq { db, path: path.to_owned(), seen: AtomicU64::new(0) })
+        Ok(RocksMq { db, blocks, path: path.to_owned(), seen: AtomicU64::new(0) })
     }
 
     fn error(&self, error: impl std::fmt::Display) -> LogError {
@@ -97,7 +101,18 @@ impl RocksMq {
                 return Ok(near);
             }
         }
-        self.collect_from(ReadTier::All, (channel, next), max_bytes, passage)
+        let end = self.collect_from(ReadTier::All, (channel, next), max_bytes, passage)?;
+        if end == ReadEnd::AtTail {
+            self.forget_blocks();
+        }
+        Ok(end)
+    }
+
+    /// A task that has caught up is not to keep the last message of its backlog in memory.
+    fn forget_blocks(&self) {
+        let mut blocks = self.blocks.clone();
+        blocks.set_capacity(0);
+        blocks.set_capacity(BLOCKS);
     }
 
     fn collect_from(
@@ -145,15 +160,12 @@ impl RocksMq {
 /// from the file twice. More would only cost memory, since messages are read once.
 const BLOCKS: usize = 8 << 20;
 
-/// How the files' blocks are read.
-fn tables() -> BlockBasedOptions {
-    let mut cache = LruCacheOptions::default();
-    cache.set_capacity(BLOCKS);
-    // A block is as large as the largest message in it: in a cache of several parts it would fit into none.
-    cache.set_num_shard_bits(0);
-    let mut tables = BlockBasedOptions::default();
-    tables.set_block_cache(&Cache::new_lru_cache_opts(&cache));
-    tables
+/// A cache that is not divided: a block is as large as the largest message in it, and would fit into no part of a divided one.
+fn one_part(capacity: usize) -> Cache {
+    let mut options = LruCacheOptions::default();
+    options.set_capacity(capacity);
+    options.set_num_shard_bits(0);
+    Cache::new_lru_cache_opts(&options)
 }
 
 /// Messages that follow one another, in one buffer.
