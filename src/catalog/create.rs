@@ -3,7 +3,6 @@
 use super::capability::unsupported;
 use super::carry::{Carrier, CarryError};
 use super::event::CatalogEvent;
-use super::fields::field_names;
 use super::fits;
 use super::look::SourceCollection;
 use super::record::Carried;
@@ -11,6 +10,7 @@ use super::schema;
 use crate::domain::CollectionId;
 use crate::milvus::catalog::CollectionDetails;
 use crate::milvus::{Error, ErrorKind};
+use crate::pipeline::columns::field_names;
 use crate::target::{Verdict, verdict};
 use crate::task::spec::DEFAULT_DATABASE;
 

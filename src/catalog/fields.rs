@@ -1,13 +1,12 @@
 //! Fields that a collection gets (Milvus 2.6) or loses (Milvus 3) after it was carried over.
 
-use std::collections::BTreeSet;
-
 use super::capability::unsupported;
 use super::carry::{Carrier, CarryError};
 use super::look::SourceCollection;
 use super::schema;
 use crate::milvus::ErrorKind;
 use crate::milvus::pb::schema::{CollectionSchema, FieldSchema};
+use crate::pipeline::columns::field_names;
 use crate::target::{Verdict, verdict};
 
 impl Carrier {
@@ -79,10 +78,4 @@ impl Carrier {
              target that can hold it"
         )))
     }
-}
-
-/// What the record keeps of a schema.
-pub(super) fn field_names(schema: &CollectionSchema) -> BTreeSet<String> {
-    let lists = schema.struct_array_fields.iter().map(|list| list.name.clone());
-    schema.fields.iter().filter(|field| !field.is_dynamic).map(|field| field.name.clone()).chain(lists).collect()
 }

@@ -110,16 +110,6 @@ pub(super) struct UnderWay {
     latest: Timestamp,
 }
 
-/// What becomes of an operation that needs what the catalog does not know.
-enum Answer {
-    /// The catalog is to look.
-    Ask,
-    /// It has not looked yet.
-    Wait,
-    /// It has looked.
-    StillUnknown,
-}
-
 enum PartitionName {
     Known(String),
     Unknown,
@@ -167,32 +157,25 @@ impl Lane {
 
     /// The head's partition is unknown: ask once, wait for the answer, skip when it stays unknown.
     fn ask_for_partition(&mut self, info: &CollectionInfo, question: u64) -> Step {
-        match self.ask(info, question) {
-            Answer::Ask => Step::Unknown(info.id),
-            Answer::Wait => Step::Idle,
-            Answer::StillUnknown => Step::Skip(info.id, self.queue.pop_front().map(|op| op.done()).unwrap_or_default()),
-        }
+        self.ask(info, question)
+            .unwrap_or_else(|| Step::Skip(info.id, self.queue.pop_front().map(|op| op.done()).unwrap_or_default()))
     }
 
     /// The head has a column for a field that is unknown: likewise, but its values are not thrown away.
     fn ask_for_field(&mut self, info: &CollectionInfo, question: u64, field: String) -> Step {
-        match self.ask(info, question) {
-            Answer::Ask => Step::Unknown(info.id),
-            Answer::Wait => Step::Idle,
-            Answer::StillUnknown => Step::Unreadable(info.id, ColumnError::Unknown(field)),
-        }
+        self.ask(info, question).unwrap_or_else(|| Step::Unreadable(info.id, ColumnError::Unknown(field)))
     }
 
-    /// Asks about the head once.
-    fn ask(&mut self, info: &CollectionInfo, question: u64) -> Answer {
-        let Some(head) = self.queue.front_mut() else { return Answer::Wait };
+    /// Asks about the head once, and waits; `None`: the catalog has looked, and it is still unknown.
+    fn ask(&mut self, info: &CollectionInfo, question: u64) -> Option<Step> {
+        let Some(head) = self.queue.front_mut() else { return Some(Step::Idle) };
         match head.asked {
             None => {
                 head.asked = Some(question);
-                Answer::Ask
+                Some(Step::Unknown(info.id))
             }
-            Some(question) if info.generation >= question => Answer::StillUnknown,
-            Some(_) => Answer::Wait,
+            Some(question) if info.generation >= question => None,
+            Some(_) => Some(Step::Idle),
         }
     }
 
@@ -279,7 +262,7 @@ impl Lane {
         for op in self.queue.drain(..count) {
             merged.add(&op);
             let OpBody::Insert { rows: more, columns: more_columns } = op.body else { continue };
-            let more_columns = info.shape.written(info.fields.without_gone(more_columns)?, more)?;
+            let more_columns = info.shape.written(more_columns, more)?;
             rows += more;
             if columns.is_empty() {
                 columns = more_columns;
@@ -288,6 +271,8 @@ impl Lane {
             }
             merged.keys.extend(op.keys.unwrap_or_default());
         }
+        // Once for all of them: they have the same fields.
+        columns = info.fields.without_gone(columns)?;
         if write == Write::Upsert && !merged.keys.is_unique() {
             // Within one request an upsert would write both rows: only the last one counts.
             let keep = last_of_each(&columns::keys(&columns, &info.key.name)?);

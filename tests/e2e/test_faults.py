@@ -34,9 +34,11 @@ def settle(task, source, target, name, killed=()) -> None:
         for node in killed:
             node.collection(name).release()
             node.collection(name).load()
-        same = assert_shown_rows if source in killed else assert_same_rows
-        wait_until(lambda: same(source, target, name) >= 0, 60, f"the same rows of {name} on both sides", every=0.5)
-        return
+        if source in killed:
+            same = f"the same rows of {name} on both sides"
+            wait_until(lambda: assert_shown_rows(source, target, name) >= 0, 60, same, every=0.5)
+            return
+        wait_same_rows(source, target, name, timeout=60)
     assert_same_rows(source, target, name)
 
 

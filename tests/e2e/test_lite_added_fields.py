@@ -39,16 +39,16 @@ def newer(lite):
 class Both:
     """The fake with the rows that a target shows which has all fields."""
 
-    def __init__(self, fake, newer):
-        self._fake, self._newer = fake, newer
+    def __init__(self, fake):
+        self._fake = fake
 
     def rows(self, name: str) -> dict:
         return {place: {**dict.fromkeys(["note", "place"]), **row} for place, row in self._fake.rows(name).items()}
 
 
 @pytest.fixture
-def both(fake, newer):
-    return Both(fake, newer)
+def both(fake):
+    return Both(fake)
 
 
 @pytest.mark.parametrize("log, told", [("wal", True), ("wal", False), ("scan", False)])

@@ -252,8 +252,8 @@ def test_nothing_is_left_to_come(following, source, target, name):
 def test_columns_in_any_order(following, source, target, name):
     """Other clients send columns as their users give them; the server keeps that order. Messages that follow one another, and so
     may become one call to the target, have another order each."""
-    numbers = ["id", "age", "size"]
-    made = source.create(name, fields=[key_field(), *(FieldSchema(n, DataType.INT64) for n in numbers[1:]), vector_field(dim=2)])
+    numbers = [FieldSchema("age", DataType.INT64), FieldSchema("size", DataType.INT64)]
+    made = source.create(name, fields=[key_field(), *numbers, vector_field(dim=2)])
     stub = connections._fetch_handler(source.using())._stub
     for key in range(200):
         columns = [long_column("id", key), long_column("age", 1000 + key), long_column("size", 2000 + key), float_column("vec", key)]

@@ -31,16 +31,8 @@ impl KnownFields {
     pub fn of(schema: &CollectionSchema) -> KnownFields {
         let members = schema.struct_array_fields.iter().flat_map(|list| &list.fields);
         let numbers = schema.fields.iter().chain(members).map(|field| field.fieldID);
-        let lists = schema.struct_array_fields.iter();
-        KnownFields {
-            newest: numbers.chain(lists.clone().map(|list| list.fieldID)).max().unwrap_or(0),
-            names: schema
-                .fields
-                .iter()
-                .map(|field| field.name.clone())
-                .chain(lists.map(|list| list.name.clone()))
-                .collect(),
-        }
+        let lists = schema.struct_array_fields.iter().map(|list| list.fieldID);
+        KnownFields { names: field_names(schema), newest: numbers.chain(lists).max().unwrap_or(0) }
     }
 
     /// Fields of these names.
@@ -88,6 +80,12 @@ impl KnownFields {
         let number = field_number(column)?;
         Ok(if number > 0 && number < self.newest { Standing::Gone } else { Standing::Unknown })
     }
+}
+
+/// The names of a schema's fields, lists of records included. What fits no field (`$meta`) is none.
+pub fn field_names(schema: &CollectionSchema) -> BTreeSet<String> {
+    let lists = schema.struct_array_fields.iter().map(|list| list.name.clone());
+    schema.fields.iter().filter(|field| !field.is_dynamic).map(|field| field.name.clone()).chain(lists).collect()
 }
 
 /// The number of a column's field; 0 when it does not say.

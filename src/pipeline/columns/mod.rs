@@ -24,7 +24,7 @@ use crate::milvus::rows::Column;
 use crate::milvus::wire::{Malformed, fields};
 use crate::source::Keys;
 
-pub use known::KnownFields;
+pub use known::{KnownFields, field_names};
 pub use pick::pick;
 pub use shape::Shape;
 

@@ -78,12 +78,9 @@ impl RocksMq {
         self.db.try_catch_up_with_primary().map_err(|error| self.error(error))
     }
 
-    fn iterator(&self, tier: ReadTier) -> DBRawIterator<'_> {
-        let mut options = ReadOptions::default();
-        options.set_read_tier(tier);
-        // Milvus sets a prefix extractor; positions are found by the whole key.
-        options.set_total_order_seek(true);
-        self.db.raw_iterator_opt(options)
+    /// For looking for places.
+    fn iterator(&self) -> DBRawIterator<'_> {
+        self.db.raw_iterator_opt(read_options(ReadTier::All))
     }
 
     /// Collects the messages from a place on. Where the message to go on from is still in the memtable, everything later is, too: at
@@ -122,7 +119,9 @@ impl RocksMq {
         max_bytes: usize,
         passage: &mut Passage,
     ) -> Result<ReadEnd, LogError> {
-        let mut iterator = self.iterator(tier);
+        let mut options = read_options(tier);
+        options.fill_cache(true);
+        let mut iterator = self.db.raw_iterator_opt(options);
         match next {
             Next::First => iterator.seek(keys::before_first(channel)),
             Next::At(position) | Next::After(position) => {
@@ -150,7 +149,7 @@ impl RocksMq {
     }
 
     fn to_tail<'a>(&'a self, channel: &Channel) -> DBRawIterator<'a> {
-        let mut iterator = self.iterator(ReadTier::All);
+        let mut iterator = self.iterator();
         iterator.seek_for_prev(keys::after_last(channel));
         iterator
     }
@@ -159,6 +158,16 @@ impl RocksMq {
 /// Blocks that are kept. A turn begins at the message that the last one ended with, to see that it is there: that block is not to be read
 /// from the file twice. More would only cost memory, since messages are read once.
 const BLOCKS: usize = 8 << 20;
+
+fn read_options(tier: ReadTier) -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.set_read_tier(tier);
+    // Milvus sets a prefix extractor; positions are found by the whole key.
+    options.set_total_order_seek(true);
+    // Only who goes on where it has ended reads a block again.
+    options.fill_cache(false);
+    options
+}
 
 /// A cache that is not divided: a block is as large as the largest message in it, and would fit into no part of a divided one.
 fn one_part(capacity: usize) -> Cache {
@@ -232,7 +241,7 @@ impl Log for RocksMq {
         _begins: Option<&[u8]>,
     ) -> Result<Option<Position>, LogError> {
         self.catch_up()?;
-        let mut iterator = self.iterator(ReadTier::All);
+        let mut iterator = self.iterator();
         let Some(from) = birth::search_from(&mut iterator, channel, created) else {
             return iterator.status().map(|()| None).map_err(|error| self.error(error));
         };
