@@ -9,9 +9,9 @@ from support.waiting import wait_until
 from test_first_copy import forget_log
 
 
-def fall_behind(source, target, task, name) -> None:
+def fall_behind(source, target, task, made) -> None:
     """The target gets 500 rows; then the task misses new rows, changed rows and deleted rows, and their log is lost."""
-    made = source.create(name, shards=2)
+    name = made.name
     made.insert(simple_rows(range(500)))
     wait_same_rows(source, target, name, expect=500)
     task.wait_caught_up()
@@ -25,7 +25,7 @@ def fall_behind(source, target, task, name) -> None:
 @pytest.mark.limit(180)
 def test_gap_is_copied_again(cdc, source, target, name):
     task = cdc.create(target, scope(name))
-    fall_behind(source, target, task, name)
+    fall_behind(source, target, task, source.create(name, shards=2))
     task.resume()
     wait_same_rows(source, target, name, expect=650, timeout=60)
     assert not {key for key, _ in rows(target, name)} & set(range(50)), "rows that the source deleted are left"
@@ -53,15 +53,29 @@ def test_gap_during_a_restart_of_the_server(cdc, source, target, name):
 
 @pytest.mark.limit(180)
 def test_gap_of_one_collection_leaves_the_others_alone(cdc, source, target, name):
-    """Two collections on two channels; one loses its log."""
-    lost, kept = f"{name}_lost", f"{name}_kept"
-    source.create(kept).insert(simple_rows(range(100)))
-    task = cdc.create(target, scope(lost, kept))
+    """Collections on channels of their own; one loses its log."""
+    lost = source.create(f"{name}_lost", shards=2)
+    kept = create_apart(source, f"{name}_kept", lost)
+    kept.insert(simple_rows(range(100)))
+    task = cdc.create(target, scope(lost.name, kept.name))
     fall_behind(source, target, task, lost)
-    source.collection(kept).insert(simple_rows(range(100, 150)))
+    kept.insert(simple_rows(range(100, 150)))
     task.resume()
-    wait_same_rows(source, target, lost, expect=650, timeout=60)
-    wait_same_rows(source, target, kept, expect=150, timeout=60)
+    wait_same_rows(source, target, lost.name, expect=650, timeout=60)
+    wait_same_rows(source, target, kept.name, expect=150, timeout=60)
+    copied = [line for line in cdc.log.read_text().splitlines() if "copied" in line]
+    assert any(lost.name in line for line in copied), "the log does not say that the collection was copied again"
+    assert not any(kept.name in line for line in copied), "the other collection was copied, too"
+
+
+def create_apart(source, name, other):
+    """A collection that shares no topic with the other one; the server chooses where it lives."""
+    taken = set(source.topics_of(other.name))
+    for number in range(16):
+        made = source.create(f"{name}_{number}")
+        if taken.isdisjoint(source.topics_of(made.name)):
+            return made
+    raise AssertionError(f"16 collections, and each shares a topic with {other.name}: {sorted(taken)}")
 
 
 @pytest.mark.limit(240)

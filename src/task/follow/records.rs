@@ -158,7 +158,7 @@ impl Core {
         };
         let affected: Vec<CollectionId> = self.members.iter().map(|(id, _)| id).filter(on_it).collect();
         if affected.is_empty() {
-            log::info!("{channel}: old messages are gone (retention); no collection lives on it");
+            log::info!("{channel}: old messages are gone (retention); no collection is read from it now");
         } else {
             let told =
                 format!("{channel}: the log no longer has what comes next (retention): copying its collections again");
