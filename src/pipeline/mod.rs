@@ -10,6 +10,8 @@ mod lane;
 mod order;
 mod progress;
 mod scheduler;
+#[cfg(test)]
+mod testing;
 mod truncation;
 
 pub use collection::{CollectionInfo, KeyField};

@@ -119,46 +119,9 @@ fn at_head(lane: &Lane) -> Option<&Truncate> {
 mod tests {
     use super::*;
     use crate::domain::{PartitionId, Position};
-    use crate::pipeline::{KeyField, Pending, Scheduler};
+    use crate::pipeline::testing::{COLLECTION, rules};
+    use crate::pipeline::{Pending, Scheduler};
     use crate::source::{Delete, Keys};
-
-    struct Anything(Arc<CollectionInfo>);
-
-    impl Rules for Anything {
-        fn collection(&self, id: CollectionId) -> Option<Arc<CollectionInfo>> {
-            (id == self.0.id).then(|| Arc::clone(&self.0))
-        }
-        fn question(&self) -> u64 {
-            1
-        }
-        fn open(&self, _: &Channel) -> bool {
-            true
-        }
-        fn bound(&self, _: &Channel) -> Timestamp {
-            Timestamp::MAX
-        }
-        fn replayed(&self, _: &Channel) -> Timestamp {
-            Timestamp::ZERO
-        }
-    }
-
-    const COLLECTION: CollectionId = CollectionId(7);
-
-    fn rules() -> Anything {
-        Anything(Arc::new(CollectionInfo {
-            id: COLLECTION,
-            db: "d".into(),
-            name: "c".into(),
-            key: KeyField { name: "id".into(), is_int: true },
-            partitions: Default::default(),
-            unnamed_partitions: false,
-            mergeable: true,
-            fields: Default::default(),
-            shape: Default::default(),
-            upsert_until: Default::default(),
-            generation: 1,
-        }))
-    }
 
     fn truncate(channels: &[&str]) -> Truncate {
         let channels = channels.iter().map(|name| Channel::new(name)).collect();
