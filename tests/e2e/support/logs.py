@@ -18,8 +18,9 @@ class RocksMqLog:
 
     def cut(self, topics: list[str]) -> None:
         """Removes all but the last messages."""
-        # A server that is asked to stop waits 15 s for another one to take its segments.
-        self._server.kill()
+        # Asking costs 15 s, for which it waits for another server to take its segments. But a 2.3.5 that was killed soon after collections
+        # were dropped crashed when it was started again (seen once: a division by zero in its query coordinator).
+        self._server.stop()
         assert rocksmq.cut(self._server.rocksmq, topics) > 0
         self._server.start()
 
