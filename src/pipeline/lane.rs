@@ -436,27 +436,17 @@ fn last_of_each(keys: &Keys) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use protobuf::Message;
-
     use super::*;
     use crate::domain::Position;
-    use crate::milvus::pb::schema::field_data::Field;
-    use crate::milvus::pb::schema::scalar_field::Data;
-    use crate::milvus::pb::schema::{FieldData, LongArray, ScalarField, StringArray};
-    use crate::pipeline::testing::{COLLECTION, rules};
+    use crate::pipeline::testing::{COLLECTION, longs, rules, strings};
     use crate::pipeline::{Pending, Scheduler};
     use crate::source::Insert;
 
     /// One row with this key whose columns have this many bytes.
     fn message(key: i64, bytes: usize) -> Insert {
-        let keys = Data::LongData(LongArray { data: vec![key], ..Default::default() });
-        let texts = Data::StringData(StringArray { data: vec!["x".repeat(bytes)], ..Default::default() });
-        let columns = [("id", keys), ("text", texts)].map(|(name, data)| {
-            let field = Some(Field::Scalars(ScalarField { data: Some(data), ..Default::default() }));
-            FieldData { field_name: name.into(), field, ..Default::default() }.write_to_bytes().unwrap().into()
-        });
-        let partition = PartitionId(2);
-        Insert { collection: COLLECTION, partition, rows: 1, columns: columns.into(), half: false, row_id: None }
+        let columns = vec![longs("id", &[key]), strings("text", &[&"x".repeat(bytes)])];
+        let partition = PartitionId::ALL;
+        Insert { collection: COLLECTION, partition, rows: 1, columns, half: false, row_id: None }
     }
 
     /// The number of rows in each call that these messages become.

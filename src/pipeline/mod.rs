@@ -11,7 +11,7 @@ mod order;
 mod progress;
 mod scheduler;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod truncation;
 
 pub use collection::{CollectionInfo, KeyField};

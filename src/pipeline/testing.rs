@@ -1,10 +1,30 @@
-//! What the tests of this module have in common: one collection, whose calls may all be made.
+//! What tests have in common: columns, and one collection whose calls may all be made.
 
 use std::sync::Arc;
+
+use protobuf::Message;
 
 use super::columns::KnownFields;
 use super::{CollectionInfo, KeyField, Rules};
 use crate::domain::{Channel, CollectionId, Timestamp};
+use crate::milvus::pb::schema::field_data::Field;
+use crate::milvus::pb::schema::scalar_field::Data;
+use crate::milvus::pb::schema::{FieldData, LongArray, ScalarField, StringArray};
+use crate::milvus::rows::Column;
+
+fn scalar(name: &str, data: Data) -> Column {
+    let field = Some(Field::Scalars(ScalarField { data: Some(data), ..Default::default() }));
+    FieldData { field_name: name.into(), field, ..Default::default() }.write_to_bytes().unwrap().into()
+}
+
+pub(crate) fn longs(name: &str, data: &[i64]) -> Column {
+    scalar(name, Data::LongData(LongArray { data: data.to_vec(), ..Default::default() }))
+}
+
+pub(super) fn strings(name: &str, data: &[&str]) -> Column {
+    let data = data.iter().map(|&text| text.to_owned()).collect();
+    scalar(name, Data::StringData(StringArray { data, ..Default::default() }))
+}
 
 pub(super) const COLLECTION: CollectionId = CollectionId(7);
 
@@ -36,7 +56,7 @@ pub(super) fn rules() -> Anything {
         name: "c".into(),
         key: KeyField { name: "id".into(), is_int: true },
         partitions: Default::default(),
-        unnamed_partitions: true,
+        unnamed_partitions: false,
         mergeable: true,
         fields: KnownFields::named(&["id", "text"]),
         shape: Default::default(),

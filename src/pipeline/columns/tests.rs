@@ -2,22 +2,8 @@ use protobuf::Message;
 
 use super::*;
 use crate::milvus::pb::schema::vector_field::Data as Vectors;
-use crate::milvus::pb::schema::{FieldData, FloatArray, LongArray, StringArray, VectorField};
-
-fn scalar(name: &str, data: Scalars) -> Column {
-    let scalars = ScalarField { data: Some(data), ..Default::default() };
-    let field = Some(Field::Scalars(scalars));
-    FieldData { field_name: name.into(), field, ..Default::default() }.write_to_bytes().unwrap().into()
-}
-
-fn longs(name: &str, data: &[i64]) -> Column {
-    scalar(name, Scalars::LongData(LongArray { data: data.to_vec(), ..Default::default() }))
-}
-
-fn strings(name: &str, data: &[&str]) -> Column {
-    let data = data.iter().map(|&text| text.to_owned()).collect();
-    scalar(name, Scalars::StringData(StringArray { data, ..Default::default() }))
-}
+use crate::milvus::pb::schema::{FieldData, FloatArray, VectorField};
+use crate::pipeline::testing::{longs, strings};
 
 fn vectors(data: Vectors) -> Column {
     let field = Some(Field::Vectors(VectorField { dim: 2, data: Some(data), ..Default::default() }));

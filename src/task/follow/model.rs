@@ -9,16 +9,13 @@ insert adds a row whatever is there.
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use protobuf::Message;
 
 use super::channel::ChannelState;
 use super::checkpoint::ChannelRecord;
 use crate::domain::{Channel, CollectionId, PartitionId, Position, Timestamp};
-use crate::milvus::pb::schema::field_data::Field;
-use crate::milvus::pb::schema::scalar_field::Data;
-use crate::milvus::pb::schema::{FieldData, LongArray, ScalarField};
 use crate::milvus::rows::{Column, Write};
 use crate::pipeline::columns::{KnownFields, keys};
+use crate::pipeline::testing::longs;
 use crate::pipeline::{Call, CollectionInfo, KeyField, Rules, Scheduler, Step, Work};
 use crate::source::{Delete, Insert, Keys, Start};
 
@@ -129,12 +126,6 @@ fn history(ops: &[Op], late: &[Late], shuffle: &[usize]) -> (Vec<Message_>, Vec<
     (log, live.into_iter().collect())
 }
 
-fn column(name: &str, data: Vec<i64>) -> Column {
-    let data = Some(Data::LongData(LongArray { data, ..Default::default() }));
-    let field = Some(Field::Scalars(ScalarField { data, ..Default::default() }));
-    FieldData { field_name: name.into(), field, ..Default::default() }.write_to_bytes().unwrap().into()
-}
-
 fn ints(columns: &[Column], name: &str) -> Vec<i64> {
     let Keys::Int(values) = keys(columns, name).unwrap() else { panic!("not integers") };
     values
@@ -221,7 +212,7 @@ impl Run {
         match message {
             Message_::Insert { rows, half, .. } if wanted => {
                 let (keys, versions): (Vec<i64>, Vec<i64>) = rows.iter().copied().unzip();
-                let columns = vec![column("id", keys), column("version", versions)];
+                let columns = vec![longs("id", &keys), longs("version", &versions)];
                 let insert = Insert {
                     collection: COLLECTION,
                     partition: PARTITION,
