@@ -9,11 +9,13 @@ from .waiting import NotYet, wait_until
 PAGE = 16_000
 SMALLEST_WRITABLE = -(2**63) + 1  # an expression of 2.3.5 cannot name the smallest int64 itself
 SHOWN = 5
+# What a source may need to load a collection: a 2.3.5 with its log in Kafka has taken 50 s, and not because of whoever follows it.
+LOADING = 90
 
 
-def count(node, name: str, database: str = "default") -> int:
+def count(node, name: str, database: str = "default", consistency: str = "Strong") -> int:
     """The exact number of live rows, duplicates of a key counted."""
-    answer = node.collection(name, database).query("", output_fields=["count(*)"], consistency_level="Strong")
+    answer = node.collection(name, database).query("", output_fields=["count(*)"], consistency_level=consistency)
     return answer[0]["count(*)"]
 
 
@@ -124,7 +126,9 @@ def _has_row(node, name: str, database: str, partition: str, row: dict) -> bool:
 
 
 def wait_same_rows(source, target, name, database="default", *, expect=None, timeout=30.0, **there) -> None:
-    """Waits until both hold the same rows, `expect` of them when given."""
+    """Waits until both hold the same rows, `expect` of them when given. The time counts from when the source's can be read: as long as the
+    source loads them, the target has nothing to follow."""
+    wait_until(lambda: count(source, name, database, "Eventually") >= 0, LOADING, f"{name} to be loaded at the source")
 
     def same():
         found = assert_same_rows(source, target, name, database, **there)
