@@ -256,7 +256,10 @@ impl Receiver {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, PulsarError> {
         let outcome = match self.socket.peek(&mut [0]) {
             Ok(0) => return Err(self.ended("the other side has closed it")),
-            Ok(_) => self.stream.lock().read(buffer),
+            Ok(_) => {
+                let wanted = self.frames.wanted(buffer.len());
+                self.stream.lock().read(&mut buffer[..wanted])
+            }
             Err(error) => Err(error),
         };
         match outcome {

@@ -11,8 +11,9 @@ use super::frame::Received;
 use crate::milvus::pb::pulsar::BaseCommand;
 use crate::source::news::News;
 
-/// Messages of one connection that may wait in memory, in bytes as they came; more are not read from the socket.
-const FULL: usize = 16 << 20;
+/// Messages of one connection that may wait in memory, in bytes as they came; more are not read from the socket. Three of Milvus's largest, and a
+/// fourth that comes.
+pub(super) const FULL: usize = 16 << 20;
 
 /// Shared by a connection's thread, which fills it, and everybody else.
 pub(super) struct Inbox {

@@ -8,7 +8,7 @@ use super::command::{From, Subscription, kind, ping};
 use super::fake::{Fake, connected, last, located, message};
 use super::frame::encode;
 use super::id::Entry;
-use super::inbox::Taken;
+use super::inbox::{FULL, Taken};
 use super::*;
 use crate::config::Address;
 use crate::milvus::pb::pulsar::{AuthChallenge, BaseCommand, CloseConsumer};
@@ -238,12 +238,12 @@ fn a_reader_that_is_slow_bounds_what_is_read() {
     consumer.allow(32).unwrap();
     let waiting = || consumer.waiting();
     let deadline = Instant::now() + Duration::from_secs(10);
-    while waiting() < 16 << 20 {
+    while waiting() < FULL {
         assert!(Instant::now() < deadline, "{} bytes have come", waiting());
         std::thread::sleep(Duration::from_millis(5));
     }
     std::thread::sleep(Duration::from_millis(200));
-    assert!(waiting() <= 18 << 20, "{} bytes wait", waiting());
+    assert!(waiting() <= FULL + (2 << 20), "{} bytes wait", waiting());
     let mut taken = 0;
     while taken < MESSAGES {
         match consumer.take().unwrap() {

@@ -135,6 +135,24 @@ fn read_all(frames: &mut Frames) -> usize {
     count
 }
 
+/// Read as a connection reads: a large frame gets memory for itself alone, and what comes behind it does not share it.
+#[test]
+fn a_large_frame_takes_no_more_than_itself() {
+    const READ: usize = 64 * 1024;
+    let large = message(metadata(), &vec![7; 3_000_000], true);
+    let stream = [success(1), large.clone(), success(2)].concat();
+    let (mut frames, mut rest, mut most, mut count) = (Frames::new(), stream.as_slice(), 0, 0);
+    while !rest.is_empty() {
+        let (piece, more) = rest.split_at(frames.wanted(READ).min(rest.len()));
+        frames.push(piece);
+        most = most.max(frames.buffer.capacity());
+        count += read_all(&mut frames);
+        rest = more;
+    }
+    assert_eq!(count, 3);
+    assert!(most < large.len() + READ, "{most} bytes for a frame of {}", large.len());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
