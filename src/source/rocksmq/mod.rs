@@ -138,8 +138,8 @@ impl RocksMq {
         }
         while let Some((key, value)) = iterator.item() {
             let Some(position) = keys::position(channel, key) else { break };
-            passage.add(position, value, max_bytes);
-            if passage.buffer.len() >= max_bytes {
+            passage.add(position, value);
+            if passage.bytes >= max_bytes {
                 return Ok(ReadEnd::More);
             }
             iterator.next();
@@ -177,28 +177,44 @@ fn one_part(capacity: usize) -> Cache {
     Cache::new_lru_cache_opts(&options)
 }
 
-/// Messages that follow one another, in one buffer.
+/// Messages that follow one another. Small ones are in one buffer; a large one has its own, so that it holds nothing but itself in memory.
 #[derive(Default)]
 struct Passage {
     buffer: Vec<u8>,
-    messages: Vec<(Position, Range<usize>)>,
+    messages: Vec<(Position, Place)>,
+    bytes: usize,
+}
+
+enum Place {
+    Buffer(Range<usize>),
+    Own(Bytes),
+}
+
+impl Place {
+    fn message(self, buffer: &Bytes) -> Bytes {
+        match self {
+            Place::Buffer(range) => buffer.slice(range),
+            Place::Own(message) => message,
+        }
+    }
 }
 
 /// How long messages are kept unless `rocksmq.retentionTimeInMinutes` says otherwise.
 const RETENTION: Duration = Duration::from_secs(3 * 24 * 3600);
-/// A buffer begins with this: enough for what a quiet source writes.
-const FIRST_BYTES: usize = 4096;
+/// Ticks and single rows are smaller than this.
+const SMALL: usize = 4096;
 
 impl Passage {
-    /// `expected`: what the buffer may have to hold in all, should it not stay small.
-    fn add(&mut self, position: Position, value: &[u8], expected: usize) {
-        let begin = self.buffer.len();
-        if self.buffer.capacity() - begin < value.len() {
-            let more = if begin + value.len() <= FIRST_BYTES { FIRST_BYTES } else { expected + value.len() };
-            self.buffer.reserve_exact(more);
-        }
-        self.buffer.extend_from_slice(value);
-        self.messages.push((position, begin..self.buffer.len()));
+    fn add(&mut self, position: Position, value: &[u8]) {
+        let place = if value.len() < SMALL {
+            let begin = self.buffer.len();
+            self.buffer.extend_from_slice(value);
+            Place::Buffer(begin..self.buffer.len())
+        } else {
+            Place::Own(Bytes::copy_from_slice(value))
+        };
+        self.bytes += value.len();
+        self.messages.push((position, place));
     }
 }
 
@@ -227,8 +243,8 @@ impl Log for RocksMq {
         let mut passage = Passage::default();
         let end = self.collect(channel, next, max_bytes, &mut passage)?;
         let bytes = Bytes::from(passage.buffer);
-        for (position, range) in passage.messages {
-            visit(record(position, &bytes.slice(range)));
+        for (position, place) in passage.messages {
+            visit(record(position, &place.message(&bytes)));
         }
         Ok(end)
     }
@@ -273,5 +289,24 @@ impl Log for RocksMq {
         }
         iterator.status().map_err(|error| self.error(error))?;
         Ok(Start { position: None, after: Timestamp::ZERO })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_message_holds_nothing_but_itself() {
+        let mut passage = Passage::default();
+        let values = [vec![1; 17], vec![2; 5_000_000], vec![3; SMALL - 1]];
+        for (at, value) in (1..).zip(&values) {
+            passage.add(Position::at(at), value);
+        }
+        assert_eq!((passage.bytes, passage.buffer.len()), (5_000_016 + SMALL, 16 + SMALL));
+        let bytes = Bytes::from(passage.buffer);
+        let read = passage.messages.into_iter().map(|(position, place)| (position, place.message(&bytes)));
+        let expected = (1..).zip(values).map(|(at, value)| (Position::at(at), Bytes::from(value)));
+        assert_eq!(read.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
     }
 }
