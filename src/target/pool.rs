@@ -129,9 +129,6 @@ impl Worker {
         let _in_flight = metrics::call_begins(&self.task);
         let mut backoff = Backoff::default();
         let mut first_failure: Option<Instant> = None;
-        if let Work::Write { rows, .. } = &mut call.work {
-            rows.seal();
-        }
         loop {
             let error = match self.attempt(&call) {
                 Ok(()) => {

@@ -9,7 +9,7 @@ use super::core::{Core, Question};
 use super::members::Members;
 use crate::catalog::Hint;
 use crate::domain::{Channel, CollectionId, Timestamp};
-use crate::pipeline::{CollectionInfo, Done, Rules, Step};
+use crate::pipeline::{CollectionInfo, Done, Rules, Step, Work};
 use crate::target::{Outcome, PoolEvent, WORKERS};
 
 /// Rows of one unknown collection that wait in memory.
@@ -54,7 +54,11 @@ impl Core {
         }
         while self.scheduler.calls() < WORKERS {
             match self.scheduler.next(&View { channels: &self.channels, members: &self.members, ticket: self.ticket }) {
-                Step::Call(call) => {
+                Step::Call(mut call) => {
+                    // By this one thread, one after the other: all hands at once doubled what a batch of large messages takes.
+                    if let Work::Write { rows, .. } = &mut call.work {
+                        rows.seal();
+                    }
                     if let Some(state) = self.channels.get_mut(&call.channel) {
                         state.sent = state.sent.max(call.latest);
                     }
