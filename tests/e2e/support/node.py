@@ -115,7 +115,9 @@ class Node:
     def create(self, name, database="default", *, fields=None, load=True, dim=8, shards=1, **properties) -> Collection:
         """A collection, `id` and `vec` unless told otherwise, indexed and loading unless told otherwise.
 
-        Loading goes on when this returns: whoever reads waits anyway, and `wait_loaded` is for the few who must.
+        Loading goes on when this returns: whoever reads waits anyway, and `wait_loaded` is for the few who must. But a Milvus that keeps its log in
+        Pulsar may never show rows that were written while it loaded: it subscribes, seeks, and its consumer may be there again before the seek
+        is done (its broker's log tells so).
         """
         fields = fields or [key_field(), vector_field(dim)]
         known = ("enable_dynamic_field", "description", "partition_key_field", "auto_id")
@@ -126,6 +128,8 @@ class Node:
                 if field.dtype in INDEX_OF:
                     made.create_index(field.name, INDEX_OF[field.dtype], _async=True).result()
             made.load(_async=True)
+            if self.log.kind == "pulsar":
+                self.wait_loaded(name, database)
         return made
 
     def wipe(self) -> None:
