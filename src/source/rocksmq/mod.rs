@@ -181,20 +181,20 @@ fn one_part(capacity: usize) -> Cache {
 #[derive(Default)]
 struct Passage {
     buffer: Vec<u8>,
-    messages: Vec<(Position, Place)>,
+    messages: Vec<(Position, Stored)>,
     bytes: usize,
 }
 
-enum Place {
+enum Stored {
     Buffer(Range<usize>),
     Own(Bytes),
 }
 
-impl Place {
+impl Stored {
     fn message(self, buffer: &Bytes) -> Bytes {
         match self {
-            Place::Buffer(range) => buffer.slice(range),
-            Place::Own(message) => message,
+            Stored::Buffer(range) => buffer.slice(range),
+            Stored::Own(message) => message,
         }
     }
 }
@@ -206,15 +206,15 @@ const SMALL: usize = 4096;
 
 impl Passage {
     fn add(&mut self, position: Position, value: &[u8]) {
-        let place = if value.len() < SMALL {
+        let stored = if value.len() < SMALL {
             let begin = self.buffer.len();
             self.buffer.extend_from_slice(value);
-            Place::Buffer(begin..self.buffer.len())
+            Stored::Buffer(begin..self.buffer.len())
         } else {
-            Place::Own(Bytes::copy_from_slice(value))
+            Stored::Own(Bytes::copy_from_slice(value))
         };
         self.bytes += value.len();
-        self.messages.push((position, place));
+        self.messages.push((position, stored));
     }
 }
 
@@ -243,8 +243,8 @@ impl Log for RocksMq {
         let mut passage = Passage::default();
         let end = self.collect(channel, next, max_bytes, &mut passage)?;
         let bytes = Bytes::from(passage.buffer);
-        for (position, place) in passage.messages {
-            visit(record(position, &place.message(&bytes)));
+        for (position, stored) in passage.messages {
+            visit(record(position, &stored.message(&bytes)));
         }
         Ok(end)
     }
@@ -305,7 +305,7 @@ mod tests {
         }
         assert_eq!((passage.bytes, passage.buffer.len()), (5_000_016 + SMALL, 16 + SMALL));
         let bytes = Bytes::from(passage.buffer);
-        let read = passage.messages.into_iter().map(|(position, place)| (position, place.message(&bytes)));
+        let read = passage.messages.into_iter().map(|(position, stored)| (position, stored.message(&bytes)));
         let expected = (1..).zip(values).map(|(at, value)| (Position::at(at), Bytes::from(value)));
         assert_eq!(read.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
     }
