@@ -93,29 +93,28 @@ impl Frames {
 
     /// How much to read at most: the rest of a large frame that has begun, which then has its memory for itself alone.
     pub(super) fn wanted(&self, most: usize) -> usize {
-        match self.missing() {
-            Some(missing) if self.buffer.len() >= BEGUN => missing.clamp(1, most),
+        match self.size() {
+            Some(size) if self.buffer.len() >= BEGUN => (4 + size).saturating_sub(self.buffer.len()).clamp(1, most),
             _ => most,
         }
     }
 
-    /// What the frame that has begun lacks, as far as its length has come.
-    fn missing(&self) -> Option<usize> {
-        let head = self.buffer.first_chunk::<4>()?;
-        Some((4 + u32::from_be_bytes(*head) as usize).saturating_sub(self.buffer.len()))
+    /// What the frame that has begun has behind the four bytes of its length, if those have come.
+    fn size(&self) -> Option<usize> {
+        self.buffer.first_chunk::<4>().map(|head| u32::from_be_bytes(*head) as usize)
     }
 
     /// The next frame; `None`: it is not complete.
     pub(super) fn next(&mut self) -> Result<Option<Frame>, FrameError> {
-        let Some(head) = self.buffer.first_chunk::<4>() else { return Ok(None) };
-        let size = u32::from_be_bytes(*head) as usize;
+        let Some(size) = self.size() else { return Ok(None) };
         if size > self.largest {
             return Err(FrameError::TooLarge { size, largest: self.largest });
         }
-        if let Some(missing @ 1..) = self.missing() {
-            if self.buffer.len() >= BEGUN {
+        let come = self.buffer.len();
+        if come < 4 + size {
+            if come >= BEGUN {
                 // At once and exactly: growing by doubling moved a message of megabytes seven times, and took half as much again.
-                self.buffer.reserve(missing);
+                self.buffer.reserve(4 + size - come);
             }
             return Ok(None);
         }
