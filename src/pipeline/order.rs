@@ -5,13 +5,14 @@ seen and is released, sorted by timestamp. At equal timestamps deletes come befo
 Nearly everything: a message may stand behind a tick that is later than itself. Milvus 2.3.5 was seen to write rows, and
 either half of an upsert, up to some 60 ms too late to Kafka. Such a message is released with the next tick; as nobody
 works on a key before the call that wrote it was answered, it still comes before all that builds on it. Only an upsert must
-not be torn: its insert, which comes first, would be applied and then removed by its own delete. So it waits for its delete.
+not be torn: its insert, which comes first, would be applied and then removed by its own delete. So it waits for its delete, and
+what comes later to its collection waits with it: a delete that overtook it would not remove it.
 
 A message may also stand there twice: a producer that has lost a broker sends again what had arrived, and was not confirmed. Milvus passes
 over the second one, and so do we, or its rows would be on the target twice.
 */
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::domain::{Channel, CollectionId, PartitionId, Position, Timestamp};
@@ -142,29 +143,33 @@ impl Pending {
         });
     }
 
-    /// Everything up to the tick that stands at `position`, in order, but for halves of upserts; and what has been reached
-    /// when all of it is acknowledged. What is later stays.
+    /// Everything up to the tick that stands at `position`, in order, but for halves of upserts and what comes after them; and what
+    /// has been reached when all of it is acknowledged. What is later stays.
     pub fn release(&mut self, tick: Timestamp, position: Position) -> (Vec<Op>, Acknowledged) {
-        let deletes = &self.deletes;
-        let is_torn = |op: &mut Op| match &mut op.awaits_delete {
-            Some(ticks) if !deletes.contains(&(op.ts, op.collection)) => {
-                *ticks += 1;
-                *ticks <= PATIENCE_TICKS
-            }
-            _ => false,
-        };
-        let mut released = Vec::new();
-        for mut op in std::mem::take(&mut self.ops) {
-            let stays = op.ts > tick || is_torn(&mut op);
-            if stays { self.ops.push(op) } else { released.push(op) }
-        }
+        let torn = self.torn(tick);
+        let stays = |op: &Op| op.ts > tick || torn.get(&op.collection).is_some_and(|&torn| op.ts >= torn);
+        let (staying, mut released): (Vec<Op>, Vec<Op>) = std::mem::take(&mut self.ops).into_iter().partition(stays);
+        self.ops = staying;
         self.bytes -= released.iter().map(|op| op.weight).sum::<usize>();
         released.sort_by_key(|op| (op.ts, matches!(op.body, OpBody::Insert { .. }), op.position));
-        let kept = tick.minus(KEPT);
+        // Behind a server that was away, ticks are further apart than what waits is patient.
+        let kept = self.ops.iter().map(|op| op.ts).fold(tick.minus(KEPT), Timestamp::min);
         self.deletes = self.deletes.split_off(&(kept, CollectionId(i64::MIN)));
         self.inserts = self.inserts.split_off(&(kept, CollectionId(i64::MIN), i64::MIN));
         let reached = self.reached(tick, position, &released);
         (released, reached)
+    }
+
+    /// The first insert of each collection that goes on waiting for its delete at this tick.
+    fn torn(&mut self, tick: Timestamp) -> BTreeMap<CollectionId, Timestamp> {
+        let mut torn: BTreeMap<CollectionId, Timestamp> = BTreeMap::new();
+        for op in self.ops.iter_mut().filter(|op| op.ts <= tick) {
+            if op.goes_on_waiting(&self.deletes) {
+                let first = torn.entry(op.collection).or_insert(op.ts);
+                *first = op.ts.min(*first);
+            }
+        }
+        torn
     }
 
     /// A half that waits holds the mark back. What was released beyond the mark is read again together with it after a crash,
@@ -172,7 +177,9 @@ impl Pending {
     fn reached(&mut self, tick: Timestamp, position: Position, released: &[Op]) -> Acknowledged {
         let torn = self.ops.iter().map(|op| op.ts).filter(|ts| *ts <= tick).min();
         let ts = torn.map_or(tick, |torn| Timestamp(torn.0.saturating_sub(1)));
-        if ts >= self.mark.ts {
+        // What is read again after a crash comes to the ticks before the mark's once more: of what stands behind them they say less than it.
+        let is_further = self.mark.tick.is_none_or(|tick| tick <= position);
+        if is_further && ts >= self.mark.ts {
             self.mark = Mark { ts, tick: Some(position) };
         }
         let mark = self.mark;
@@ -196,6 +203,18 @@ impl Pending {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()
+    }
+}
+
+impl Op {
+    /// Whether it is half an upsert that needs one more tick for its other half.
+    fn goes_on_waiting(&mut self, deletes: &BTreeSet<(Timestamp, CollectionId)>) -> bool {
+        let Some(ticks) = &mut self.awaits_delete else { return false };
+        if deletes.contains(&(self.ts, self.collection)) {
+            return false;
+        }
+        *ticks += 1;
+        *ticks <= PATIENCE_TICKS
     }
 }
 
@@ -271,13 +290,38 @@ mod tests {
         pending.insert(&channel, Position::at(2), Timestamp(20), Insert { half: true, ..insert() });
         pending.insert(&channel, Position::at(3), Timestamp(25), insert());
         let (released, reached) = pending.release(Timestamp(30), Position::at(4));
-        assert_eq!(released.len(), 2);
+        assert_eq!(released.len(), 1);
         assert_eq!((reached.position, reached.mark.ts), (Position::at(2), Timestamp(19)));
         pending.delete(&channel, Position::at(5), Timestamp(20), delete(1));
         let (released, reached) = pending.release(Timestamp(40), Position::at(6));
         let order: Vec<u64> = released.iter().map(|op| op.position.number()).collect();
-        assert_eq!(order, [5, 2], "its delete comes first");
+        assert_eq!(order, [5, 2, 3], "its delete comes first");
         assert_eq!((reached.position, reached.mark.ts), (Position::at(6), Timestamp(40)));
+    }
+
+    #[test]
+    fn nothing_overtakes_half_an_upsert() {
+        let channel = Channel::new("c");
+        let mut pending = Pending::default();
+        pending.insert(&channel, Position::at(1), Timestamp(10), Insert { half: true, ..insert() });
+        pending.delete(&channel, Position::at(2), Timestamp(20), delete(1));
+        pending.insert(&channel, Position::at(3), Timestamp(20), Insert { half: true, ..insert() });
+        pending.insert(&channel, Position::at(4), Timestamp(30), Insert { collection: CollectionId(9), ..insert() });
+        pending.insert(&channel, Position::at(5), Timestamp(5), insert());
+        let positions = |ops: Vec<Op>| ops.iter().map(|op| op.position.number()).collect::<Vec<_>>();
+        let (released, reached) = pending.release(Timestamp(30), Position::at(6));
+        assert_eq!(positions(released), [5, 4], "what is earlier, and another collection's");
+        assert_eq!((reached.position, reached.mark.ts), (Position::at(1), Timestamp(9)));
+        let later = Timestamp(30).plus(2 * KEPT);
+        let ticks = (7..100).find_map(|tick| {
+            let released = positions(pending.release(later, Position::at(tick)).0);
+            (!released.is_empty()).then_some((tick, released))
+        });
+        assert_eq!(
+            ticks,
+            Some((6 + u64::from(PATIENCE_TICKS), vec![1, 2, 3])),
+            "the second upsert is whole all the time"
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ The loop around the logic (`core`) is played by [`Run`]; the target is a list of
 insert adds a row whatever is there.
 */
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -48,13 +49,15 @@ enum Op {
     Insert(i64),
     Delete(i64),
     Upsert(i64),
+    /// An upsert whose delete was never written, as the source died in the middle of it.
+    TornUpsert(i64),
     Tick,
 }
 
 impl Op {
     fn key(self) -> Option<i64> {
         match self {
-            Op::Insert(key) | Op::Delete(key) | Op::Upsert(key) => Some(key),
+            Op::Insert(key) | Op::Delete(key) | Op::Upsert(key) | Op::TornUpsert(key) => Some(key),
             Op::Tick => None,
         }
     }
@@ -72,10 +75,13 @@ enum Late {
 /// The ticks go on: half an upsert that is read again without its other half, which stands before it, waits for some.
 const AT_LAST: [(Op, Late); 30] = [(Op::Tick, Late::Nothing); 30];
 
+/// The versions of each key at the source; more than one where an upsert was torn.
+type Live = BTreeMap<i64, Vec<i64>>;
+
 /// A log and the rows that it ends with. Messages between two ticks are in any order (`shuffle`), but for those that are late
 /// (`late`): they come first, so that what builds on them stands behind them. Some inserts stand there twice, sent again by a producer.
-fn history(ops: &[Op], late: &[Late], shuffle: &[usize]) -> (Vec<Message_>, Vec<(i64, i64)>) {
-    let (mut log, mut window, mut live) = (Vec::new(), Vec::new(), std::collections::BTreeMap::new());
+fn history(ops: &[Op], late: &[Late], shuffle: &[usize]) -> (Vec<Message_>, Live) {
+    let (mut log, mut window, mut live) = (Vec::new(), Vec::new(), Live::new());
     let (mut belated, mut late_keys): (Vec<Message_>, Vec<i64>) = Default::default();
     let mut ts = 0;
     for (op, late) in ops.iter().copied().zip(late.iter().copied()).chain(AT_LAST) {
@@ -88,7 +94,7 @@ fn history(ops: &[Op], late: &[Late], shuffle: &[usize]) -> (Vec<Message_>, Vec<
         }
         match op {
             Op::Insert(key) if !live.contains_key(&key) => {
-                live.insert(key, version);
+                live.insert(key, vec![version]);
                 let insert = Message_::Insert { ts, rows: vec![(key, version)], half: false };
                 if late == Late::Everything { &mut belated } else { &mut window }.push(insert);
             }
@@ -100,11 +106,16 @@ fn history(ops: &[Op], late: &[Late], shuffle: &[usize]) -> (Vec<Message_>, Vec<
                 if late == Late::Everything { &mut belated } else { &mut window }.push(delete);
             }
             Op::Upsert(key) => {
-                live.insert(key, version);
+                live.insert(key, vec![version]);
                 let insert = Message_::Insert { ts, rows: vec![(key, version)], half: true };
                 if late == Late::Everything { &mut belated } else { &mut window }.push(insert);
                 let delete = Message_::Delete { ts, keys: vec![key] };
                 if late == Late::Nothing { &mut window } else { &mut belated }.push(delete);
+            }
+            Op::TornUpsert(key) => {
+                live.entry(key).or_default().push(version);
+                let insert = Message_::Insert { ts, rows: vec![(key, version)], half: true };
+                if late == Late::Everything { &mut belated } else { &mut window }.push(insert);
             }
             Op::Tick => {
                 let again = |(index, message): (usize, &Message_)| {
@@ -123,7 +134,7 @@ fn history(ops: &[Op], late: &[Late], shuffle: &[usize]) -> (Vec<Message_>, Vec<
             }
         }
     }
-    (log, live.into_iter().collect())
+    (log, live)
 }
 
 fn ints(columns: &[Column], name: &str) -> Vec<i64> {
@@ -299,6 +310,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (0i64..6).prop_map(Op::Insert),
         2 => (0i64..6).prop_map(Op::Delete),
         2 => (0i64..6).prop_map(Op::Upsert),
+        1 => (0i64..6).prop_map(Op::TornUpsert),
         2 => Just(Op::Tick),
     ]
 }
@@ -308,7 +320,7 @@ fn late() -> impl Strategy<Value = Late> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(5000))]
 
     #[test]
     fn no_row_is_lost_and_none_doubled(
@@ -317,7 +329,7 @@ proptest! {
         shuffle in proptest::collection::vec(any::<usize>(), 40),
         events in proptest::collection::vec(event(), 0..200),
     ) {
-        let (log, expected) = history(&ops, &late, &shuffle);
+        let (log, mut expected) = history(&ops, &late, &shuffle);
         let mut target = Target::default();
         let mut disk = ChannelState::new(Start { position: None, after: Timestamp::ZERO }).record();
         let mut run = Run::start(&disk);
@@ -357,7 +369,16 @@ proptest! {
             turns += 1;
             prop_assert!(turns < 10_000, "stuck");
         }
-        target.0.sort_unstable();
-        prop_assert_eq!(target.0, expected);
+        let mut found = Live::new();
+        target.0.into_iter().for_each(|(key, version)| found.entry(key).or_default().push(version));
+        found.values_mut().for_each(|versions| versions.sort_unstable());
+        for (key, versions) in &mut expected {
+            // A torn upsert that is applied again after a crash replaces what it has not replaced at the source.
+            let newest = versions.last().copied();
+            if let Some(found) = found.get(key).filter(|found| found.last().copied() == newest) {
+                versions.retain(|version| found.contains(version));
+            }
+        }
+        prop_assert_eq!(found, expected);
     }
 }
