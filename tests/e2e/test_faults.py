@@ -1,11 +1,12 @@
 """Servers that are killed and started again under load: no row lost, none doubled."""
 
 import random
+from contextlib import ExitStack
 
 import pytest
 
 from support.cdc import scope
-from support.load import Load
+from support.load import Load, Upserts
 from support.node import simple_rows
 from support.oracle import assert_same_rows, assert_shown_rows, count, wait_same_rows
 from support.waiting import NotYet, wait_until
@@ -15,7 +16,7 @@ def readable_again(node, name) -> None:
     wait_until(lambda: count(node, name) >= 0, 60, f"{name} to be readable again")
 
 
-def settle(task, source, target, name, killed=()) -> None:
+def settle(task, source, target, name, killed=(), cdc_too=False) -> None:
     """Everything is carried over, and nothing twice.
 
     A Milvus 2.3.5 that was killed under load may show rows after its restart that upserts have replaced (seen: 40,169 rows,
@@ -23,7 +24,8 @@ def settle(task, source, target, name, killed=()) -> None:
     servers in `killed` show is looked at again after they have loaded the collection anew; a row that is lost or doubled stays so.
 
     And a killed source may hold both rows of an upsert that it had half done (seen without milvus-cdc: a Milvus 2.3.5 on Pulsar that is
-    killed under nothing but upserts of 2,000 keys counts 2,013 rows and shows 2,000).
+    killed under nothing but upserts of 2,000 keys counts 2,013 rows and shows 2,000). So has the target then, unless milvus-cdc was killed, too
+    (`cdc_too`), and applied such a half again.
     """
     task.wait_caught_up()
     try:
@@ -36,7 +38,7 @@ def settle(task, source, target, name, killed=()) -> None:
             node.collection(name).load()
         if source in killed:
             same = f"the same rows of {name} on both sides"
-            wait_until(lambda: assert_shown_rows(source, target, name) >= 0, 60, same, every=0.5)
+            wait_until(lambda: assert_shown_rows(source, target, name, or_fewer=cdc_too) >= 0, 60, same, every=0.5)
             return
         wait_same_rows(source, target, name, timeout=60)
     assert_same_rows(source, target, name)
@@ -60,14 +62,25 @@ def test_target_killed_under_load(cdc, source, target, name):
 
 @pytest.mark.limit(180)
 def test_source_killed_under_load(cdc, source, target, name):
+    """An upsert is two messages for each shard: what a source that dies between them has left must not outlive the upserts that follow.
+
+    So the load ends soon after the second start (the first half of an upsert waits for 5 s); once in 12 times that left 43 rows too many.
+    """
     source.create(name, shards=2)
     task = cdc.create(target, scope(name))
-    with Load(source, name) as load:
-        for _ in range(2):
-            load.go_on(15, 30)
+    with ExitStack() as running:
+        loads = [running.enter_context(Load(source, name))]
+        loads += [running.enter_context(Upserts(source, name, batch=100, first_key=1_000_000 + 100 * n)) for n in range(3)]
+        for kill in range(2):
+            for load in loads:
+                load.go_on(10, 30)
             source.server.kill()
             source.server.start()
-            readable_again(source, name)
+            if kill == 0:
+                readable_again(source, name)
+        for load in loads:
+            load.go_on(3, 30)
+    readable_again(source, name)
     settle(task, source, target, name, killed=[source])
 
 
@@ -148,7 +161,7 @@ def test_everything_killed_at_once(cdc, source, target, name):
         readable_again(source, name)
         readable_again(target, name)
         load.go_on(15, 60)
-    settle(task, source, target, name, killed=[source, target])
+    settle(task, source, target, name, killed=[source, target], cdc_too=True)
 
 
 @pytest.mark.limit(180)

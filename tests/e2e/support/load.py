@@ -53,3 +53,11 @@ class Load:
             columns = simple_rows(old[1::2], mark=float(self.batches))
             self._collection.upsert([[row["id"] for row in columns], [row["vec"] for row in columns]], timeout=5)
         self._stop.wait(0.02)
+
+
+class Upserts(Load):
+    """Replaces the same few keys again and again, so that whatever stays of an upsert is soon in the way of another one."""
+
+    def _step(self) -> None:
+        columns = simple_rows(range(self.next_key, self.next_key + self._batch), mark=float(self.batches))
+        self._collection.upsert([[row["id"] for row in columns], [row["vec"] for row in columns]], timeout=5)
