@@ -12,6 +12,8 @@ import sys
 
 # Servers are started from a process that has gRPC's threads: its handlers of a fork abort the child of a newer grpcio.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+# A broker that lives for a test or a minute does not earn back what compiling it twice costs.
+os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
 
 import pymilvus
 import pytest
