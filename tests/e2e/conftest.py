@@ -37,7 +37,7 @@ from support.node import Node
 IS_NEW = int(pymilvus.__version__.split(".")[1]) > 3
 collect_ignore_glob = [name for name in os.listdir(HERE) if name.startswith("test_lite") != IS_NEW and name.startswith("test_")]
 
-DEFAULT_LIMIT = 120
+DEFAULT_LIMIT = 180
 # Loading a collection is most of what a small test waits for; these intervals of Milvus make it twice as fast.
 QUICK_LOADING = {
     "queryCoord.checkInterval": 100,
