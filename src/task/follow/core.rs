@@ -114,7 +114,7 @@ pub(super) struct Core {
 pub(super) const MEMORY: usize = 8 << 20;
 /// What a busy source writes between two ticks, with room to spare: 75 MB/s make 15 MB in 0.2 s. Now and then it ticks a second late. (With 24 MiB,
 /// and two messages of Pulsar's waiting instead of three, backlogs were 5 % slower.)
-const BETWEEN_TICKS: usize = 40 << 20;
+const BETWEEN_TICKS: usize = 32 << 20;
 /// How often the checkpoint is written while rows are applied, and while only time passes.
 const WRITE_BUSY: Duration = Duration::from_secs(1);
 const WRITE_IDLE: Duration = Duration::from_secs(10);
