@@ -147,16 +147,18 @@ impl Pending {
     /// has been reached when all of it is acknowledged. What is later stays.
     pub fn release(&mut self, tick: Timestamp, position: Position) -> (Vec<Op>, Acknowledged) {
         let torn = self.torn(tick);
+        let first_torn = torn.values().copied().min();
         let stays = |op: &Op| op.ts > tick || torn.get(&op.collection).is_some_and(|&torn| op.ts >= torn);
         let (staying, mut released): (Vec<Op>, Vec<Op>) = std::mem::take(&mut self.ops).into_iter().partition(stays);
         self.ops = staying;
         self.bytes -= released.iter().map(|op| op.weight).sum::<usize>();
         released.sort_by_key(|op| (op.ts, matches!(op.body, OpBody::Insert { .. }), op.position));
         // Behind a server that was away, ticks are further apart than what waits is patient.
-        let kept = self.ops.iter().map(|op| op.ts).fold(tick.minus(KEPT), Timestamp::min);
+        let kept = first_torn.unwrap_or(tick).min(tick.minus(KEPT));
         self.deletes = self.deletes.split_off(&(kept, CollectionId(i64::MIN)));
         self.inserts = self.inserts.split_off(&(kept, CollectionId(i64::MIN), i64::MIN));
-        let reached = self.reached(tick, position, &released);
+        let done = first_torn.map_or(tick, |torn| Timestamp(torn.0.saturating_sub(1)));
+        let reached = self.reached(done, position, &released);
         (released, reached)
     }
 
@@ -172,15 +174,13 @@ impl Pending {
         torn
     }
 
-    /// A half that waits holds the mark back. What was released beyond the mark is read again together with it after a crash,
+    /// `done`: nothing up to it waits; a half holds the mark back. What was released beyond the mark is read again together with it after a crash,
     /// from its first message on: a delete that is repeated without the insert behind it would remove rows for good.
-    fn reached(&mut self, tick: Timestamp, position: Position, released: &[Op]) -> Acknowledged {
-        let torn = self.ops.iter().map(|op| op.ts).filter(|ts| *ts <= tick).min();
-        let ts = torn.map_or(tick, |torn| Timestamp(torn.0.saturating_sub(1)));
+    fn reached(&mut self, done: Timestamp, position: Position, released: &[Op]) -> Acknowledged {
         // What is read again after a crash comes to the ticks before the mark's once more: of what stands behind them they say less than it.
         let is_further = self.mark.tick.is_none_or(|tick| tick <= position);
-        if is_further && ts >= self.mark.ts {
-            self.mark = Mark { ts, tick: Some(position) };
+        if is_further && done >= self.mark.ts {
+            self.mark = Mark { ts: done, tick: Some(position) };
         }
         let mark = self.mark;
         self.beyond.extend(released.iter().map(|op| (op.ts, op.position)));

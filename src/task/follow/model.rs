@@ -105,17 +105,16 @@ fn history(ops: &[Op], late: &[Late], shuffle: &[usize]) -> (Vec<Message_>, Live
                 let delete = Message_::Delete { ts, keys: vec![key] };
                 if late == Late::Everything { &mut belated } else { &mut window }.push(delete);
             }
-            Op::Upsert(key) => {
-                live.insert(key, vec![version]);
+            Op::Upsert(key) | Op::TornUpsert(key) => {
                 let insert = Message_::Insert { ts, rows: vec![(key, version)], half: true };
                 if late == Late::Everything { &mut belated } else { &mut window }.push(insert);
-                let delete = Message_::Delete { ts, keys: vec![key] };
-                if late == Late::Nothing { &mut window } else { &mut belated }.push(delete);
-            }
-            Op::TornUpsert(key) => {
-                live.entry(key).or_default().push(version);
-                let insert = Message_::Insert { ts, rows: vec![(key, version)], half: true };
-                if late == Late::Everything { &mut belated } else { &mut window }.push(insert);
+                let versions = live.entry(key).or_default();
+                if matches!(op, Op::Upsert(_)) {
+                    versions.clear();
+                    let delete = Message_::Delete { ts, keys: vec![key] };
+                    if late == Late::Nothing { &mut window } else { &mut belated }.push(delete);
+                }
+                versions.push(version);
             }
             Op::Tick => {
                 let again = |(index, message): (usize, &Message_)| {

@@ -50,14 +50,16 @@ class Load:
         if self.next_key > 2 * self._batch:
             old = self._random.sample(range(self.next_key), self._batch // 4)
             self._collection.delete(f"id in {old[::2]}", timeout=5)
-            columns = simple_rows(old[1::2], mark=float(self.batches))
-            self._collection.upsert([[row["id"] for row in columns], [row["vec"] for row in columns]], timeout=5)
+            self._upsert(old[1::2])
         self._stop.wait(0.02)
+
+    def _upsert(self, keys) -> None:
+        columns = simple_rows(keys, mark=float(self.batches))
+        self._collection.upsert([[row["id"] for row in columns], [row["vec"] for row in columns]], timeout=5)
 
 
 class Upserts(Load):
     """Replaces the same few keys again and again, so that whatever stays of an upsert is soon in the way of another one."""
 
     def _step(self) -> None:
-        columns = simple_rows(range(self.next_key, self.next_key + self._batch), mark=float(self.batches))
-        self._collection.upsert([[row["id"] for row in columns], [row["vec"] for row in columns]], timeout=5)
+        self._upsert(range(self.next_key, self.next_key + self._batch))
