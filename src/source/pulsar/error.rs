@@ -43,6 +43,11 @@ impl PulsarError {
         matches!(self, PulsarError::Refused { code: ServerError(11), .. })
     }
 
+    /// Somebody else is subscribed.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self, PulsarError::Refused { code: ServerError(5), .. })
+    }
+
     /// There is no such subscription.
     pub(super) fn is_unsubscribed(&self) -> bool {
         matches!(self, PulsarError::Refused { code: ServerError(12), .. })

@@ -34,6 +34,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long to leave a broker alone that refuses.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// What a broker may need to notice that a connection of ours has ended: until then its consumer is in the way of another one.
+const BUSY: Duration = Duration::from_secs(5);
+
 /// The file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Made {
@@ -182,11 +185,16 @@ impl Holds {
     /// # Errors
     /// What is left, and why.
     pub(super) fn end(mut self, session: &Session) -> Result<(), String> {
-        let outcome = self.release(session, |_| true);
-        let why = match outcome {
-            Ok(()) => return Ok(()),
-            Err(Trouble::Broker(error)) => error.to_string(),
-            Err(Trouble::File(error)) => error.to_string(),
+        let deadline = Instant::now() + BUSY;
+        let why = loop {
+            match self.release(session, |_| true) {
+                Ok(()) => return Ok(()),
+                Err(Trouble::Broker(error)) if error.is_busy() && Instant::now() < deadline => {
+                    std::thread::sleep(BUSY / 50);
+                }
+                Err(Trouble::Broker(error)) => break error.to_string(),
+                Err(Trouble::File(error)) => break error.to_string(),
+            }
         };
         let made = self.made.as_ref();
         let topics: Vec<String> =

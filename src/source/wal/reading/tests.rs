@@ -194,6 +194,29 @@ fn what_comes_late_is_a_gap_and_what_comes_twice_is_not() {
     assert!(matches!(take(&entries[1]), Step::Gap(_)), "never seen, and behind what was passed on");
 }
 
+/// A server that shuts down may end a window as if all had been sent.
+#[test]
+fn what_a_window_has_left_out_is_a_gap() {
+    let log = log(&[0, 0, 0]);
+    let mut entries = log.clone();
+    entries.sort_by_key(|entry| entry.tick);
+    let end = entries[1].tick + 1;
+    for same_process in [true, false] {
+        let mut reading = Reading::at(beginning(&log));
+        reading.opened(end);
+        assert_eq!(reading.take(&answer(&entries[0], 0), &mut |_| {}), Step::Next);
+        assert_eq!(reading.ended(), Step::Next);
+        assert_eq!(reading.place().passed, end);
+        if !same_process {
+            reading = Reading::at(Place::of(reading.place().position().unwrap()).unwrap());
+        }
+        let next = sent(&log, &reading.place().start.clone(), reading.next_begin(), 10_000);
+        reading.opened(10_000);
+        let mut steps = next.iter().map(|bytes| reading.take(bytes, &mut |record| panic!("passed on: {record:?}")));
+        assert!(steps.any(|step| matches!(step, Step::Gap(_))), "{same_process}");
+    }
+}
+
 #[test]
 fn nonsense_is_told_and_nothing_passed_on() {
     let log = log(&[2]);
@@ -217,7 +240,7 @@ fn an_idle_channel_moves_on_with_its_windows() {
     assert_eq!(reading.take(&answer(&log[0], 0), &mut |_| {}), Step::Next);
     assert_eq!(reading.ended(), Step::Next);
     assert_eq!((reading.place().passed, reading.place().witness), (1000, log[0].tick));
-    assert_eq!(reading.next_begin(), 1001, "the last message is not sent again with every window");
+    assert_eq!(reading.next_begin(), log[0].tick + 1, "the last message is not sent again with every window");
     reading.close();
     assert_eq!(reading.next_begin(), log[0].tick, "but asked for where something may be gone");
 }
