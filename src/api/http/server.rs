@@ -181,6 +181,10 @@ impl Shared {
     fn register(&self, stream: &TcpStream) -> io::Result<Option<u64>> {
         let stream = stream.try_clone()?;
         let mut open = self.open.lock();
+        // Asked with the lock held: who comes in later than `stop_accepting` is not cut off by it.
+        if self.stopping.load(Ordering::SeqCst) {
+            return Err(io::Error::other("the server stops"));
+        }
         if open.connections.len() >= self.limits.connections {
             let Some((&oldest, _)) = open.connections.iter().find(|(_, connection)| connection.expendable) else {
                 return Ok(None);
