@@ -20,11 +20,9 @@ use crate::journal::{DataDir, DataDirError, FileJournal, JournalError};
 use crate::observe::logging;
 use crate::signals::{self, Signal, SignalError};
 use crate::task::engine::Engine;
-use crate::task::manager::{StartError, TaskManager};
+use crate::task::manager::{STOP_TIMEOUT, StartError, TaskManager};
 
-/// How long stopping may take.
-const STOP_TIMEOUT: Duration = Duration::from_secs(9);
-/// How long answers may take after that.
+/// How long answers may take after the tasks have stopped.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Why the server could not start.

@@ -22,6 +22,7 @@ use crossbeam_channel::{Sender, bounded};
 
 use self::command::{Admission, Command, Operation, Reply};
 pub use self::command::{ManagerError, PositionSource, TaskView};
+pub(crate) use self::operations::STOP_TIMEOUT;
 use self::owner::Owner;
 use super::engine::{Engine, TaskHandle};
 use super::spec::{TaskId, TaskSpec};

@@ -16,8 +16,8 @@ use crate::task::engine::{EngineError, TaskEvent, TaskHandle};
 use crate::task::history::EventKind;
 use crate::task::spec::{TaskId, TaskSpec};
 
-/// How long a task may take to stop.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a task may take to stop: 10 s are promised, and an answer, the checkpoint's last write and a slow disk want theirs.
+pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(9);
 const PAUSED_BY_HAND: &str = "manually pause through http interface";
 const BEING_DELETED: &str = "the task is being deleted";
 
