@@ -6,11 +6,11 @@ Clients that send nonsense, too much, too little or too slowly: each gets an ans
 
 mod common;
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use common::{Answer, TestServer, connect, exchange, post_request, read_answer, request};
+use common::{Answer, PATIENCE, STOP_TIME, TestServer, connect, exchange, post_request, read_answer, request};
 use milvus_cdc::api::http::Limits;
 use serde_json::Value;
 
@@ -30,7 +30,12 @@ fn assert_healthy(server: &TestServer) {
     let begin = Instant::now();
     let answer = exchange(server.address, &post_request(LIST));
     assert_eq!(code(&answer), 200);
-    assert!(begin.elapsed() < Duration::from_secs(1), "list took {:?}", begin.elapsed());
+    assert!(begin.elapsed() < PATIENCE / 3, "list took {:?}", begin.elapsed());
+}
+
+/// Whoever waited for a client that stalls would wait four times as long as a test does.
+fn patient() -> Limits {
+    Limits { request_time: 4 * PATIENCE, ..Limits::default() }
 }
 
 fn stalled(server: &TestServer, text: &str, count: usize) -> Vec<TcpStream> {
@@ -44,7 +49,7 @@ fn stalled(server: &TestServer, text: &str, count: usize) -> Vec<TcpStream> {
 
 #[test]
 fn two_hundred_half_requests_delay_nobody() {
-    let (server, _folder) = server(Limits::default());
+    let (server, _folder) = server(patient());
     let heads = stalled(&server, "POST /cdc HTTP/1.1\r\nHost: localhost\r\nContent-Le", 100);
     assert_healthy(&server);
     let bodies =
@@ -58,33 +63,28 @@ fn two_hundred_half_requests_delay_nobody() {
 
 #[test]
 fn more_than_there_are_places_for() {
-    let (server, _folder) = server(Limits { connections: 8, ..Limits::default() });
+    let (server, _folder) = server(Limits { connections: 8, ..patient() });
     let mut clients = stalled(&server, "POST /cdc HT", 40);
     assert_healthy(&server);
     // The oldest was cut off without an answer, which it could not have told from its own request.
     let mut rest = Vec::new();
-    let _ = clients[0].read_to_end(&mut rest);
-    clients[0].set_read_timeout(Some(Duration::from_secs(1))).unwrap();
-    assert!(!matches!(clients[0].read(&mut [0]), Ok(1..)));
+    let end = clients[0].read_to_end(&mut rest).map_err(|error| error.kind());
+    assert!(matches!(end, Ok(0) | Err(ErrorKind::ConnectionReset)) && rest.is_empty(), "{end:?} {rest:?}");
     server.stop();
 }
 
 #[test]
 fn who_stalls_is_cut_off() {
-    let limits = Limits { request_time: Duration::from_millis(300), ..Limits::default() };
+    let limits = Limits { request_time: Duration::from_secs(1), ..Limits::default() };
     let (server, _folder) = server(limits);
-    let begin = Instant::now();
     let mut head = stalled(&server, "POST /cdc HTTP/1.1\r\nHo", 1).remove(0);
     let mut body = stalled(&server, "POST /cdc HTTP/1.1\r\nContent-Length: 50\r\n\r\n{", 1).remove(0);
-    // A byte now and then does not help.
+    // A byte now and then does not help: it is cut off while they still come.
     let mut dripping = stalled(&server, "POST", 1).remove(0);
     let mut drips = dripping.try_clone().unwrap();
     let dripper = std::thread::spawn(move || {
-        for _ in 0..100 {
+        while drips.write_all(b" ").is_ok() {
             std::thread::sleep(Duration::from_millis(20));
-            if drips.write_all(b" ").is_err() {
-                break;
-            }
         }
     });
     assert_eq!(read_answer(&mut head).status, 408);
@@ -95,7 +95,6 @@ fn who_stalls_is_cut_off() {
         "{answer:?}"
     );
     assert_eq!(read_answer(&mut dripping).status, 408);
-    assert!(begin.elapsed() < Duration::from_secs(2));
     dripping.shutdown(Shutdown::Both).unwrap();
     dripper.join().unwrap();
     server.stop();
@@ -158,12 +157,12 @@ fn health_and_other_paths() {
 
 #[test]
 fn stopping_cuts_off_who_is_not_done() {
-    let (server, _folder) = server(Limits::default());
+    let (server, _folder) = server(patient());
     let _half = stalled(&server, "POST /cdc HT", 20);
     let begin = Instant::now();
     let address = server.address;
     server.stop();
-    assert!(begin.elapsed() < Duration::from_secs(2), "took {:?}", begin.elapsed());
+    assert!(begin.elapsed() < STOP_TIME, "took {:?}", begin.elapsed());
     assert!(TcpStream::connect(address).is_err());
 }
 

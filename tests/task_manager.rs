@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::TestServer;
+use common::{Gate, PATIENCE, TestServer};
 use milvus_cdc::api::http::Limits;
 use milvus_cdc::task::engine::TaskEvent;
 use milvus_cdc::task::spec::TaskId;
@@ -43,7 +43,7 @@ fn task(server: &TestServer, id: &str) -> Value {
 fn wait_for(what: &str, condition: impl Fn() -> bool) {
     let begin = Instant::now();
     while !condition() {
-        assert!(begin.elapsed() < Duration::from_secs(5), "{what} did not happen");
+        assert!(begin.elapsed() < PATIENCE, "{what} did not happen");
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -81,14 +81,19 @@ fn a_task_that_stops_itself_stays_stopped() {
     assert_eq!(task(&server, "t")["state"], "Paused");
     assert_eq!(task(&server, "t")["reason"], "another schema");
     wait_for("joining its threads", || !server.engine.runs("t"));
+    assert_eq!(ask(&server, "resume", "t")["code"], 200);
+    // A message of the earlier run does not concern this one.
+    let _ = events.send(TaskEvent::Stopped { id: id.clone(), reason: "late".into() });
+    assert_eq!(task(&server, "t")["phase"], "Following");
+    let events = server.engine.running.lock().unwrap().get(&id).unwrap().clone();
+    events.send(TaskEvent::Stopped { id, reason: "this run".into() }).unwrap();
+    wait_for("the stop", || task(&server, "t")["phase"] == "Stopped");
+    assert_eq!(task(&server, "t")["reason"], "this run");
     server.stop();
 
     let server = start(folder.path());
     assert_eq!(task(&server, "t")["phase"], "Stopped");
     assert_eq!(ask(&server, "resume", "t")["code"], 200);
-    // A message of the earlier run does not concern this one.
-    let late = events.send(TaskEvent::Stopped { id, reason: "late".into() });
-    assert!(late.is_err());
     assert_eq!(task(&server, "t")["phase"], "Following");
     server.stop();
 }
@@ -109,23 +114,33 @@ fn a_slow_pause_blocks_its_own_task_only() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path());
     create(&server, "quick", "a");
-    *server.engine.stop_time.lock().unwrap() = Duration::from_millis(600);
+    let gate = Gate::default();
+    *server.engine.stop_gate.lock().unwrap() = gate.clone();
     create(&server, "slow", "b");
-    let begin = Instant::now();
-    let codes = thread::scope(|scope| {
-        let pausers: Vec<_> = (0..4).map(|_| scope.spawn(|| ask(&server, "pause", "slow")["code"].clone())).collect();
-        thread::sleep(Duration::from_millis(100));
-        let resume = scope.spawn(|| ask(&server, "resume", "slow")["code"].clone());
-        assert_eq!(task(&server, "slow")["state"], "Paused");
+    let pause = || ask(&server, "pause", "slow")["code"].clone();
+    let is_paused = || task(&server, "slow")["state"] == "Paused";
+    let codes: Vec<Value> = thread::scope(|scope| {
+        let closed = gate.close();
+        let pausers: Vec<_> = (0..4).map(|_| scope.spawn(pause)).collect();
+        wait_for("a pause", is_paused);
         assert_eq!(ask(&server, "pause", "quick")["code"], 200);
         assert_eq!(ask(&server, "list", "")["code"], 200);
-        assert!(begin.elapsed() < Duration::from_millis(500), "others waited {:?}", begin.elapsed());
-        let codes: Vec<Value> = pausers.into_iter().map(|pauser| pauser.join().unwrap()).collect();
-        assert_eq!(resume.join().unwrap(), 200);
-        codes
+        let answered = pausers.iter().filter(|pauser| pauser.is_finished()).count();
+        assert_eq!(answered, 0, "a pause is answered when the task has stopped");
+        drop(closed);
+        pausers.into_iter().map(|pauser| pauser.join().unwrap()).collect()
     });
     assert_eq!(codes.iter().filter(|code| **code == 200).count(), 1, "{codes:?}");
-    assert!(begin.elapsed() >= Duration::from_millis(600), "pause returned before the task had stopped");
+
+    assert_eq!(ask(&server, "resume", "slow")["code"], 200);
+    thread::scope(|scope| {
+        let closed = gate.close();
+        let pauser = scope.spawn(pause);
+        wait_for("the pause", is_paused);
+        let resume = scope.spawn(|| ask(&server, "resume", "slow")["code"].clone());
+        drop(closed);
+        assert_eq!((pauser.join().unwrap(), resume.join().unwrap()), (json!(200), json!(200)));
+    });
     assert!(server.engine.runs("slow"));
     server.stop();
 }
@@ -134,13 +149,12 @@ fn a_slow_pause_blocks_its_own_task_only() {
 fn a_create_that_waits_for_its_target_blocks_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path());
-    *server.engine.check_time.lock().unwrap() = Duration::from_millis(500);
     thread::scope(|scope| {
+        let closed = server.engine.check_gate.close();
         let creator = scope.spawn(|| create(&server, "t", "a"));
-        thread::sleep(Duration::from_millis(50));
-        let begin = Instant::now();
+        wait_for("the question", || server.engine.checks.load(Ordering::SeqCst) == 1);
         assert_eq!(ask(&server, "list", "")["data"]["tasks"], json!([]));
-        assert!(begin.elapsed() < Duration::from_millis(300));
+        drop(closed);
         assert_eq!(creator.join().unwrap()["code"], 200);
     });
     server.stop();
@@ -175,19 +189,32 @@ fn many_creates_at_once() {
 fn delete_waits_for_the_threads_and_removes_the_files() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path());
-    *server.engine.stop_time.lock().unwrap() = Duration::from_millis(200);
+    let gate = server.engine.stop_gate.lock().unwrap().clone();
+    let delete = || ask(&server, "delete", "t")["code"].clone();
+    let is_being_deleted = || task(&server, "t")["reason"] == "the task is being deleted";
     create(&server, "t", "a");
+    // What comes while it is being deleted is done after it.
     thread::scope(|scope| {
-        let delete = scope.spawn(|| ask(&server, "delete", "t")["code"].clone());
-        wait_for("the delete", || task(&server, "t")["reason"] == "the task is being deleted");
-        // What comes while it is being deleted is done after it.
+        let closed = gate.close();
+        let delete = scope.spawn(delete);
+        wait_for("the delete", is_being_deleted);
         let resume = scope.spawn(|| ask(&server, "resume", "t")["message"].clone());
-        thread::sleep(Duration::from_millis(50));
-        assert_eq!(create(&server, "t", "a")["code"], 200);
+        assert!(!delete.is_finished());
+        drop(closed);
         assert_eq!(delete.join().unwrap(), 200);
         assert_eq!(resume.join().unwrap(), "fail to handle the resume request, error: not found the task, task_id: t");
     });
-    assert_eq!(server.engine.calls(), ["start t", "stop t", "forget t", "start t"]);
+    create(&server, "t", "a");
+    thread::scope(|scope| {
+        let closed = gate.close();
+        let delete = scope.spawn(delete);
+        wait_for("the delete", is_being_deleted);
+        let create = scope.spawn(|| create(&server, "t", "a")["code"].clone());
+        drop(closed);
+        assert_eq!((delete.join().unwrap(), create.join().unwrap()), (json!(200), json!(200)));
+    });
+    let once = ["start t", "stop t", "forget t"];
+    assert_eq!(server.engine.calls(), [&once[..], &once[..], &once[..1]].concat());
     server.stop();
 }
 
@@ -232,14 +259,18 @@ fn failures_change_nothing() {
 fn stopping_stops_all_tasks_side_by_side() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path());
-    *server.engine.stop_time.lock().unwrap() = Duration::from_millis(300);
     for index in 0..10 {
         create(&server, &format!("t{index}"), &format!("c{index}"));
     }
     let engine = server.engine.clone();
-    let begin = Instant::now();
-    server.stop();
-    assert!(begin.elapsed() < Duration::from_millis(1500), "took {:?}", begin.elapsed());
+    let gate = engine.stop_gate.lock().unwrap().clone();
+    thread::scope(|scope| {
+        let closed = gate.close();
+        scope.spawn(|| server.stop());
+        // None of them goes on before all of them are there.
+        wait_for("every stop", || engine.calls().iter().filter(|call| call.starts_with("stop ")).count() == 10);
+        drop(closed);
+    });
     assert!(engine.running.lock().unwrap().is_empty());
 }
 

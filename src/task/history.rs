@@ -292,7 +292,8 @@ mod tests {
     fn rows_per_second() {
         let history = History::default();
         assert_eq!(history.rows_per_second(), 0);
-        let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+        let now = Instant::now();
+        let ago = |seconds| now.checked_sub(Duration::from_secs(seconds)).unwrap();
         history.rates.lock().extend([(ago(5), 7), (ago(1), 407)]);
         assert_eq!(history.rows_per_second(), 100);
         *history.rates.lock() = [(ago(60), 0), (ago(50), 1000)].into();

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,24 @@ use serde_json::Value;
 
 /// The port at which the pretended engine reaches nothing.
 pub const UNREACHABLE_PORT: u16 = 1;
+/// How long a test waits for what should come at once: these threads share two cores with much else.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+/// What stopping takes when somebody has to be given up.
+pub const STOP_TIME: Duration = Duration::from_secs(10);
+
+/// Holds up whoever comes through while a test keeps it closed: what happens meanwhile needs no clock to be told.
+#[derive(Clone, Default)]
+pub struct Gate(Arc<parking_lot::Mutex<()>>);
+
+impl Gate {
+    pub fn close(&self) -> parking_lot::MutexGuard<'_, ()> {
+        self.0.lock()
+    }
+
+    fn pass(&self, deadline: Instant) {
+        drop(self.0.try_lock_until(deadline));
+    }
+}
 
 /// Pretends to run tasks and notes what it is told.
 #[derive(Default)]
@@ -44,7 +62,11 @@ pub struct FakeEngine {
     pub calls: Arc<Mutex<Vec<String>>>,
     /// Tasks that run now, with the sender of their events.
     pub running: Arc<Mutex<HashMap<TaskId, Sender<TaskEvent>>>>,
-    pub check_time: Mutex<Duration>,
+    /// Targets that were asked, and where the question stands still until a test lets it go on.
+    pub checks: AtomicUsize,
+    pub check_gate: Gate,
+    /// Where tasks that are started from now on stand still when they are to stop.
+    pub stop_gate: Mutex<Gate>,
     pub stop_time: Mutex<Duration>,
     pub refuse_start: AtomicBool,
     pub refuse_forget: AtomicBool,
@@ -67,8 +89,8 @@ impl FakeEngine {
 
 impl Engine for FakeEngine {
     fn check_target(&self, target: &TargetSpec) -> Result<(), EngineError> {
-        let time = *self.check_time.lock().unwrap();
-        std::thread::sleep(time);
+        self.checks.fetch_add(1, Ordering::SeqCst);
+        self.check_gate.pass(Instant::now() + PATIENCE);
         match target.address().port {
             UNREACHABLE_PORT => Err(EngineError::Connect("nothing answers".into())),
             _ => Ok(()),
@@ -105,6 +127,7 @@ impl Engine for FakeEngine {
             id: id.clone(),
             calls: Arc::clone(&self.calls),
             running: Arc::clone(&self.running),
+            stop_gate: self.stop_gate.lock().unwrap().clone(),
             stop_time: *self.stop_time.lock().unwrap(),
             positions: self.positions.lock().unwrap().clone(),
             verification: Mutex::default(),
@@ -129,6 +152,7 @@ struct FakeHandle {
     id: TaskId,
     calls: Arc<Mutex<Vec<String>>>,
     running: Arc<Mutex<HashMap<TaskId, Sender<TaskEvent>>>>,
+    stop_gate: Gate,
     stop_time: Duration,
     positions: Vec<ChannelPosition>,
     verification: Mutex<Option<VerifyView>>,
@@ -196,8 +220,9 @@ impl TaskHandle for FakeHandle {
     }
 
     fn stop(&self, deadline: Instant) {
-        std::thread::sleep(self.stop_time.min(deadline.saturating_duration_since(Instant::now())));
         self.calls.lock().unwrap().push(format!("stop {}", self.id));
+        std::thread::sleep(self.stop_time);
+        self.stop_gate.pass(deadline);
         self.running.lock().unwrap().remove(&self.id);
     }
 }
@@ -235,7 +260,7 @@ impl TestServer {
 
     pub fn stop(self) {
         self.http.stop_accepting();
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + STOP_TIME;
         self.manager.shutdown(deadline);
         self.thread.join();
         self.http.finish(deadline);
@@ -260,7 +285,7 @@ pub fn request(method: &str, path: &str, body: &str) -> Vec<u8> {
 
 pub fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 

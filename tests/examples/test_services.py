@@ -1,5 +1,6 @@
 """The systemd unit, judged by systemd. (The proxy is tried in front of a running server: tests/e2e.)"""
 
+import pathlib
 import shutil
 import subprocess
 
@@ -15,7 +16,12 @@ def test_systemd_unit(binary, tmp_path):
     copy = tmp_path / "milvus-cdc.service"
     # The program is not installed there on a machine that builds it, nor is there the user.
     copy.write_text(unit.replace("/usr/local/bin/milvus-cdc", str(binary)).replace("User=milvus-cdc\n", "User=daemon\n"))
-    done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(copy)], capture_output=True, text=True)
-    complaints = [line for line in done.stderr.splitlines() if copy.name in line]
-    assert not complaints, done.stderr
+    assert complaints(copy) == []
+    copy.write_text(copy.read_text() + "NoSuchSetting=yes\n")
+    assert any("NoSuchSetting" in complaint for complaint in complaints(copy)), "it does judge"
+
+
+def complaints(unit: pathlib.Path) -> list[str]:
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True)
+    return [line for line in done.stderr.splitlines() if unit.name in line]
 

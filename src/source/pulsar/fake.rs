@@ -19,6 +19,9 @@ use crate::milvus::pb::pulsar::{
     PartitionedMetadataResponse, Success,
 };
 
+/// How long a test waits for what should come at once: its threads share two cores with much else.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A command, and over which connection it came.
 pub(super) type Seen = (usize, BaseCommand);
 
@@ -73,7 +76,7 @@ impl Fake {
 
     /// Waits until such a command has come.
     pub(super) fn wait(&self, what: &str, is_it: impl Fn(&Seen) -> bool) -> Seen {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(seen) = self.seen.lock().iter().find(|seen| is_it(seen)) {
                 return seen.clone();

@@ -45,7 +45,10 @@ impl Rounds {
 
     /// A round is complete.
     pub(super) fn done(&mut self, id: CollectionId, began: Timestamp, count: Option<u64>) {
-        let now = Instant::now();
+        self.done_at(id, began, count, Instant::now());
+    }
+
+    fn done_at(&mut self, id: CollectionId, began: Timestamp, count: Option<u64>, now: Instant) {
         let took = Duration::from_millis(Timestamp::now().physical_ms().saturating_sub(began.physical_ms()));
         let due = now + self.interval.saturating_sub(took);
         let round = Round { began: Some(began), due, look: self.next_look(now), count };
@@ -122,7 +125,7 @@ mod tests {
         let mut rounds = Rounds::every(Duration::from_secs(10));
         let (id, start) = (CollectionId(1), Instant::now());
         assert_eq!(rounds.wants(id, start), Some(None), "never scanned in this run");
-        rounds.done(id, Timestamp::now(), Some(7));
+        rounds.done_at(id, Timestamp::now(), Some(7), start);
         let at = |seconds: u64| start + Duration::from_secs(seconds);
         assert_eq!(rounds.wants(id, at(1)), None);
         assert_eq!(rounds.wants(id, at(3)), Some(Some(7)), "a look");
