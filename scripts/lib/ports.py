@@ -5,6 +5,8 @@ import pathlib
 import random
 import socket
 
+# Names the run among those that go on at the same time, `0/2` and `1/2` if there are two.
+RUN_OF = "MILVUS_CDC_TEST_RUN"
 
 # What this process has handed out. A server may listen on its ports only long after it was told them, and two that start at the same
 # time must not be told the same: Milvus opens its ports so that another process can share them, and neither would complain.
@@ -48,9 +50,11 @@ def free_ports(count: int) -> list[int]:
 
 
 def _own_share(ports: range) -> range:
-    """Test processes side by side (pytest-xdist's workers) look in different places: a port that is free now may be another's
-    choice by the time that a server listens there."""
+    """Test processes side by side (runs of pytest, and pytest-xdist's workers in each) look in different places: a port that is free now
+    may be another's choice by the time that a server listens there."""
+    run, runs = (int(number) for number in os.environ.get(RUN_OF, "0/1").split("/"))
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    size = len(ports) // workers
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    size = len(ports) // (runs * workers)
+    number = run * workers + worker
     return ports[number * size : (number + 1) * size]

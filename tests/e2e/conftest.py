@@ -17,6 +17,7 @@ os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
 
 import pymilvus
 import pytest
+from _pytest.runner import runtestprotocol
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "scripts" / "lib")]
@@ -31,13 +32,15 @@ from query_node import QueryNode
 from reference_server import ReferenceServer
 from support.cdc import Cdc
 from support.logs import BROKER_LOGS, start_again
+from support.network import Relay
 from support.node import Node
+from support.stuck import stuck
 
 # Milvus Lite is driven by a newer pymilvus than Milvus 2.3.5 (see `scripts/lib/lite_install.py`): each environment runs its own tests.
 IS_NEW = int(pymilvus.__version__.split(".")[1]) > 3
 collect_ignore_glob = [name for name in os.listdir(HERE) if name.startswith("test_lite") != IS_NEW and name.startswith("test_")]
 
-DEFAULT_LIMIT = 180
+DEFAULT_LIMIT = 300
 # Loading a collection is most of what a small test waits for; these intervals of Milvus make it twice as fast.
 QUICK_LOADING = {
     "queryCoord.checkInterval": 100,
@@ -55,6 +58,10 @@ BROKER_SETTINGS = {
 # A second query node cannot read the queue inside a server.
 NEEDED_LOGS = {"test_kafka": ["kafka"], "test_pulsar": ["pulsar"], "test_broker": list(BROKERS), "test_replicas": ["kafka"]}
 LIVE_LOGS: dict[str, pathlib.Path] = {}
+PAIR: list[Node] = []
+# What they have not answered.
+STUCK: dict[Node, str] = {}
+RAN_AGAIN = "ran again"
 
 
 def pytest_addoption(parser):
@@ -74,9 +81,28 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "alone: it measures time or CPU, so nothing else may run beside it")
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_protocol(item):
-    """A time limit for each test, its fixtures included."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item, nextitem):
+    """A time limit for each test, its fixtures included. One that fails beside a reference server that is stuck by itself runs once more."""
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    STUCK.clear()
+    reports = run_limited(item, nextitem)
+    if STUCK:
+        why = ", ".join(STUCK.values())
+        for node in STUCK:
+            node.server.restart()
+        wipe(PAIR)
+        item._initrequest()
+        reports = run_limited(item, nextitem)
+        for report in reports:
+            report.user_properties.append((RAN_AGAIN, why))
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+def run_limited(item, nextitem) -> list:
     mark = item.get_closest_marker("limit")
     seconds = mark.args[0] if mark else DEFAULT_LIMIT
 
@@ -86,17 +112,20 @@ def pytest_runtest_protocol(item):
 
     signal.signal(signal.SIGALRM, expired)
     signal.alarm(seconds)
-    yield
-    signal.alarm(0)
+    try:
+        return runtestprotocol(item, nextitem=nextitem, log=False)
+    finally:
+        signal.alarm(0)
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Shows and keeps the logs of a failed test."""
+    """Shows and keeps the logs of a failed test, and looks whether a reference server is stuck."""
     outcome = yield
     report = outcome.get_result()
     if not report.failed:
         return
+    STUCK.update({node: why for node in PAIR if (why := stuck(node))})
     kept = logs_folder() / re.sub(r"[^\w.-]+", "_", item.nodeid)
     kept.mkdir(parents=True, exist_ok=True)
     for name, log in LIVE_LOGS.items():
@@ -104,6 +133,13 @@ def pytest_runtest_makereport(item, call):
         if log.exists():
             shutil.copy(log, kept / f"{name}.log")
     report.sections.append(("logs kept in", str(kept)))
+
+
+def pytest_terminal_summary(terminalreporter):
+    reports = [report for reports in terminalreporter.stats.values() for report in reports if getattr(report, "when", None) == "call"]
+    for report in reports:
+        for why in [value for name, value in report.user_properties if name == RAN_AGAIN]:
+            terminalreporter.write_line(f"ran a second time: {report.nodeid}: {why}")
 
 
 def logs_folder() -> pathlib.Path:
@@ -178,8 +214,10 @@ def pair(tmp_path_factory, request):
             log = BROKER_LOGS[kind](servers.broker(kind, "broker", settings=BROKER_SETTINGS[kind]))
             settings = log.broker.milvus_settings()
         source, target = servers.launch("source", settings=settings), servers.launch("target")
-        yield [Node(source.wait_ready(), log), Node(target.wait_ready())]
+        PAIR[:] = Node(source.wait_ready(), log), Node(target.wait_ready())
+        yield PAIR
     finally:
+        PAIR.clear()
         servers.stop_all()
 
 
@@ -198,6 +236,14 @@ def broker(source):
 @pytest.fixture(scope="session")
 def target(pair) -> Node:
     return pair[1]
+
+
+@pytest.fixture
+def relay(target):
+    """A way to the target that can be stalled and cut."""
+    one = Relay(target.server.port)
+    yield one
+    one.close()
 
 
 @pytest.fixture(scope="module")

@@ -60,7 +60,6 @@ def test_lite_against_lite(between, name):
 
 
 @pytest.mark.parametrize("between", ["3.2.2", "2.5.1"], indirect=True)
-@pytest.mark.limit(240)
 def test_kill_9_during_a_repair(between, name):
     cdc, source, target = between
     made = source.create(name)

@@ -9,7 +9,6 @@ import pytest
 
 import install
 from support.cdc import scope
-from support.network import Relay
 from support.node import simple_rows
 from support.oracle import wait_same_rows
 from support.prometheus import EXAMPLES, Prometheus
@@ -23,13 +22,6 @@ def prometheus(cdc, tmp_path):
     if program is None:
         pytest.skip("prometheus is not to be had (Debian: prometheus)")
     one = Prometheus(program, tmp_path / "prometheus", cdc)
-    yield one
-    one.close()
-
-
-@pytest.fixture
-def relay(target):
-    one = Relay(target.server.port)
     yield one
     one.close()
 
@@ -52,7 +44,7 @@ def queries() -> list[tuple[str, str]]:
     return found
 
 
-def live_through_everything(cdc, source, target, relay, name) -> None:
+def live_through_everything(cdc, source, target, relay, prometheus, name) -> None:
     """Rows of all operations, a first copy, a target that goes away, something that cannot be carried over, a stop."""
     copied, followed = f"{name}_copied", f"{name}_followed"
     made = source.create(copied, dim=64)
@@ -64,14 +56,9 @@ def live_through_everything(cdc, source, target, relay, name) -> None:
     relay.stall_after(5_000_000)
     task = cdc.create(target, scope(copied, followed), uri=relay.uri, extra_info={"enable_user_role": True})
 
-    def copying():
-        copies = task.cdc.ask("get", task_id=task.id, details=True)["task"]["details"]["copies"]
-        return any(copy["total"] and copy["rows"] for copy in copies)
-
-    wait_until(copying, 60, "a copy")
-    # Long enough for a scrape or two.
-    wait_until(lambda: f"milvus_cdc_copy_total_rows{{" in cdc.get_text("/metrics"), 5, "the copy in a scrape", every=0.5)
-    wait_until(lambda: cdc.get_text("/metrics"), 5, "a scrape", every=1)
+    for figure in ("total_rows", "rows"):
+        query = f'milvus_cdc_copy_{figure}{{collection_name="default.{copied}"}} > 0'
+        wait_until(lambda: prometheus.now(query), 60, f"{query} in a scrape")
     relay.flow()
     wait_same_rows(source, target, copied, expect=40_000, timeout=60)
     made.insert(simple_rows(range(500)))
@@ -85,9 +72,8 @@ def live_through_everything(cdc, source, target, relay, name) -> None:
     wait_same_rows(source, target, followed, expect=607, timeout=60)
 
 
-@pytest.mark.limit(240)
 def test_every_query_of_the_dashboard_finds_something(cdc, source, target, relay, prometheus, name):
-    live_through_everything(cdc, source, target, relay, name)
+    live_through_everything(cdc, source, target, relay, prometheus, name)
 
     def all_of_them():
         empty = [f"{title}: {query}" for title, query in queries() if not prometheus.ever(query)]
@@ -112,7 +98,7 @@ def test_lag_grows_while_the_source_hangs(cdc, source, target, name):
     source.create(name).insert(simple_rows(range(10)))
     wait_same_rows(source, target, name, expect=10)
     task.wait_caught_up()
-    assert lag(cdc) < 3
+    wait_until(lambda: lag(cdc) < 3, 30, "a short lag")
     pid = source.server.pid
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -122,22 +108,18 @@ def test_lag_grows_while_the_source_hangs(cdc, source, target, name):
     # A Milvus that has slept for so long has lost the sessions of its own parts.
     source.server.restart()
     task.wait_caught_up()
-    assert lag(cdc) < 3
+    wait_until(lambda: lag(cdc) < 3, 30, "a short lag")
 
 
-def test_lag_is_known_before_there_is_a_connection(cdc, source, target, name):
+def test_lag_is_known_before_there_is_a_connection(cdc, source, target, relay, name):
     """After a restart with the target away the lag goes on from the checkpoint instead of starting anew."""
-    relay = Relay(target.server.port)
     task = cdc.create(target, scope(name), uri=relay.uri)
     source.create(name).insert(simple_rows(range(10)))
     wait_same_rows(source, target, name, expect=10)
     task.wait_caught_up()
     cdc.terminate()
     relay.cut()
-    try:
-        cdc.start()
-        wait_until(lambda: lag(cdc) > 2, 30, "a lag that counts from the checkpoint", every=0.5)
-        events = cdc.ask("get", task_id=task.id, events=True)["task"]["events"]
-        assert any(event["kind"] == "retry" and "no answer" in event["text"] for event in events), events
-    finally:
-        relay.close()
+    cdc.start()
+    wait_until(lambda: lag(cdc) > 2, 30, "a lag that counts from the checkpoint", every=0.5)
+    events = cdc.ask("get", task_id=task.id, events=True)["task"]["events"]
+    assert any(event["kind"] == "retry" and "no answer" in event["text"] for event in events), events

@@ -15,7 +15,7 @@ def test_collections_of_others_stay_untouched(cdc, source, target, name):
     source.create(mine).insert(simple_rows(range(3)))
     wait_same_rows(source, target, mine, expect=3)
     utility.drop_collection(mine, using=source.using())
-    wait_until(lambda: not target.has(mine), 10, "the drop")
+    wait_until(lambda: not target.has(mine), 60, "the drop")
     task.delete()
     assert count(target, theirs) == 7
 
@@ -29,7 +29,7 @@ def test_adopted_collection_is_not_dropped(cdc, source, target, name):
     utility.drop_collection(name, using=source.using())
     marker = f"{name}_marker"
     source.create(marker, load=False)
-    wait_until(lambda: target.has(marker), 15, "a later change")
+    wait_until(lambda: target.has(marker), 60, "a later change")
     assert target.has(name)
 
 
@@ -39,6 +39,7 @@ def test_same_name_with_another_schema_stops_the_task(cdc, source, target, name)
     task = cdc.create(target, scope(name))
     reason = task.wait_phase("Stopped")["reason"]
     assert name in reason, reason
+    target.wait_loaded(name)
     assert count(target, name) == 3
 
 

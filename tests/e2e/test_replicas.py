@@ -5,7 +5,7 @@ import pytest
 from support.cdc import scope
 from support.logs import KafkaLog
 from support.node import Node, simple_rows
-from support.oracle import wait_same_rows
+from support.oracle import LOADING, wait_same_rows
 from support.waiting import wait_until
 
 
@@ -38,23 +38,21 @@ def follow(make_cdc, source):
     return make_cdc(source, source_config={"channelPrefix": "wide-source", "replicateChan": "wide-source-replicate-msg"}).start()
 
 
-@pytest.mark.limit(240)
 def test_replicas_follow(make_cdc, wide, name):
     source, target = wide
     source.create(name).insert(simple_rows(range(10)))
     load(source, name, 2)
     task = follow(make_cdc, source).create(target, scope(name))
     wait_same_rows(source, target, name, expect=10)
-    wait_until(lambda: replicas(target, name) == 2, 30, "two replicas")
+    wait_until(lambda: replicas(target, name) == 2, LOADING, "two replicas")
     load(source, name, 1)
-    wait_until(lambda: replicas(target, name) == 1, 30, "one replica")
+    wait_until(lambda: replicas(target, name) == 1, LOADING, "one replica")
     load(source, name, 2)
-    wait_until(lambda: replicas(target, name) == 2, 30, "two replicas again")
+    wait_until(lambda: replicas(target, name) == 2, LOADING, "two replicas again")
     wait_same_rows(source, target, name, expect=10)
     assert task.get()["skipped"] == {}
 
 
-@pytest.mark.limit(240)
 def test_more_replicas_than_the_target_can_hold(make_cdc, wide, target, name):
     """Loaded with what the target has, and counted."""
     source, _ = wide

@@ -14,7 +14,7 @@ from support.oracle import assert_same_rows, count, wait_same_rows
 from support.waiting import wait_until
 
 
-def run(cdc, command: str, *arguments: str, timeout: float = 120.0) -> tuple[int, dict]:
+def run(cdc, command: str, *arguments: str, timeout: float = 240.0) -> tuple[int, dict]:
     """`milvus-cdc verify` or `repair` as a user runs it; answers the exit code and the JSON."""
     words = [str(cdc._binary), command, *arguments, "--json", "--server", f"http://127.0.0.1:{cdc.port}"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, check=False)
@@ -42,7 +42,7 @@ def plant(target, name: str) -> None:
     there.insert(simple_rows([150]))
 
 
-@pytest.mark.limit(240)
+@pytest.mark.limit(600)
 def test_planted_differences_are_found_and_mended(anyhow, source, target, name):
     made = source.create(name)
     made.create_partition("p")
@@ -83,7 +83,6 @@ def test_planted_differences_are_found_and_mended(anyhow, source, target, name):
     wait_same_rows(source, target, name, expect=209)
 
 
-@pytest.mark.limit(240)
 def test_catalog(cdc, source, target, name):
     source.create(name).insert(simple_rows(range(10)))
     utility.create_alias(name, f"{name}_alias", using=source.using())
@@ -103,7 +102,7 @@ def test_catalog(cdc, source, target, name):
     wait_until(lambda: run(cdc, "verify", task.id)[0] == 0, 30, "both sides to be equal")
 
 
-@pytest.mark.limit(240)
+@pytest.mark.limit(600)
 def test_under_load(anyhow, source, target, name):
     """What is only under way does not count; what is planted does, and is mended while writes go on."""
     source.create(name, shards=2).insert(simple_rows(range(1_000_000, 1_020_000)))
@@ -122,7 +121,6 @@ def test_under_load(anyhow, source, target, name):
     wait_same_rows(source, target, name, timeout=60)
 
 
-@pytest.mark.limit(240)
 def test_kill_9_during_a_repair(anyhow, source, target, name):
     made = source.create(name)
     for first in range(0, 60_000, 10_000):

@@ -6,7 +6,6 @@ from conftest import logs_folder
 from support import browser as browsers
 from support.browser import Browser
 from support.cdc import scope
-from support.network import Relay
 from support.node import simple_rows
 from support.oracle import wait_same_rows
 from support.waiting import wait_until
@@ -31,10 +30,15 @@ def page(window, cdc):
     window.prefer("light")
     window.open(f"http://127.0.0.1:{cdc.port}/webui")
     yield window
-    complaints = window.errors()
-    # The page asks its server every two seconds, also one that has ended, and the next test would be told.
-    window.open("about:blank")
+    complaints = leave(window)
     assert not complaints, complaints
+
+
+def leave(window) -> list[str]:
+    """A page asks its server every two seconds, also one that has ended, and the next test would be told. Answers its complaints."""
+    complaints = window.errors()
+    window.open("about:blank")
+    return complaints
 
 
 def picture(window, name: str) -> None:
@@ -111,25 +115,21 @@ def test_trouble_says_what_to_do(page, cdc, source, target, name):
     assert page.text("#create-findings") == "", "a changed request is not checked yet"
 
 
-def test_a_copy_has_a_bar(page, cdc, source, target, name):
+def test_a_copy_has_a_bar(page, cdc, source, target, relay, name):
     made = source.create(name, dim=64)
     for first in range(0, 40_000, 10_000):
         made.insert(simple_rows(range(first, first + 10_000), dim=64))
     forget_log(source, name)
-    relay = Relay(target.server.port)
     relay.stall_after(5_000_000)
-    try:
-        cdc.create(target, scope(name), uri=relay.uri)
-        page.wait_text("of 40,000 rows", "#list")
-        # The page may come by before the first rows have been acknowledged; the copy stands still after them.
-        share = "return document.querySelector('#list progress')?.value"
-        wait_until(lambda: 0 < (page.run(share) or 0) < 1, 30, "a bar that has begun and not ended")
-        picture(page, "copying")
-        relay.flow()
-        wait_same_rows(source, target, name, expect=40_000, timeout=60)
-        page.wait_text("Following", "#list", 30)
-    finally:
-        relay.close()
+    cdc.create(target, scope(name), uri=relay.uri)
+    page.wait_text("of 40,000 rows", "#list")
+    # The page may come by before the first rows have been acknowledged; the copy stands still after them.
+    share = "return document.querySelector('#list progress')?.value"
+    wait_until(lambda: 0 < (page.run(share) or 0) < 1, 60, "a bar that has begun and not ended")
+    picture(page, "copying")
+    relay.flow()
+    wait_same_rows(source, target, name, expect=40_000, timeout=60)
+    page.wait_text("Following", "#list")
 
 
 def test_keyboard_alone(page, cdc, source, target, name):
@@ -207,7 +207,7 @@ def test_token(window, make_cdc, source, target, name):
     window.wait_text("No tasks yet")
     assert not window.run("return document.querySelector('#login').open"), "asked for once"
     assert TOKEN not in window.run("return JSON.stringify(localStorage)"), "it does not outlive the tab"
-    window.errors()  # what a browser says about 401
+    leave(window)  # and what a browser says about 401
 
 
 def test_pages_of_other_sites_cannot_send_commands(window, cdc, source, target, tmp_path):

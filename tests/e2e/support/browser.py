@@ -90,7 +90,9 @@ class Browser:
         return self._ask("POST", f"{self._session}/execute/sync", {"script": script, "args": list(arguments)})
 
     def text(self, selector: str = "body") -> str:
-        return self.run("return document.querySelector(arguments[0])?.innerText ?? ''", selector)
+        # `innerText` of what is not shown, a closed dialog for one, would be all that stands in it.
+        script = "const element = document.querySelector(arguments[0]); return element?.checkVisibility() ? element.innerText : ''"
+        return self.run(script, selector)
 
     def _element(self, using: str, value: str) -> str:
         return self._ask("POST", f"{self._session}/element", {"using": using, "value": value})[ELEMENT]
@@ -111,7 +113,7 @@ class Browser:
             actions += [{"type": "keyDown", "value": value}, {"type": "keyUp", "value": value}]
         self._ask("POST", f"{self._session}/actions", {"actions": [{"type": "key", "id": "keys", "actions": actions}]})
 
-    def wait_text(self, text: str, selector: str = "body", timeout: float = 15.0) -> str:
+    def wait_text(self, text: str, selector: str = "body", timeout: float = 60.0) -> str:
         def there():
             shown = self.text(selector)
             assert text in shown, f"{selector} shows {shown[-600:]!r}"

@@ -182,6 +182,22 @@ class Task:
 
         return wait_until(reached, timeout, f"phase {' or '.join(phases)}")
 
+    def wait_reason(self, *words: str, phase: str | None = None, timeout: float = 60.0) -> dict:
+        """Waits for a reason that holds these words (a first try may have been too slow to learn them), and answers the task as it is then."""
+
+        def told():
+            task = self.get()
+            missing = [word for word in words if word not in (task.get("reason") or "")]
+            assert task.get("reason") and not missing, f"{missing} not in {task.get('reason')!r}"
+            assert phase in (None, task["phase"]), f"phase {task['phase']}, reason {task['reason']!r}"
+            return task
+
+        return wait_until(told, timeout, f"a reason with {words}", every=0.05)
+
+    def wait_skipped(self, expected: dict) -> None:
+        """Waits until exactly this is counted as skipped: it may be shown a moment later than rows are."""
+        wait_until(lambda: self.get()["skipped"] == expected, 30, f"skipped {expected}")
+
     def wait_caught_up(self, timeout: float = 60.0) -> None:
         """Waits until everything that was acknowledged at the source before this call is on the target."""
         since = time.time()

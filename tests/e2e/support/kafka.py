@@ -19,10 +19,11 @@ def topics(broker) -> dict[str, int]:
     return {name: len(topic.partitions) for name, topic in told.items() if not name.startswith("__")}
 
 
-def leaders(broker, topics: list[str]) -> dict[str, tuple[int, int]]:
-    """Of each topic the broker that leads it, and how many have all of it."""
+def leaders(broker, topics: list[str]) -> dict[str, tuple[int, int, int]]:
+    """Of each topic the broker that leads it, the one that should, and how many have all of it."""
     told = _admin(broker).list_topics(timeout=SECONDS).topics
-    return {name: (told[name].partitions[PARTITION].leader, len(told[name].partitions[PARTITION].isrs)) for name in topics}
+    found = {name: told[name].partitions[PARTITION] for name in topics}
+    return {name: (partition.leader, partition.replicas[0], len(partition.isrs)) for name, partition in found.items()}
 
 
 def span(broker, topic: str) -> tuple[int, int]:
@@ -54,6 +55,13 @@ def configure(broker, topic: str, **settings) -> None:
     client = _admin(broker)
     for future in client.incremental_alter_configs([resource]).values():
         future.result(SECONDS)
+
+    def is_in_force():
+        [told] = client.describe_configs([admin.ConfigResource(admin.ResourceType.TOPIC, topic)]).values()
+        return all(told.result(SECONDS)[change.name].value == change.value for change in changes)
+
+    # The answer comes when the change is written down, and the broker takes it up a little later.
+    wait_until(is_in_force, SECONDS, f"the settings of {topic}")
 
 
 def wait_for_retention(broker, topic: str, beyond: int) -> None:

@@ -5,6 +5,8 @@ import pathlib
 import socket
 import threading
 
+import ports
+
 CHUNK = 65536
 
 
@@ -18,7 +20,8 @@ class Relay:
         self._closed = False
         self._until_stall: int | None = None
         self._open: list[socket.socket] = []
-        self._listener: socket.socket | None = self._listen(0)
+        self._listener: socket.socket | None = self._listen(ports.free_ports(1)[0])
+        # Of those that no client is given as its own: see `free_ports`.
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(self._listener,), name="relay", daemon=True).start()
 
@@ -33,6 +36,9 @@ class Relay:
     def stall_after(self, size: int) -> None:
         """Stalls by itself when so many bytes have gone to the server: the middle of something that is too quick to be met by looking."""
         self._until_stall = size
+
+    def has_stalled(self) -> bool:
+        return not self._flowing.is_set()
 
     def flow(self) -> None:
         """Everything that was held back comes through again, and a stall that has not come yet comes no more."""

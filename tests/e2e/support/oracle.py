@@ -10,12 +10,13 @@ PAGE = 16_000
 SMALLEST_WRITABLE = -(2**63) + 1  # an expression of 2.3.5 cannot name the smallest int64 itself
 SHOWN = 5
 # What a source may need to load a collection: a 2.3.5 with its log in Kafka has taken 50 s, and not because of whoever follows it.
-LOADING = 90
+LOADING = 150
 
 
-def count(node, name: str, database: str = "default", consistency: str = "Strong") -> int:
+def count(node, name: str, database: str = "default", consistency: str = "Strong", timeout: float = 30.0) -> int:
     """The exact number of live rows, duplicates of a key counted."""
-    answer = node.collection(name, database).query("", output_fields=["count(*)"], consistency_level=consistency)
+    wanted = {"output_fields": ["count(*)"], "consistency_level": consistency, "timeout": timeout}
+    answer = node.collection(name, database).query("", **wanted)
     return answer[0]["count(*)"]
 
 
@@ -125,10 +126,15 @@ def _has_row(node, name: str, database: str, partition: str, row: dict) -> bool:
     return [hit.distance for hit in found[0]] == [0.0]
 
 
+def wait_readable(node, name: str, database: str = "default") -> None:
+    """Waits until the collection has been loaded, which it may only just have been told."""
+    wait_until(lambda: count(node, name, database, "Eventually") >= 0, LOADING, f"{name} to be loaded at {node.uri}")
+
+
 def wait_same_rows(source, target, name, database="default", *, expect=None, timeout=30.0, **there) -> None:
     """Waits until both hold the same rows, `expect` of them when given. The time counts from when the source's can be read: as long as the
     source loads them, the target has nothing to follow."""
-    wait_until(lambda: count(source, name, database, "Eventually") >= 0, LOADING, f"{name} to be loaded at the source")
+    wait_readable(source, name, database)
 
     def same():
         found = assert_same_rows(source, target, name, database, **there)

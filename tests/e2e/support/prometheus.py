@@ -36,7 +36,7 @@ class Prometheus:
         ]
         self.started = time.time()
         self._process = processes.spawn([str(program), *arguments], log=folder / "prometheus.log", outlive=False)
-        wait_until(lambda: self.now("up") and True, 20, "Prometheus")
+        wait_until(lambda: self.now("up") and True, 60, "Prometheus")
 
     def close(self) -> None:
         self._process.kill()

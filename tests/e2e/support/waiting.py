@@ -1,4 +1,4 @@
-"""Waiting for something to become true: the only kind of waiting that the tests do."""
+"""Waiting for something to become true, the only kind of waiting that the tests do; and measuring on machines that are not quiet."""
 
 import time
 
@@ -25,3 +25,17 @@ def wait_until(condition, timeout: float = 30.0, what: str = "the condition", ev
             reason = f"{type(last).__name__}: {last}" if isinstance(last, Exception) else f"last answer {last!r}"
             raise NotYet(f"{what} did not come within {timeout:g} s; {reason}")
         time.sleep(every)
+
+
+def while_it_fails(measure, fails, turns: int = 3) -> list:
+    """Measures again when a figure is not good: a machine stands still now and then, what is wrong with the product shows every time.
+
+    Calls `measure(turn)`; answers the figures if all of them were bad, and nothing otherwise.
+    """
+    bad = []
+    for turn in range(turns):
+        figure = measure(turn)
+        if not fails(figure):
+            return []
+        bad.append(figure)
+    return bad

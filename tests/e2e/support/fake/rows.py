@@ -46,16 +46,6 @@ def wait_stopped(task, *words: str, timeout: float = 40.0) -> str:
     return wait_until(stopped, timeout, f"the task to stop, naming {words}")
 
 
-def wait_reason(task, *words: str, timeout: float = 40.0) -> dict:
-    def told():
-        now = task.get()
-        missing = [word for word in words if word not in now.get("reason", "")]
-        assert not missing, f"{missing} not in {now.get('reason')!r}"
-        return now
-
-    return wait_until(told, timeout, f"a reason with {words}")
-
-
 class Writing:
     """Writes of all kinds at the fake, from a thread of their own."""
 
