@@ -2,13 +2,17 @@
 
 use std::path::Path;
 
-/// Changes whenever the newest write-ahead log grows or a new one begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fingerprint(pub(super) u64);
+/// The newest write-ahead log: changes whenever it grows or a new one begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Newest {
+    /// The `.log` file's number; they grow.
+    pub(super) number: u64,
+    size: u64,
+}
 
-impl Fingerprint {
-    /// Looks at the folder: the newest `.log` file's number and size.
-    pub(super) fn of(path: &Path) -> std::io::Result<Fingerprint> {
+impl Newest {
+    /// Looks at the folder.
+    pub(super) fn of(path: &Path) -> std::io::Result<Newest> {
         let mut newest = (0u64, 0u64);
         for entry in std::fs::read_dir(path)? {
             let entry = entry?;
@@ -21,6 +25,6 @@ impl Fingerprint {
                 newest = (number, metadata.len());
             }
         }
-        Ok(Fingerprint((newest.0 << 40) ^ newest.1))
+        Ok(Newest { number: newest.0, size: newest.1 })
     }
 }

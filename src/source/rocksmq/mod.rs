@@ -9,19 +9,20 @@ mod birth;
 mod directory;
 mod keys;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBRawIterator, LruCacheOptions, Options, ReadOptions,
     ReadTier,
 };
 
-use self::directory::Fingerprint;
+use self::directory::Newest;
 use super::log::{COPY_MARGIN, Keeps, Log, LogError, Next, ReadEnd, Start};
 use super::message::{Glance, Record, record};
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
@@ -32,8 +33,12 @@ pub(super) struct RocksMq {
     /// The last block that was read.
     blocks: Cache,
     path: PathBuf,
-    /// [`Fingerprint`] of the folder at the last catch-up.
-    seen: AtomicU64,
+    /// The newest write-ahead log as the reader's last catch-up found it.
+    seen: Mutex<Newest>,
+    /// What was written to write-ahead logs before this one is to be seen.
+    view: AtomicU64,
+    /// Channels of which everything before this write-ahead log has been read.
+    whole: Mutex<BTreeMap<Channel, u64>>,
 }
 
 impl RocksMq {
@@ -65,7 +70,8 @@ impl RocksMq {
         });
         let db = DB::open_cf_descriptors_as_secondary(&options, path, own, families);
         let db = db.map_err(|error| fail(error.to_string()))?;
-        Ok(RocksMq { db, blocks, path: path.to_owned(), seen: AtomicU64::new(0) })
+        let (seen, view, whole) = (Mutex::default(), AtomicU64::new(0), Mutex::default());
+        Ok(RocksMq { db, blocks, path: path.to_owned(), seen, view, whole })
     }
 
     fn error(&self, error: impl std::fmt::Display) -> LogError {
@@ -75,7 +81,14 @@ impl RocksMq {
     /// For questions about positions, which must see what the server has just told about. Leaves `seen` alone: it is the
     /// reader's, who would otherwise miss what this has made visible.
     fn catch_up(&self) -> Result<(), LogError> {
-        self.db.try_catch_up_with_primary().map_err(|error| self.error(error))
+        let newest = self.newest()?;
+        self.db.try_catch_up_with_primary().map_err(|error| self.error(error))?;
+        self.view.fetch_max(newest.number, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn newest(&self) -> Result<Newest, LogError> {
+        Newest::of(&self.path).map_err(|error| self.error(error))
     }
 
     /// For looking for places.
@@ -83,8 +96,9 @@ impl RocksMq {
         self.db.raw_iterator_opt(read_options(ReadTier::All))
     }
 
-    /// Collects the messages from a place on. Where the message to go on from is still in the memtable, everything later is, too: at
-    /// the end of the log that saves seeking in the files, whose blocks hold whole messages of megabytes.
+    /// Collects the messages from a place on. At the end of the log only the memtable is asked, which saves seeking in the files, whose
+    /// blocks hold whole messages of megabytes. It has everything that is later than the message to go on from, unless the source has
+    /// begun a write-ahead log since all files were read: the end of the one before may be in a file only, as after a restart.
     fn collect(
         &self,
         channel: &Channel,
@@ -92,14 +106,19 @@ impl RocksMq {
         max_bytes: usize,
         passage: &mut Passage,
     ) -> Result<ReadEnd, LogError> {
-        if next != Next::First {
-            let near = self.collect_from(ReadTier::Memtable, (channel, next), max_bytes, passage)?;
-            if near != ReadEnd::Gap {
-                return Ok(near);
+        let view = self.view.load(Ordering::SeqCst);
+        if next != Next::First && self.whole.lock().get(channel) == Some(&view) {
+            let mut near = Passage::default();
+            let end = self.collect_from(ReadTier::Memtable, (channel, next), max_bytes, &mut near)?;
+            // Asked afterwards: another thread may have caught up with a new one meanwhile.
+            if end != ReadEnd::Gap && self.newest()?.number == view {
+                *passage = near;
+                return Ok(end);
             }
         }
         let end = self.collect_from(ReadTier::All, (channel, next), max_bytes, passage)?;
         if end == ReadEnd::AtTail {
+            self.whole.lock().insert(channel.clone(), view);
             self.forget_blocks();
         }
         Ok(end)
@@ -224,12 +243,12 @@ impl Log for RocksMq {
     }
 
     fn refresh(&self) -> Result<bool, LogError> {
-        let now = Fingerprint::of(&self.path).map_err(|error| self.error(error))?.0;
-        if self.seen.load(Ordering::Relaxed) == now {
+        let now = self.newest()?;
+        if *self.seen.lock() == now {
             return Ok(false);
         }
         self.catch_up()?;
-        self.seen.store(now, Ordering::Relaxed);
+        *self.seen.lock() = now;
         Ok(true)
     }
 
@@ -295,6 +314,41 @@ impl Log for RocksMq {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// While nobody reads, the source writes and is started again: what it had in its memtable is in a file then, and its next message
+    /// in a new memtable.
+    #[test]
+    fn a_restart_of_the_source_hides_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let channel = Channel::new("by-dev-rootcoord-dml_0");
+        let source = || {
+            let mut options = Options::default();
+            options.create_if_missing(true);
+            DB::open(&options, folder.path().join("log")).unwrap()
+        };
+        let put = |db: &DB, ids: Range<u64>| {
+            ids.for_each(|id| db.put(keys::of(&channel, Position::at(id)), [0; 10]).unwrap());
+        };
+        let db = source();
+        put(&db, 11..14);
+        let log = RocksMq::open(&folder.path().join("log"), &folder.path().join("own")).unwrap();
+        let read = |next| {
+            assert!(log.refresh().unwrap());
+            let mut passage = Passage::default();
+            assert_eq!(log.collect(&channel, next, usize::MAX, &mut passage).unwrap(), ReadEnd::AtTail);
+            passage.messages.iter().map(|(position, _)| position.number()).collect::<Vec<_>>()
+        };
+        assert_eq!(read(Next::First), [11, 12, 13]);
+        put(&db, 14..16);
+        assert_eq!(read(Next::After(Position::at(13))), [14, 15]);
+        put(&db, 16..19);
+        drop(db);
+        let db = source();
+        put(&db, 19..21);
+        assert_eq!(read(Next::After(Position::at(15))), [16, 17, 18, 19, 20]);
+        put(&db, 21..22);
+        assert_eq!(read(Next::After(Position::at(20))), [21]);
+    }
 
     #[test]
     fn a_large_message_holds_nothing_but_itself() {
