@@ -23,7 +23,7 @@ use rdkafka::error::KafkaError;
 
 use self::client::{Consumer, Events, consumer, serve};
 use self::search::Search;
-use self::topics::{QUESTION, Topics, watermarks};
+use self::topics::{QUESTION, Topics, Unanswered, watermarks};
 use super::log::{Keeps, Log, LogError, Next, ReadEnd, Start};
 use super::message::Record;
 use super::search as places;
@@ -36,6 +36,7 @@ pub(super) struct Kafka {
     consumer: Arc<Consumer>,
     reading: Mutex<Topics>,
     searcher: Mutex<Option<Searcher>>,
+    unanswered: Mutex<Unanswered>,
 }
 
 /// What searching needs for itself.
@@ -60,7 +61,8 @@ impl Kafka {
         let consumer = consumer(config).map_err(|error| fail(without_values(&error)))?;
         ask_whether_there(&consumer, None).map_err(fail)?;
         let reading = Mutex::new(Topics::new(Arc::clone(&consumer)));
-        Ok(Kafka { config: config.clone(), consumer, reading, searcher: Mutex::new(None) })
+        let (searcher, unanswered) = (Mutex::new(None), Mutex::default());
+        Ok(Kafka { config: config.clone(), consumer, reading, searcher, unanswered })
     }
 
     fn events(&self) -> &Events {
@@ -165,7 +167,8 @@ impl Log for Kafka {
     }
 
     fn tail(&self, channel: &Channel) -> Result<Option<Position>, LogError> {
-        let found = self.ask(channel, || watermarks(&self.consumer, channel))?;
+        let question = || self.unanswered.lock().ask(channel, || watermarks(&self.consumer, channel));
+        let found = self.ask(channel, question)?;
         let last = found.filter(|(low, high)| low < high).map(|(_, high)| Position::at(high as u64 - 1));
         Ok(last)
     }

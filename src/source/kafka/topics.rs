@@ -5,7 +5,7 @@ and holds up no other.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rdkafka::Message;
@@ -29,6 +29,40 @@ pub(super) const QUESTION: Duration = Duration::from_secs(3);
 pub(super) struct Topics {
     consumer: Arc<Consumer>,
     topics: BTreeMap<Channel, Topic>,
+    unanswered: Unanswered,
+}
+
+/// Topics about which no broker answers, because none leads them: asked about again and again they would take all of the time that
+/// the others need.
+#[derive(Default)]
+pub(super) struct Unanswered(BTreeMap<Channel, (Instant, KafkaError)>);
+
+/// How much longer than a question without an answer took it is not asked again.
+const UNASKED: u32 = 10;
+
+impl Unanswered {
+    /// Asks, or answers as the last question about the topic ended.
+    pub(super) fn ask<T>(
+        &mut self,
+        channel: &Channel,
+        question: impl FnOnce() -> Result<T, KafkaError>,
+    ) -> Result<T, KafkaError> {
+        let asked = Instant::now();
+        if let Some((until, error)) = self.0.get(channel)
+            && asked < *until
+        {
+            return Err(error.clone());
+        }
+        let answer = question();
+        match &answer {
+            Ok(_) => drop(self.0.remove(channel)),
+            Err(error) => {
+                let until = Instant::now() + asked.elapsed() * UNASKED;
+                self.0.insert(channel.clone(), (until, error.clone()));
+            }
+        }
+        answer
+    }
 }
 
 enum Topic {
@@ -59,7 +93,7 @@ enum Fault {
 
 impl Topics {
     pub(super) fn new(consumer: Arc<Consumer>) -> Topics {
-        Topics { consumer, topics: BTreeMap::new() }
+        Topics { consumer, topics: BTreeMap::new(), unanswered: Unanswered::default() }
     }
 
     /// See [`crate::source::Log::read`].
@@ -84,7 +118,11 @@ impl Topics {
             Fault::AtEnd => return Ok(if open.at_end { ReadEnd::AtTail } else { ReadEnd::Awaited }),
             Fault::Gap => ReadEnd::Gap,
             Fault::Absent => ReadEnd::Awaited,
-            Fault::Trouble(error) => return Err(error),
+            Fault::Trouble(error) => {
+                // The library goes on behind a batch that it could not read: it is fetched again, from where reading stands.
+                self.close(channel)?;
+                return Err(error);
+            }
         };
         self.close(channel)?;
         Ok(end)
@@ -97,7 +135,8 @@ impl Topics {
         {
             return Ok(Some(Absence::end(next)));
         }
-        let Some((low, high)) = watermarks(&self.consumer, channel)? else {
+        let found = self.unanswered.ask(channel, || watermarks(&self.consumer, channel))?;
+        let Some((low, high)) = found else {
             return Ok(Some(self.note_absence(channel, next)));
         };
         let is_there = match next {
@@ -244,4 +283,26 @@ pub(super) fn at_time(consumer: &Consumer, channel: &Channel, ms: u64) -> Result
         Offset::Offset(offset) => Some(offset),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_that_took_long_is_not_asked_again_at_once() {
+        let (slow, other) = (Channel::new("a"), Channel::new("b"));
+        let mut unanswered = Unanswered::default();
+        let fails = || {
+            std::thread::sleep(Duration::from_millis(200));
+            Err::<(), _>(KafkaError::Canceled)
+        };
+        assert!(unanswered.ask(&slow, fails).is_err());
+        let asked_again = unanswered.ask(&slow, || Ok(()));
+        assert_eq!(asked_again, Err(KafkaError::Canceled));
+        assert_eq!(unanswered.ask(&other, || Ok(())), Ok(()));
+        unanswered.0.values_mut().for_each(|(until, _)| *until = Instant::now());
+        assert_eq!(unanswered.ask(&slow, || Ok(())), Ok(()), "after a while it is");
+        assert!(unanswered.0.is_empty());
+    }
 }
