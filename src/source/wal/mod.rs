@@ -52,6 +52,8 @@ pub struct Wal {
 /// A channel that is being read.
 struct Open {
     reading: Reading,
+    /// When it was last looked at.
+    polled: Instant,
     /// Of the reading's window.
     stream: Option<DumpStream>,
 }
@@ -61,6 +63,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// A channel on which nothing has happened for so long gets a message from `FlushAll`: the last one may soon be removed by the
 /// source's retention (72 h unless told otherwise), and a restart could not tell that nothing else was.
 const IDLE: Duration = Duration::from_secs(12 * 3600);
+/// A channel that was left alone for so long (nobody took what it has: the target is away) may have lost messages meanwhile.
+const LEFT_ALONE: Duration = Duration::from_secs(60);
 /// How often every channel is looked at without a sign from any.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -105,7 +109,7 @@ impl Wal {
     fn drain(
         &self,
         channel: &Channel,
-        Open { reading, stream }: &mut Open,
+        Open { reading, stream, .. }: &mut Open,
         max_bytes: usize,
         visit: &mut dyn FnMut(Record),
     ) -> Result<ReadEnd, LogError> {
@@ -217,9 +221,17 @@ impl Log for Wal {
         };
         let wanted = wanted.ok_or_else(|| self.fail(channel, "there is no such place to read from"))?;
         let known = self.readings.lock().remove(channel);
-        let mut open = known
-            .filter(|open| *open.reading.place() == wanted)
-            .unwrap_or_else(|| Open { reading: Reading::at(wanted), stream: None });
+        let mut open = known.filter(|open| *open.reading.place() == wanted).unwrap_or_else(|| Open {
+            reading: Reading::at(wanted),
+            polled: Instant::now(),
+            stream: None,
+        });
+        if open.polled.elapsed() > LEFT_ALONE {
+            // The next window begins with the message that has to be there.
+            open.stream = None;
+            open.reading.close();
+        }
+        open.polled = Instant::now();
         let before = open.reading.place().clone();
         let end = self.drain(channel, &mut open, max_bytes, &mut |record| {
             // A copy that heals this must not begin before it: it would be read again, and healed again.

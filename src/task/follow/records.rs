@@ -148,7 +148,7 @@ impl Core {
                 self.troubles.log = Some(error.to_string());
                 let Some(state) = self.channels.get(channel) else { return };
                 let seek = Seek { channel: channel.clone(), from: state.acked.position, epoch: state.epoch };
-                return self.reader.send(ReaderCommand::Seek(vec![seek]));
+                return self.reader.send(ReaderCommand::SeekAgain(seek));
             }
         };
         let on_it = |id: &CollectionId| {
