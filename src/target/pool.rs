@@ -5,12 +5,13 @@ cancelled, or turns out to be hopeless.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::backoff::Backoff;
-use super::verdict::{Verdict, verdict};
+use super::patience::Patience;
+use super::verdict::verdict;
 use super::writer::{WriteError, Writer};
 use crate::domain::CollectionId;
 use crate::milvus::rows::Write;
@@ -56,8 +57,6 @@ pub struct Pool {
 pub const WORKERS: usize = 4;
 /// One call's limit: an overloaded server needs seconds for 6 MB, never minutes.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long errors that nobody knows are tried again.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Pool {
     /// Starts the threads of one task.
@@ -128,7 +127,7 @@ impl Worker {
     fn carry_out(&self, mut call: Call) -> Outcome {
         let _in_flight = metrics::call_begins(&self.task);
         let mut backoff = Backoff::default();
-        let mut first_failure: Option<Instant> = None;
+        let mut patience = Patience::default();
         loop {
             let error = match self.attempt(&call) {
                 Ok(()) => {
@@ -140,16 +139,11 @@ impl Worker {
             if self.context.cancel.is_cancelled() {
                 return Outcome::Cancelled;
             }
-            let since = *first_failure.get_or_insert_with(Instant::now);
             let hopeless = match &error {
                 WriteError::Columns { .. } => true,
                 // Key by key it needs a collection that can be read: the catalog loads it when the source does.
                 WriteError::Call(error) if matches!(call.work, Work::Truncate) && error.is_not_loaded() => false,
-                WriteError::Call(error) => match verdict(error) {
-                    Verdict::Retry => false,
-                    Verdict::RetryForAWhile => since.elapsed() > PATIENCE,
-                    Verdict::Stop => true,
-                },
+                WriteError::Call(error) => patience.is_over(verdict(error)),
             };
             if hopeless {
                 return Outcome::Hopeless(error.to_string());

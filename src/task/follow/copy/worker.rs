@@ -17,13 +17,11 @@ use crate::milvus::rows::{Place, Rows};
 use crate::milvus::{CallContext, Cancel, Client};
 use crate::observe::metrics::{self, Written};
 use crate::source::{Log, Start};
-use crate::target::{Backoff, Verdict, verdict};
+use crate::target::{Backoff, Patience, verdict};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Stands in metrics for the channel of rows that come from no channel.
 const COPY: &str = "copy";
-/// How long errors that nobody knows are tried again.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Clone)]
 pub(super) struct Worker {
@@ -177,15 +175,14 @@ impl Attempt<'_> {
     /// Tries one step until it succeeds, turns out to be hopeless or must wait for something else.
     pub(super) fn patiently<T>(&self, mut step: impl FnMut() -> Result<T, StepError>) -> Result<T, Interruption> {
         let mut backoff = Backoff::default();
-        let mut failing_since: Option<Instant> = None;
+        let mut patience = Patience::default();
         loop {
             let error = match step() {
                 Ok(value) => return Ok(value),
                 Err(_) if self.context.cancel.is_cancelled() => return Err(Interruption::Cancelled),
                 Err(error) => error,
             };
-            let since = *failing_since.get_or_insert_with(Instant::now);
-            if let Some(interruption) = self.interruption(&error, since) {
+            if let Some(interruption) = self.interruption(&error, &mut patience) {
                 return Err(interruption);
             }
             self.send(CopyEvent::Retrying(self.id(), error.to_string()))?;
@@ -195,7 +192,7 @@ impl Attempt<'_> {
         }
     }
 
-    fn interruption(&self, error: &StepError, since: Instant) -> Option<Interruption> {
+    fn interruption(&self, error: &StepError, patience: &mut Patience) -> Option<Interruption> {
         let hopeless = || Some(Interruption::Hopeless(error.to_string()));
         let call = match error.subject() {
             Subject::Call(call) => call,
@@ -215,11 +212,7 @@ impl Attempt<'_> {
                 self.name()
             )));
         }
-        match verdict(call) {
-            Verdict::Retry => None,
-            Verdict::RetryForAWhile if since.elapsed() < PATIENCE => None,
-            Verdict::RetryForAWhile | Verdict::Stop => hopeless(),
-        }
+        if patience.is_over(verdict(call)) { hopeless() } else { None }
     }
 
     pub(super) fn report(&self, rows: u64) -> Result<(), Interruption> {
