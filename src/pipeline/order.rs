@@ -190,6 +190,12 @@ impl Pending {
         Acknowledged { position: first.unwrap_or(position), mark }
     }
 
+    /// Forgets what waits of a collection: whoever wants it reads it again.
+    pub fn discard(&mut self, collection: CollectionId) {
+        self.ops.retain(|op| op.collection != collection);
+        self.bytes = self.ops.iter().map(|op| op.weight).sum();
+    }
+
     /// Nothing waits, and everything up to `mark` is done with.
     pub fn after(mark: Mark) -> Pending {
         Pending { mark, ..Pending::default() }
@@ -322,6 +328,20 @@ mod tests {
             Some((6 + u64::from(PATIENCE_TICKS), vec![1, 2, 3])),
             "the second upsert is whole all the time"
         );
+    }
+
+    #[test]
+    fn what_is_forgotten_holds_nothing_back() {
+        let channel = Channel::new("c");
+        let mut pending = Pending::default();
+        pending.insert(&channel, Position::at(1), Timestamp(10), Insert { half: true, ..insert() });
+        pending.insert(&channel, Position::at(2), Timestamp(15), Insert { collection: CollectionId(9), ..insert() });
+        let of_one = pending.bytes() / 2;
+        pending.discard(CollectionId(1));
+        assert_eq!(pending.bytes(), of_one);
+        let (released, reached) = pending.release(Timestamp(20), Position::at(3));
+        assert_eq!(released.iter().map(|op| op.position.number()).collect::<Vec<_>>(), [2]);
+        assert_eq!((reached.position, reached.mark.ts), (Position::at(3), Timestamp(20)));
     }
 
     #[test]

@@ -125,9 +125,10 @@ impl ChannelState {
         !self.ahead.covers(position, ts) || !known || is_behind()
     }
 
-    /// Whether the current reading has had every message of a collection that begins at `birth`.
+    /// Whether the current reading has every message of a collection that begins at `birth`: not one that is about to jump.
     pub(super) fn covers(&self, birth: Position) -> bool {
-        self.read_from.is_none_or(|from| from <= birth)
+        let jumps = self.rewind.as_ref().is_some_and(|rewind| rewind.jump);
+        !jumps && self.read_from.is_none_or(|from| from <= birth)
     }
 
     /// The acknowledged front moves. True when it has.
@@ -247,6 +248,20 @@ mod tests {
         channel.restart(&Rewind { start: start(90, 900), behind: BTreeMap::new(), jump: true });
         assert_eq!(channel.acked, start(90, 900));
         assert!(!channel.wants(CollectionId(1), true, Position::at(91), Timestamp(900)));
+    }
+
+    #[test]
+    fn who_joins_before_a_jump_misses_nothing() {
+        let mut channel = ChannelState::new(start(10, 100));
+        channel.request(Rewind { start: start(90, 900), behind: BTreeMap::new(), jump: true });
+        assert!(!channel.covers(Position::at(50)));
+        let (id, birth) = (CollectionId(1), Start { position: Some(Position::at(50)), after: Timestamp::ZERO });
+        let behind = BTreeMap::from([(id, Mark::up_to(Timestamp::ZERO))]);
+        channel.request(Rewind { start: birth, behind, jump: false });
+        let rewind = channel.rewind.take().unwrap();
+        channel.restart(&rewind);
+        assert_eq!(channel.acked.position, Some(Position::at(50)));
+        assert!(channel.wants(id, true, Position::at(51), Timestamp(510)));
     }
 
     #[test]

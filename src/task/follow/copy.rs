@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use self::progress::Files;
+use super::members::Ready;
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
 use crate::milvus::{Cancel, Client};
 use crate::pipeline::CollectionInfo;
@@ -185,7 +186,8 @@ impl Copier {
         log: &Arc<dyn Log>,
         folder: &Path,
     ) -> std::io::Result<Copier> {
-        let (jobs, queue) = bounded(1);
+        // Straight to a thread: a job between us and them could not be taken back.
+        let (jobs, queue) = bounded(0);
         let (reports, events) = bounded(16);
         let worker = worker::Worker {
             task: Arc::from(task),
@@ -214,6 +216,14 @@ impl Copier {
         let active = Active { job, cancel: Cancel::default(), resting: true, waiting: None, rows: 0, total: None };
         self.active.insert(id, active);
         self.queued.push_back(id);
+    }
+
+    /// What is known of a collection has changed. A copy that waits goes on with that: with a partition that has gone since, it would wait for ever.
+    pub(super) fn renew(&mut self, id: CollectionId, ready: &Ready) {
+        if let Some(active) = self.active.get_mut(&id) {
+            active.job.info = Arc::clone(&ready.info);
+            active.job.source = ready.source.clone();
+        }
     }
 
     /// Hands over what the threads have room for.

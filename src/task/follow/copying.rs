@@ -11,7 +11,7 @@ use super::members::Rows;
 use crate::catalog::Hint;
 use crate::domain::{Channel, CollectionId, Position};
 use crate::observe::metrics;
-use crate::source::Start;
+use crate::source::{Log, LogError, Start};
 use crate::task::history::EventKind;
 
 /// In this time the catalog has looked at every collection.
@@ -107,14 +107,12 @@ impl Core {
         let channels = member.channels();
         let Rows::Copying { begun, .. } = &mut member.rows else { return };
         if begun.is_empty() {
-            for channel in channels {
-                match self.log.shortly_before_tail(&channel) {
-                    Ok(start) => drop(begun.insert(channel, start)),
-                    Err(error) => {
-                        self.troubles.copies.insert(id.0, error.to_string());
-                        return;
-                    }
-                };
+            match shortly_before_tails(self.log.as_ref(), channels) {
+                Ok(starts) => *begun = starts,
+                Err(error) => {
+                    self.troubles.copies.insert(id.0, error.to_string());
+                    return;
+                }
             }
         }
         let starts = begun.clone();
@@ -185,4 +183,9 @@ impl Core {
         // Of a collection that others may have filled, what the source does not have is not ours to remove.
         self.copy_again(id, !adopted);
     }
+}
+
+/// Of every channel, or of none: rows of one that was left out would be lost.
+fn shortly_before_tails(log: &dyn Log, channels: Vec<Channel>) -> Result<BTreeMap<Channel, Start>, LogError> {
+    channels.into_iter().map(|channel| log.shortly_before_tail(&channel).map(|start| (channel, start))).collect()
 }

@@ -12,7 +12,7 @@ use crate::domain::{Channel, CollectionId, Timestamp};
 use crate::pipeline::{CollectionInfo, Done, Rules, Step, Work};
 use crate::target::{Outcome, PoolEvent, WORKERS};
 
-/// Rows of one unknown collection that wait in memory.
+/// Rows of unknown collections that wait in memory.
 const UNKNOWN_MEMORY: usize = 8 << 20;
 /// How long an answer about an unknown collection is waited for before it is asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -140,15 +140,15 @@ impl Core {
         self.watcher.hint(Hint::Collection(id, question.ticket));
     }
 
-    /// A collection that cannot be taken in for long must not fill the memory that the others need: its records are passed
-    /// over now and read again when it can.
+    /// Collections that cannot be taken in for long must not fill the memory that the others need: the records of the largest are
+    /// passed over now and read again when it can.
     fn put_off_unknown(&mut self) {
-        for id in self.scheduler.waiting() {
-            if self.members.get(id).is_none() && self.scheduler.bytes_of(id) > UNKNOWN_MEMORY {
-                log::info!("collection {id} is not ready yet: its rows will be read again when it is");
-                self.members.pass_over(id);
-                self.discard(id);
-            }
+        let waiting = self.scheduler.waiting().into_iter().filter(|id| self.members.get(*id).is_none());
+        let unknown = waiting.map(|id| (id, self.scheduler.bytes_of(id))).collect();
+        for id in largest_beyond(UNKNOWN_MEMORY, unknown) {
+            log::info!("collection {id} is not ready yet: its rows will be read again when it is");
+            self.members.pass_over(id);
+            self.discard(id);
         }
     }
 
@@ -166,5 +166,33 @@ impl Core {
                 self.watcher.hint(Hint::Collection(*id, question.ticket));
             }
         }
+    }
+}
+
+/// Those to do without, the largest first, so that the others are no more than `limit` together.
+fn largest_beyond(limit: usize, mut sizes: Vec<(CollectionId, usize)>) -> Vec<CollectionId> {
+    sizes.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
+    let mut left: usize = sizes.iter().map(|(_, size)| size).sum();
+    let beyond = sizes.into_iter().take_while(|(_, size)| {
+        let is_beyond = left > limit;
+        left -= size;
+        is_beyond
+    });
+    beyond.map(|(id, _)| id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_go_until_the_others_have_room() {
+        let sizes =
+            |sizes: &[usize]| sizes.iter().enumerate().map(|(id, &size)| (CollectionId(id as i64), size)).collect();
+        let gone = |sizes_: &[usize]| largest_beyond(8, sizes(sizes_)).iter().map(|id| id.0).collect::<Vec<_>>();
+        assert_eq!(gone(&[4, 5]), [1]);
+        assert_eq!(gone(&[9]), [0]);
+        assert_eq!(gone(&[3, 6, 7]), [2, 1]);
+        assert!(gone(&[4, 4]).is_empty() && gone(&[]).is_empty());
     }
 }

@@ -54,6 +54,9 @@ impl Core {
         let first = member.ready.is_none();
         let was_blocked = member.blocked;
         member.update(ready);
+        if let Some(ready) = &member.ready {
+            self.copier.renew(id, ready);
+        }
         let copying = matches!(member.rows, Rows::Copying { .. });
         let unread = !copying && member.channels().iter().any(|channel| !self.channels.contains_key(channel));
         if copying && (first || was_blocked) {
@@ -185,7 +188,11 @@ impl Core {
         self.dirty = true;
     }
 
+    /// Forgets its rows that are queued or wait for their tick: they would hold back the position of everything on their channels.
     pub(super) fn discard(&mut self, id: CollectionId) {
+        for state in self.channels.values_mut() {
+            state.pending.discard(id);
+        }
         let done = self.scheduler.discard(|op| op.collection == id);
         self.mark_done(done);
     }

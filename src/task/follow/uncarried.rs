@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::core::Core;
+use super::core::{Core, MEMORY};
 use super::members::Rows;
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
 
@@ -63,7 +63,8 @@ impl Core {
         }
     }
 
-    /// A truncation that some shards of a collection have come to and others never will, because they are read from behind it.
+    /// A truncation that some shards of a collection have come to and others never will: they are read from behind it, or what stands behind
+    /// it on the others fills the memory.
     pub(super) fn compare_half_truncated(&mut self) {
         /// Source time that the other shards may be read past it.
         const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
@@ -73,7 +74,8 @@ impl Core {
                     .get(channel)
                     .is_none_or(|state| state.rewind.is_none() && state.released > tick.plus(PATIENCE))
             };
-            if missing.iter().any(late) {
+            let is_stuck = self.scheduler.bytes() >= MEMORY && self.scheduler.calls() == 0;
+            if is_stuck || missing.iter().any(late) {
                 self.compare(id, "truncation seen in part");
             }
         }
