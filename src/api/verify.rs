@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::decode::{Object, Problems};
 use super::error::ApiError;
 use crate::task::verify::{
-    CollectionReport, Depth, Outcome, Report, RowDifference, VerifyRequest, VerifyState, VerifyView,
+    CollectionReport, CountVerdict, Depth, Outcome, Report, RowDifference, VerifyRequest, VerifyState, VerifyView,
 };
 
 /// What is asked.
@@ -123,7 +123,8 @@ fn collection(report: &CollectionReport) -> Value {
         "catalog": report.catalog.iter().map(|found| json!({"what": found.what, "difference": found.difference})).collect::<Vec<_>>(),
         "source_count": counts.source,
         "target_count": counts.target,
-        "counts_differ": counts.differ,
+        "counts_differ": counts.verdict == CountVerdict::Different,
+        "counts_unsettled": counts.verdict == CountVerdict::Unsettled,
         "compared": counts.compared,
         "missing": counts.missing,
         "extra": counts.extra,

@@ -155,8 +155,7 @@ fn report(result: &Value) -> String {
     }
     let collections = result["collections"].as_array().map_or(&[][..], Vec::as_slice);
     let equal = collections.iter().filter(|collection| collection["equal"] == true).count();
-    let mut text: String =
-        collections.iter().filter(|collection| collection["equal"] != true).map(collection).collect();
+    let mut text: String = collections.iter().filter(|collection| is_told(collection)).map(collection).collect();
     let rows: u64 = collections.iter().filter_map(|collection| collection["compared"].as_u64()).sum();
     text.push_str(&format!(
         "{}: {equal} of {} collections, {rows} keys compared\n",
@@ -164,6 +163,13 @@ fn report(result: &Value) -> String {
         collections.len()
     ));
     text
+}
+
+/// It is not equal, or not known to be.
+fn is_told(collection: &Value) -> bool {
+    collection["equal"] != true
+        || collection["counts_unsettled"] == true
+        || collection["unsettled"].as_u64().is_some_and(|rows| rows > 0)
 }
 
 fn collection(collection: &Value) -> String {
@@ -203,6 +209,9 @@ fn collection(collection: &Value) -> String {
             number("target_count")
         ));
     }
+    if collection["counts_unsettled"] == true {
+        text.push_str("  the numbers of rows are not settled: they changed with every look\n");
+    }
     text
 }
 
@@ -232,6 +241,18 @@ mod tests {
             "d.b -> e.b\n  index: \"i\" is missing\n  1 rows missing on the target\n    \"x\" in p\n  \
              1 rows in another partition\n    5 in q\n  7 rows at the source and 6 on the target, keys that are there \
              more than once counted\ndifferent: 1 of 2 collections, 12 keys compared\n"
+        );
+    }
+
+    #[test]
+    fn what_is_not_settled() {
+        let busy = json!({"source": "d.a", "target": "d.a", "equal": true, "compared": 5, "counts_differ": false,
+            "counts_unsettled": true, "unsettled": 2});
+        let answer = json!({"state": "done", "result": {"verdict": "equal", "reason": null, "collections": [busy]}});
+        assert_eq!(
+            text(&answer),
+            "d.a -> d.a\n  2 rows not settled: they changed with every look\n  the numbers of rows are not settled: they \
+             changed with every look\nequal: 1 of 1 collections, 5 keys compared\n"
         );
     }
 }

@@ -112,6 +112,7 @@ def test_under_load(anyhow, source, target, name):
     with Load(source, name, batch=20) as load:
         wait_until(lambda: load.batches > 5, 30, "the load")
         code, result = run(anyhow, "verify", task.id)
+        assert code == 0 and not only(result)["counts_differ"], result
         assert only(result)["first"] == [] and only(result)["reason"] is None, result
         target.collection(name).delete(f"id in {list(range(1_000_100, 1_000_120))}")
         code, result = run(anyhow, "verify", task.id)

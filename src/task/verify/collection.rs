@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::lookup::lookup;
-use super::recheck::{Shown, Suspects};
-use super::report::{CatalogDifference, CollectionReport, Depth, RowDifference, RowKind};
+use super::recheck::{CountLooks, Shown, Suspects};
+use super::report::{CatalogDifference, CollectionReport, CountVerdict, Depth, RowDifference, RowKind};
 use super::worker::{Comparison, Halt, Pair};
 use crate::catalog::{self, SourceCollection};
 use crate::domain::Timestamp;
@@ -22,6 +22,8 @@ const SUSPECTS: usize = 50_000;
 const LOOKS: usize = 20;
 /// Looks at a catalog that differs: it follows within a second or two.
 const CATALOG_LOOKS: usize = 5;
+/// Looks at the numbers of rows.
+const COUNT_LOOKS: usize = 5;
 const CATALOG_PAUSE: Duration = Duration::from_secs(1);
 /// Rows whose partition is checked against the others'.
 const MAX_MOVED: usize = 100_000;
@@ -244,21 +246,21 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// The two counts, at a moment at which the source's does not change. They differ although no key does where keys are there more
-    /// than once on one side.
+    /// The two counts, until they say something or have changed too often. They differ although no key does where keys are there more than
+    /// once on one side.
     fn recount(&self, report: &mut CollectionReport) -> Result<(), Halt> {
-        for _ in 0..CATALOG_LOOKS {
-            let before = report.counts.source;
-            if report.counts.source == report.counts.target {
-                return Ok(());
-            }
+        if report.counts.source == report.counts.target {
+            return Ok(());
+        }
+        let mut looks = CountLooks::default();
+        for _ in 0..COUNT_LOOKS {
             self.comparison.wait_passed(Timestamp::now())?;
             self.count(report)?;
-            if report.counts.source == before {
+            report.counts.verdict = looks.judge(report.counts.target, report.counts.source);
+            if report.counts.verdict != CountVerdict::Unsettled {
                 break;
             }
         }
-        report.counts.differ = report.counts.source != report.counts.target;
         Ok(())
     }
 }

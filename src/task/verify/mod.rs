@@ -14,8 +14,8 @@ mod report;
 mod worker;
 
 pub use self::report::{
-    CatalogDifference, CollectionReport, Counts, Depth, Outcome, Report, RowDifference, RowKind, VerifyProgress,
-    VerifyRequest, VerifyState, VerifyView,
+    CatalogDifference, CollectionReport, CountVerdict, Counts, Depth, Outcome, Report, RowDifference, RowKind,
+    VerifyProgress, VerifyRequest, VerifyState, VerifyView,
 };
 pub(crate) use self::worker::{Verification, VerifySetup};
 

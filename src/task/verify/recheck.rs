@@ -6,11 +6,13 @@ show it, too. If it shows something else, the row is being written, and is looke
 
 A row may have been written and written back between two looks at the source, and the target may show what was in between. So a difference counts
 when two such looks in a row have shown the same on both sides.
+
+The numbers of rows of both sides go the same way.
 */
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::report::RowKind;
+use super::report::{CountVerdict, RowKind};
 use crate::scan::{Digest, Key};
 
 /// The digests of the rows of one key; empty: no row.
@@ -79,6 +81,24 @@ impl Suspects {
     }
 }
 
+/// What the last look at the numbers of rows has shown, the target's and the source's.
+#[derive(Debug, Default)]
+pub(super) struct CountLooks(Option<(u64, u64)>);
+
+impl CountLooks {
+    /// Another look, after the task has passed the moment of the one before: the target's, then the source's. Unsettled: one more is
+    /// needed.
+    pub(super) fn judge(&mut self, target: Option<u64>, source: Option<u64>) -> CountVerdict {
+        let (Some(target), Some(source)) = (target, source) else { return CountVerdict::Equal };
+        let before = self.0.replace((target, source));
+        match target == source {
+            true => CountVerdict::Equal,
+            false if before == self.0 => CountVerdict::Different,
+            false => CountVerdict::Unsettled,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -113,6 +133,29 @@ mod tests {
         assert_eq!(judge(&[1], &[3], &[2]), (None, 1), "it was");
         assert_eq!(judge(&[1], &[], &[]), (None, 0), "it has gone");
         assert_eq!(judge(&[1, 2], &[2], &[1, 2]), (None, 0), "one of two rows of a key");
+    }
+
+    /// What looks at these counts, the target's and the source's, say one after the other.
+    fn counted(looks: &[(u64, u64)]) -> Vec<CountVerdict> {
+        let mut seen = CountLooks::default();
+        looks.iter().map(|&(target, source)| seen.judge(Some(target), Some(source))).collect()
+    }
+
+    #[test]
+    fn counts_differ_when_two_looks_show_the_same() {
+        use CountVerdict::{Different, Equal, Unsettled};
+        // Rows come all the time: the source has always a few more.
+        assert_eq!(counted(&[(10, 12), (12, 14), (14, 15), (15, 19), (19, 20)]), [Unsettled; 5]);
+        // One side that happens to stand still proves nothing.
+        assert_eq!(counted(&[(10, 12), (11, 12), (12, 13), (12, 14)]), [Unsettled; 4]);
+        assert_eq!(counted(&[(12, 10), (12, 10)]), [Unsettled, Different], "keys that are there more than once");
+        assert_eq!(
+            counted(&[(10, 12), (12, 13), (12, 13)]),
+            [Unsettled, Unsettled, Different],
+            "once the writes have ended"
+        );
+        assert_eq!(counted(&[(10, 12), (12, 12)]), [Unsettled, Equal]);
+        assert_eq!(CountLooks::default().judge(Some(1), None), Equal, "not known");
     }
 
     proptest! {

@@ -111,8 +111,8 @@ pub struct Counts {
     pub source: Option<u64>,
     /// `count(*)` of the target.
     pub target: Option<u64>,
-    /// The two counts differ, and not because of writes.
-    pub differ: bool,
+    /// What the two counts say.
+    pub verdict: CountVerdict,
     /// Keys of the source that were compared.
     pub compared: u64,
     /// Keys that the target lacks.
@@ -125,6 +125,18 @@ pub struct Counts {
     pub misplaced: u64,
     /// Rows that changed with every look: nothing can be said of them.
     pub unsettled: u64,
+}
+
+/// What the numbers of rows of both sides say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CountVerdict {
+    /// They are equal, or cannot be asked.
+    #[default]
+    Equal,
+    /// They differ, and not because of writes.
+    Different,
+    /// They changed with every look: nothing can be said of them.
+    Unsettled,
 }
 
 /// One row that differs.
@@ -190,7 +202,7 @@ impl CollectionReport {
 
     /// Rows, their number or the catalog differ.
     pub fn differs(&self) -> bool {
-        !self.catalog.is_empty() || self.counts.differences() > 0 || self.counts.differ
+        !self.catalog.is_empty() || self.counts.differences() > 0 || self.counts.verdict == CountVerdict::Different
     }
 }
 
