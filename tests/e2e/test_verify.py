@@ -157,6 +157,23 @@ def test_what_cannot_be_compared(cdc, source, target, name):
     assert code == 2 and "not loaded" in only(result)["reason"], result
 
 
+def test_a_repair_tells_what_it_could_not_compare(cdc, source, target, name):
+    released, damaged = f"{name}_released", f"{name}_damaged"
+    for each in (released, damaged):
+        source.create(each).insert(simple_rows(range(10)))
+    task = cdc.create(target, scope(released, damaged))
+    for each in (released, damaged):
+        wait_same_rows(source, target, each, expect=10)
+    source.collection(released).release()
+    wait_until(lambda: not target.is_loaded(released), 30, "the release on the target")
+    target.collection(damaged).delete("id in [5]")
+    code, result = run(cdc, "repair", task.id)
+    assert code == 2 and result["verdict"] == "not compared", result
+    reasons = {found["source"]: found["reason"] for found in result["collections"]}
+    assert "not loaded" in reasons[f"default.{released}"] and reasons[f"default.{damaged}"] is None, result
+    assert_same_rows(source, target, damaged)
+
+
 def test_rows_that_are_there_twice(cdc, source, target, name):
     source.create(name, shards=2).insert(simple_rows(range(2000)))
     task = cdc.create(target, scope(name))

@@ -207,6 +207,14 @@ impl CollectionReport {
 }
 
 impl Report {
+    /// This, of collections that were repaired, and with it those that could not be compared before, so that nothing was known to repair.
+    pub(super) fn with_uncompared(mut self, before: &Report) -> Report {
+        let is_uncompared = |collection: &&CollectionReport| collection.failure.is_some() && !collection.differs();
+        self.collections.extend(before.collections.iter().filter(is_uncompared).cloned());
+        self.collections.sort_by(|a, b| a.source.cmp(&b.source));
+        self
+    }
+
     /// Something differs.
     pub fn differs(&self) -> bool {
         self.collections.iter().any(CollectionReport::differs)
@@ -215,5 +223,26 @@ impl Report {
     /// Something could not be compared.
     pub fn is_incomplete(&self) -> bool {
         self.failure.is_some() || self.collections.iter().any(|collection| collection.failure.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str) -> CollectionReport {
+        CollectionReport { source: ("default".into(), name.into()), ..CollectionReport::default() }
+    }
+
+    #[test]
+    fn what_could_not_be_compared_is_told_after_a_repair() {
+        let failed = CollectionReport { failure: Some("not loaded".into()), ..named("a") };
+        let missing = Counts { missing: 1, ..Counts::default() };
+        let broken = CollectionReport { counts: missing, ..named("b") };
+        let both = CollectionReport { failure: Some("not loaded".into()), counts: missing, ..named("c") };
+        let before = Report { collections: vec![failed.clone(), broken, both, named("d")], failure: None };
+        let after = Report { collections: vec![named("b"), named("c")], failure: None }.with_uncompared(&before);
+        assert_eq!(after.collections, [failed, named("b"), named("c")]);
+        assert!(after.is_incomplete() && !after.differs());
     }
 }

@@ -175,7 +175,7 @@ impl Comparison {
             }
         }
         self.wait_passed(Timestamp::now())?;
-        let report = self.compare_all(&differing)?;
+        let report = self.compare_all(&differing)?.with_uncompared(&before);
         Ok(Outcome { report, before: Some(before) })
     }
 
