@@ -1,6 +1,7 @@
 //! Comparing and repairing a running task: what stands between the API and the comparison's own thread.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
@@ -31,6 +32,7 @@ pub(super) struct Inspector {
     spec: TaskSpec,
     source: Endpoint,
     target: Endpoint,
+    scan_interval: Duration,
     board: Arc<Board>,
     cancel: Cancel,
     repairs: Sender<Repair>,
@@ -45,6 +47,7 @@ impl Inspector {
             spec: setup.spec.clone(),
             source: setup.source.clone(),
             target: setup.target.clone(),
+            scan_interval: setup.scan_interval,
             board: Arc::clone(board),
             cancel: cancel.clone(),
             repairs,
@@ -67,6 +70,7 @@ impl Inspector {
             scope: self.spec.scope.clone(),
             mapping: self.spec.mapping.clone(),
             ignore_partitions: self.spec.target.given().ignore_partition,
+            scan_interval: self.scan_interval,
             status: Box::new(move || board.status()),
             mender: Box::new(move |collections| {
                 let (done, waiting) = bounded(0);

@@ -9,10 +9,10 @@ use parking_lot::Mutex;
 
 use super::VerifyRefused;
 use super::report::{CollectionReport, Outcome, Report, VerifyProgress, VerifyRequest, VerifyState, VerifyView};
-use crate::domain::Timestamp;
+use crate::domain::{LogKind, Timestamp};
 use crate::milvus::{CallContext, Cancel, Client, Error};
 use crate::target::{Backoff, Verdict, verdict};
-use crate::task::engine::{Phase, TaskStatus};
+use crate::task::engine::{Phase, SourceLog, TaskStatus};
 use crate::task::mapping::NameMapping;
 use crate::task::scope::Scope;
 
@@ -21,8 +21,10 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often the task is asked how far it has come.
 const POLL: Duration = Duration::from_millis(50);
-/// How long it may stand still behind the source until the comparison gives up.
+/// How long a task that reads a log may stand still behind the source until the comparison gives up.
 const STANDSTILL: Duration = Duration::from_secs(120);
+/// For how long a round may read rows until it seems to stand still.
+const ROUND: Duration = Duration::from_secs(15 * 60);
 
 /// What a comparison needs to know of its task.
 pub(crate) struct VerifySetup {
@@ -33,6 +35,8 @@ pub(crate) struct VerifySetup {
     pub(crate) scope: Scope,
     pub(crate) mapping: NameMapping,
     pub(crate) ignore_partitions: bool,
+    /// How often a source without a log is scanned.
+    pub(crate) scan_interval: Duration,
     /// How the task is.
     pub(crate) status: Box<dyn Fn() -> TaskStatus + Send>,
     /// Hands collections to the task, to be mended.
@@ -82,6 +86,7 @@ impl Verification {
             scope: setup.scope,
             mapping: setup.mapping,
             ignore_partitions: setup.ignore_partitions,
+            scan_interval: setup.scan_interval,
             status: setup.status,
             mender: setup.mender,
             context,
@@ -125,6 +130,7 @@ pub(super) struct Comparison {
     scope: Scope,
     mapping: NameMapping,
     pub(super) ignore_partitions: bool,
+    scan_interval: Duration,
     status: Box<dyn Fn() -> TaskStatus + Send>,
     mender: Mender,
     pub(super) context: CallContext,
@@ -163,6 +169,16 @@ impl Comparison {
         if differing.is_empty() {
             return Ok(Outcome { report: before.clone(), before: Some(before) });
         }
+        let report = match self.mend(&differing) {
+            Ok(after) => after.with_uncompared(&before),
+            Err(Halt::Cancelled) => return Err(Halt::Cancelled),
+            Err(Halt::Failed(why)) => Report { failure: Some(why), ..Report::default() },
+        };
+        Ok(Outcome { report, before: Some(before) })
+    }
+
+    /// Hands collections to the task, waits, and compares them again.
+    fn mend(&self, differing: &[Pair]) -> Result<Report, Halt> {
         self.doing(&format!("repairing {} collections", differing.len()));
         let mended = (self.mender)(differing.iter().map(|pair| pair.source.clone()).collect());
         loop {
@@ -175,8 +191,7 @@ impl Comparison {
             }
         }
         self.wait_passed(Timestamp::now())?;
-        let report = self.compare_all(&differing)?.with_uncompared(&before);
-        Ok(Outcome { report, before: Some(before) })
+        self.compare_all(differing)
     }
 
     /// Every collection of the task, with its place on the target.
@@ -241,7 +256,7 @@ impl Comparison {
             if reached > last_lag || status.phase == Phase::Copying {
                 (last_lag, moving) = (reached, Instant::now());
             }
-            if moving.elapsed() > STANDSTILL {
+            if moving.elapsed() > standstill(status.source_log.as_ref(), self.scan_interval) {
                 let why = status.reason.unwrap_or_else(|| "no reason given".into());
                 return Err(Halt::Failed(format!(
                     "the task does not get past the moment of the first look, so nothing can be said of what differed then: \
@@ -282,5 +297,30 @@ impl Comparison {
                 return Err(Halt::Cancelled);
             }
         }
+    }
+}
+
+/// How long a task may show no progress until it stands still. Without a log it shows some with each complete round alone.
+fn standstill(log: Option<&SourceLog>, scan_interval: Duration) -> Duration {
+    match log {
+        Some(log) if log.kind == LogKind::Scan.name() => scan_interval.saturating_mul(2) + ROUND,
+        _ => STANDSTILL,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_may_be_far_apart() {
+        let limit = |kind: LogKind, interval| {
+            let log = SourceLog { kind: kind.name(), why: String::new() };
+            standstill(Some(&log), Duration::from_secs(interval)).as_secs()
+        };
+        assert_eq!(limit(LogKind::Scan, 10), 920);
+        assert_eq!(limit(LogKind::Scan, 86_400), 173_700);
+        assert_eq!(limit(LogKind::Kafka, 86_400), 120);
+        assert_eq!(standstill(None, Duration::from_secs(600)), STANDSTILL);
     }
 }
