@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::CollectionId;
+use crate::domain::{CollectionId, Timestamp};
 use crate::journal::sealed::{self, SealedError};
 use crate::scan::{Key, Mark};
 
@@ -48,6 +48,9 @@ pub(super) struct Progress {
     pub(super) rows: u64,
     /// Rows that only the target has, and that are left there.
     pub(super) extra: u64,
+    /// When the first attempt began, as a hybrid timestamp; `None`: nothing has been read, or the file is older than this field.
+    #[serde(default)]
+    began: Option<u64>,
     /// How far the state file has been written.
     pub(super) mark: Option<Mark>,
     /// All of it is done.
@@ -83,6 +86,11 @@ impl Progress {
     /// Of a round that has not begun.
     pub(super) fn of_round(round: u64, compares: bool) -> Progress {
         Progress { round, compares, ..Progress::default() }
+    }
+
+    /// An attempt begins. Answers when the first one did: what that has read is not read again.
+    pub(super) fn begin(&mut self, now: Timestamp) -> Timestamp {
+        Timestamp(*self.began.get_or_insert(now.0))
     }
 
     pub(super) fn after(&self) -> Option<Key> {
@@ -176,5 +184,15 @@ mod tests {
         assert_eq!(files.load().unwrap().unwrap().after(), Some(Key::Int(i64::MIN)));
         files.forget();
         assert_eq!(files.load().unwrap(), None);
+    }
+
+    #[test]
+    fn a_file_of_before_the_beginning_was_kept() {
+        let mut file = serde_json::to_value(Progress::of_round(3, false)).unwrap();
+        file.as_object_mut().unwrap().remove("began").unwrap();
+        let mut progress: Progress = serde_json::from_value(file).unwrap();
+        assert_eq!(progress, Progress::of_round(3, false));
+        assert_eq!(progress.begin(Timestamp(5)), Timestamp(5));
+        assert_eq!(progress.begin(Timestamp(6)), Timestamp(5));
     }
 }

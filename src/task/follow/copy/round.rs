@@ -11,6 +11,7 @@ use super::progress::{Files, Progress};
 use super::step::{StepError, Subject};
 use super::worker::{Attempt, Interruption};
 use super::{Against, CopyJob};
+use crate::domain::Timestamp;
 use crate::milvus::Client;
 use crate::milvus::rows::{Column, Consistency, Place, Rows, Write};
 use crate::scan::{Key, Merge, Nothing, Overlay, ReadAhead, Right, StateReader, StateWriter, Step, Target};
@@ -25,6 +26,8 @@ const NAMED: usize = 5;
 pub(super) struct Round {
     files: Files,
     progress: Progress,
+    /// Everything acknowledged at the source before is seen.
+    began: Timestamp,
     /// What an earlier attempt may have written behind the place where it was interrupted, and this one so far.
     pending: BTreeSet<Key>,
     /// The file of the round before.
@@ -39,8 +42,8 @@ pub(super) struct Round {
 }
 
 impl Round {
-    /// Begins, or goes on where an earlier attempt was interrupted.
-    pub(super) fn open(job: &CopyJob, files: &Files) -> Result<Round, StepError> {
+    /// Begins now, or goes on where an earlier attempt was interrupted.
+    pub(super) fn open(job: &CopyJob, files: &Files, now: Timestamp) -> Result<Round, StepError> {
         let compares = job.against == Against::Target;
         let mut progress = files.load()?.unwrap_or_default();
         if progress.compares != compares {
@@ -64,10 +67,16 @@ impl Round {
                 }
             });
         }
+        let began = progress.begin(now);
         let pending = progress.pending();
         let saved = Instant::now();
         let files = files.clone();
-        Ok(Round { files, progress, pending, known, writer, saved, written: 0, removed: 0, undoubles: false })
+        Ok(Round { files, progress, began, pending, known, writer, saved, written: 0, removed: 0, undoubles: false })
+    }
+
+    /// Everything acknowledged at the source before this moment is seen, whenever the round was interrupted.
+    pub(super) fn began(&self) -> Timestamp {
+        self.began
     }
 
     /// Rows that the source has, as far as the round has come.
@@ -349,4 +358,53 @@ fn partitions(job: &CopyJob) -> Vec<(String, i64)> {
     let mut partitions: Vec<(String, i64)> = info.partitions.iter().map(|(id, name)| (name.clone(), id.0)).collect();
     partitions.sort();
     partitions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{CollectionId, PartitionId};
+    use crate::pipeline::columns::KnownFields;
+    use crate::pipeline::{CollectionInfo, KeyField};
+
+    fn job() -> CopyJob {
+        let info = CollectionInfo {
+            id: CollectionId(7),
+            db: "d".into(),
+            name: "n".into(),
+            key: KeyField { name: "id".into(), is_int: true },
+            partitions: [(PartitionId(1), "p".to_owned())].into(),
+            unnamed_partitions: false,
+            mergeable: true,
+            fields: KnownFields::named(&["id"]),
+            shape: Default::default(),
+            upsert_until: Default::default(),
+            generation: 1,
+        };
+        CopyJob {
+            info: Arc::new(info),
+            source: ("d".into(), "n".into()),
+            against: Against::State,
+            removes: true,
+            adopted: false,
+            keeps_state: true,
+            unless_count: None,
+        }
+    }
+
+    #[test]
+    fn an_interrupted_round_is_as_old_as_its_first_attempt() {
+        let folder = tempfile::tempdir().unwrap();
+        let (job, files) = (job(), Files::new(folder.path(), CollectionId(7)));
+        let open = |now: u64| Round::open(&job, &files, Timestamp(now)).unwrap();
+        let mut first = open(5);
+        first.progress.set_after(Some(&Key::Int(3)));
+        assert!(first.save().is_ok());
+        drop(first);
+        let mut second = open(1001);
+        assert_eq!((second.began(), second.progress.after()), (Timestamp(5), Some(Key::Int(3))));
+        second.writer.take().unwrap().finish().unwrap();
+        // Nobody has come to remove the progress of what is complete.
+        assert_eq!(open(2000).began(), Timestamp(2000), "another round");
+    }
 }

@@ -85,7 +85,7 @@ impl Attempt<'_> {
             self.wait_until_loaded(target, &place, "on the target")?;
         }
         // What is acknowledged before this moment is seen.
-        let began = Timestamp::now();
+        let now = Timestamp::now();
         let count = self.count()?;
         if self.job.unless_count.is_some() && self.job.unless_count == count {
             return Ok(None);
@@ -93,7 +93,7 @@ impl Attempt<'_> {
         let starts = if self.job.keeps_state { BTreeMap::new() } else { self.begin()? };
         let files = Files::new(&self.worker.folder, self.id());
         let started = Instant::now();
-        let mut round = self.patiently(|| Round::open(self.job, &files))?;
+        let mut round = self.patiently(|| Round::open(self.job, &files, now))?;
         self.report(round.rows())?;
         self.tell_total(count)?;
         round.run(self)?;
@@ -103,7 +103,8 @@ impl Attempt<'_> {
             spans.insert(channel, Span { start, until });
         }
         let changes = round.changes();
-        let (against, rows, extra, took) = (self.job.against, round.rows(), round.extra(), started.elapsed());
+        let (against, began, took) = (self.job.against, round.began(), started.elapsed());
+        let (rows, extra) = (round.rows(), round.extra());
         Ok(Some(CopyDone { against, rows, extra, began, took, spans, count, changes }))
     }
 
