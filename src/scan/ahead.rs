@@ -23,6 +23,7 @@ pub struct ReadAhead {
     pages: Receiver<Answer>,
     cancel: Cancel,
     thread: Option<JoinHandle<()>>,
+    object: String,
     ended: bool,
     /// Rows of the page that is being taken row by row.
     rows: VecDeque<Entry>,
@@ -37,9 +38,10 @@ impl ReadAhead {
         let cancel = target.context.cancel.part();
         target.context.cancel = cancel.clone();
         let (pages, ending) = (Pages::new(target, after), cancel.clone());
+        let object = pages.object();
         let (sender, receiver) = bounded(QUEUED);
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || read(pages, &ending, &sender))?;
-        Ok(ReadAhead { pages: receiver, cancel, thread: Some(thread), ended: false, rows: VecDeque::new() })
+        Ok(ReadAhead { pages: receiver, cancel, thread: Some(thread), object, ended: false, rows: VecDeque::new() })
     }
 }
 
@@ -73,12 +75,16 @@ impl Left for ReadAhead {
             Err(_) => Err(PageError::Call(Error {
                 method: "Query",
                 address: String::new(),
-                object: String::new(),
+                object: self.object(),
                 kind: ErrorKind::Cancelled,
                 detail: String::new(),
             })
             .into()),
         }
+    }
+
+    fn object(&self) -> String {
+        self.object.clone()
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, btree_set};
 use std::iter::Peekable;
 
 use super::key::Key;
-use super::pages::Page;
+use super::pages::{Page, PageError};
 use super::{Digest, ScanError};
 
 /// A stream of pages, in order.
@@ -20,6 +20,9 @@ pub trait Left {
     /// # Errors
     /// It cannot be read now. The next call tries again.
     fn next_page(&mut self) -> Result<Option<Page>, ScanError>;
+
+    /// Database and collection, for messages.
+    fn object(&self) -> String;
 }
 
 /// A stream of rows, in order.
@@ -88,7 +91,7 @@ impl<R: Right> Right for Overlay<R> {
 }
 
 /// The differences of one stretch of keys.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Step {
     /// The left rows of the stretch.
     pub page: Page,
@@ -100,12 +103,21 @@ pub struct Step {
     pub removed: Vec<Key>,
     /// Different keys of `page`.
     pub keys: usize,
-    /// Everything up to this key is in this step or an earlier one; `None`: the rest of a page comes with a later step.
-    pub up_to: Option<Key>,
+    /// Everything up to this key is in this step or an earlier one, and nothing behind it.
+    pub up_to: Key,
 }
 
-/// So many keys that only the right stream has end a step.
+/// So many keys that only the right stream has end a step, within a page, too: whoever writes a step keeps its keys.
 const MAX_REMOVED: usize = 8192;
+
+/// What was found since the last step.
+#[derive(Default)]
+struct Differences {
+    added: Vec<usize>,
+    changed: Vec<usize>,
+    removed: Vec<Key>,
+    keys: usize,
+}
 
 /// Walks over both streams.
 pub struct Merge<L, R> {
@@ -113,20 +125,30 @@ pub struct Merge<L, R> {
     right: R,
     /// The right stream's next row, once it was asked for; `Some(None)` at its end.
     peeked: Option<Option<Entry>>,
-    /// The page that is being compared, and how many of its rows have been.
-    step: Step,
+    /// The page that is being compared, and how many of its rows have been. Empty: the next one is to be read.
+    page: Page,
     at: usize,
-    has_page: bool,
     left_ended: bool,
+    differences: Differences,
     /// Of the key at hand: the right stream has it (true: equal), as far as it was read.
     found: Option<bool>,
+    max_removed: usize,
 }
 
 impl<L: Left, R: Right> Merge<L, R> {
     /// Both streams begin at one key.
     pub fn new(left: L, right: R) -> Merge<L, R> {
-        let step = Step::default();
-        Merge { left, right, peeked: None, step, at: 0, has_page: false, left_ended: false, found: None }
+        Merge {
+            left,
+            right,
+            peeked: None,
+            page: Page::default(),
+            at: 0,
+            left_ended: false,
+            differences: Differences::default(),
+            found: None,
+            max_removed: MAX_REMOVED,
+        }
     }
 
     /// The next stretch; `None` when both streams have ended.
@@ -134,71 +156,71 @@ impl<L: Left, R: Right> Merge<L, R> {
     /// # Errors
     /// A stream cannot be read now. The next call goes on.
     pub fn next_step(&mut self) -> Result<Option<Step>, ScanError> {
-        if !self.has_page && !self.left_ended {
+        while self.page.keys.is_empty() && !self.left_ended {
             match self.left.next_page()? {
-                Some(page) => {
-                    self.step.page = page;
-                    self.at = 0;
-                    self.has_page = true;
-                }
+                Some(page) => self.page = page,
                 None => self.left_ended = true,
             }
         }
-        while self.has_page && self.at < self.step.page.keys.len() {
+        while self.at < self.page.keys.len() {
             if !self.compare_key()? {
-                return Ok(Some(self.removals()));
+                return self.end_step();
             }
         }
-        if self.has_page {
-            self.has_page = false;
-            self.step.up_to = self.step.page.keys.last().cloned();
-            return Ok(Some(std::mem::take(&mut self.step)));
-        }
-        while let Some(entry) = self.peek()?.cloned() {
-            if !self.take_removed(entry) {
-                break;
+        if self.page.keys.is_empty() {
+            while let Some(entry) = self.peek()?.cloned() {
+                if !self.take_removed(entry) {
+                    break;
+                }
             }
         }
-        let up_to = self.step.removed.last().cloned();
-        Ok(up_to.is_some().then(|| Step { up_to, ..self.removals() }))
+        self.end_step()
     }
 
-    fn removals(&mut self) -> Step {
-        Step { removed: std::mem::take(&mut self.step.removed), ..Step::default() }
+    /// What was found up to the key at hand; the rows from there on are a page of their own. `None` when there is nothing.
+    fn end_step(&mut self) -> Result<Option<Step>, ScanError> {
+        let page = self.page.split_to(self.at);
+        let page = page.map_err(|source| PageError::Rows { object: self.left.object(), source })?;
+        self.at = 0;
+        let Differences { added, changed, removed, keys } = std::mem::take(&mut self.differences);
+        // Either may be the last: the removed keys may lie before a row, or behind it.
+        let up_to = page.keys.last().max(removed.last()).cloned();
+        Ok(up_to.map(|up_to| Step { page, added, changed, removed, keys, up_to }))
     }
 
     /// Compares the key at hand. False when so much was removed before it that the step must end first.
     fn compare_key(&mut self) -> Result<bool, ScanError> {
-        let Some(key) = self.step.page.keys.get(self.at).cloned() else { return Ok(true) };
+        let Some(key) = self.page.keys.get(self.at).cloned() else { return Ok(true) };
         while let Some(entry) = self.peek()?.filter(|entry| entry.key < key).cloned() {
             if !self.take_removed(entry) {
                 return Ok(false);
             }
         }
-        let end = self.at + self.step.page.keys[self.at..].iter().take_while(|other| **other == key).count();
+        let end = self.at + self.page.keys[self.at..].iter().take_while(|other| **other == key).count();
         while let Some(entry) = self.peek()?.filter(|entry| entry.key == key) {
             let digest = entry.digest;
-            let is_equal = digest.is_some_and(|digest| self.step.page.digests[self.at..end].contains(&digest));
+            let is_equal = digest.is_some_and(|digest| self.page.digests[self.at..end].contains(&digest));
             self.found = Some(self.found.unwrap_or(false) || is_equal);
             self.peeked = None;
         }
         match self.found.take() {
             Some(true) => {}
-            Some(false) => self.step.changed.push(end - 1),
-            None => self.step.added.push(end - 1),
+            Some(false) => self.differences.changed.push(end - 1),
+            None => self.differences.added.push(end - 1),
         }
-        self.step.keys += 1;
+        self.differences.keys += 1;
         self.at = end;
         Ok(true)
     }
 
     /// Takes one row that only the right stream has. False when the step has enough of them.
     fn take_removed(&mut self, entry: Entry) -> bool {
-        if self.step.removed.last() != Some(&entry.key) {
-            if self.step.removed.len() >= MAX_REMOVED {
+        let removed = &mut self.differences.removed;
+        if removed.last() != Some(&entry.key) {
+            if removed.len() >= self.max_removed {
                 return false;
             }
-            self.step.removed.push(entry.key);
+            removed.push(entry.key);
         }
         self.peeked = None;
         true

@@ -6,6 +6,8 @@ not (Milvus Lite 3.2.2 returns any rows of the range, in any order). What a serv
 by its name: one that is out of order, or that left out a smaller key, makes the rest be read by bisecting ranges ([`super::ranges`]).
 */
 
+use std::ops::Range;
+
 use super::Digest;
 use super::column::{RowError, pick};
 use super::digest::digest;
@@ -34,6 +36,23 @@ pub struct Page {
     pub digests: Vec<Digest>,
     /// Their columns, if kept.
     pub columns: Vec<Column>,
+}
+
+impl Page {
+    /// Takes the first `at` rows; the others stay. When that fails, all stay.
+    pub(super) fn split_to(&mut self, at: usize) -> Result<Page, RowError> {
+        let rows = self.keys.len();
+        if at == 0 {
+            return Ok(Page::default());
+        }
+        if at >= rows {
+            return Ok(std::mem::take(self));
+        }
+        let columns = |rows_of: Range<usize>| pick(&self.columns, rows, Some(&Vec::from_iter(rows_of)));
+        let (taken, left) = (columns(0..at)?, columns(at..rows)?);
+        let rest = Page { keys: self.keys.split_off(at), digests: self.digests.split_off(at), columns: left };
+        Ok(Page { columns: taken, ..std::mem::replace(self, rest) })
+    }
 }
 
 /// Why a page could not be read.

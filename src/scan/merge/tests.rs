@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::milvus::{Error, ErrorKind};
-use crate::scan::PageError;
+use crate::pipeline::columns;
+use crate::scan::column::tests::longs;
+use crate::source::Keys;
 
 fn failure() -> ScanError {
     let kind = ErrorKind::Transport;
@@ -19,6 +21,10 @@ impl Left for Leaves {
     fn next_page(&mut self) -> Result<Option<Page>, ScanError> {
         self.1 = !self.1;
         if self.1 { Err(failure()) } else { Ok(self.0.pop_front()) }
+    }
+
+    fn object(&self) -> String {
+        "d.c".into()
     }
 }
 
@@ -37,20 +43,24 @@ type Rows = BTreeMap<i64, Vec<Digest>>;
 /// All rows in order, each key's together, in pages of about `size` rows.
 fn pages(rows: &Rows, size: usize) -> VecDeque<Page> {
     let mut pages = VecDeque::new();
-    let mut page = Page::default();
+    let mut page: Vec<(i64, Digest)> = Vec::new();
     for (&key, digests) in rows {
-        for &digest in digests {
-            page.keys.push(Key::Int(key));
-            page.digests.push(digest);
-        }
-        if page.keys.len() >= size {
-            pages.push_back(std::mem::take(&mut page));
+        page.extend(digests.iter().map(|&digest| (key, digest)));
+        if page.len() >= size {
+            pages.push_back(self::page(&std::mem::take(&mut page)));
         }
     }
-    if !page.keys.is_empty() {
-        pages.push_back(page);
+    if !page.is_empty() {
+        pages.push_back(self::page(&page));
     }
     pages
+}
+
+fn page(rows: &[(i64, Digest)]) -> Page {
+    let (keys, digests): (Vec<i64>, Vec<Digest>) = rows.iter().copied().unzip();
+    let columns =
+        vec![longs("id", &keys), longs("digest", &digests.iter().map(|&digest| digest as i64).collect::<Vec<_>>())];
+    Page { keys: keys.into_iter().map(Key::Int).collect(), digests, columns }
 }
 
 fn entries(rows: &Rows) -> VecDeque<Entry> {
@@ -66,13 +76,20 @@ struct Found {
     keys: usize,
 }
 
+/// All steps to the end, each of which stands for itself.
 fn walk<L: Left, R: Right>(mut merge: Merge<L, R>) -> Found {
     let mut found = Found::default();
+    let mut after = None;
     loop {
         match merge.next_step() {
             Err(_) => {}
             Ok(None) => return found,
             Ok(Some(step)) => {
+                assert!(step.removed.len() <= merge.max_removed);
+                let is_within = |key: &Key| Some(key) > after.as_ref() && *key <= step.up_to;
+                assert!(step.page.keys.iter().chain(&step.removed).all(is_within), "{after:?} {step:?}");
+                assert_columns(&step.page);
+                after = Some(step.up_to.clone());
                 found.added.extend(step.added.iter().map(|&index| step.page.keys[index].clone()));
                 found.changed.extend(step.changed.iter().map(|&index| step.page.keys[index].clone()));
                 found.removed.extend(step.removed);
@@ -80,6 +97,16 @@ fn walk<L: Left, R: Right>(mut merge: Merge<L, R>) -> Found {
             }
         }
     }
+}
+
+/// The columns hold the page's rows and no others.
+fn assert_columns(page: &Page) {
+    if page.keys.is_empty() {
+        return assert!(page.columns.is_empty() && page.digests.is_empty());
+    }
+    let longs_of = |name| columns::keys(&page.columns, name).unwrap();
+    assert_eq!(Key::each(longs_of("id")), page.keys);
+    assert_eq!(longs_of("digest"), Keys::Int(page.digests.iter().map(|&digest| digest as i64).collect()));
 }
 
 /// The same, by looking up.
@@ -110,10 +137,12 @@ proptest! {
         right in some_rows(),
         unknown in prop::collection::btree_set(-12i64..12, 0..4),
         size in 1usize..6,
+        max_removed in 1usize..6,
     ) {
         let unknown: BTreeSet<Key> = unknown.into_iter().map(Key::Int).collect();
         let right_stream = Overlay::new(Entries(entries(&right), false), unknown.clone());
-        let found = walk(Merge::new(Leaves(pages(&left, size), false), right_stream));
+        let merge = Merge::new(Leaves(pages(&left, size), false), right_stream);
+        let found = walk(Merge { max_removed, ..merge });
         prop_assert_eq!(found, model(&left, &right, &unknown));
     }
 }
@@ -121,22 +150,38 @@ proptest! {
 #[test]
 fn long_removals_come_in_pieces() {
     let right: Rows = (0..20_000).map(|key| (key, vec![1])).collect();
-    let left: Rows = BTreeMap::from([(19_000, vec![1])]);
-    let mut merge = Merge::new(Leaves(pages(&left, 1), true), Entries(entries(&right), true));
-    let (mut steps, mut removed) = (0, 0);
+    // Before a page, within it, between its last row and the end.
+    let left: Rows = BTreeMap::from([(9_000, vec![1]), (9_001, vec![2]), (19_000, vec![1])]);
+    let mut merge = Merge::new(Leaves(pages(&left, 9), true), Entries(entries(&right), true));
+    let mut steps = Vec::new();
     loop {
         match merge.next_step() {
             Err(_) => continue,
             Ok(None) => break,
-            Ok(Some(step)) => {
-                assert!(step.removed.len() <= MAX_REMOVED);
-                steps += 1;
-                removed += step.removed.len();
-            }
+            Ok(Some(step)) => steps.push((step.up_to, step.page.keys.len(), step.changed, step.removed.len())),
         }
     }
-    assert_eq!(removed, 19_999);
-    assert!(steps >= 3, "{steps}");
+    let max = MAX_REMOVED as i64;
+    assert_eq!(
+        steps,
+        [
+            (Key::Int(max - 1), 0, vec![], MAX_REMOVED),
+            (Key::Int(max + max + 1), 2, vec![1], MAX_REMOVED),
+            (Key::Int(19_000), 1, vec![], 19_000 - MAX_REMOVED * 2 - 2),
+            (Key::Int(19_999), 0, vec![], 999),
+        ]
+    );
+}
+
+#[test]
+fn a_page_that_cannot_be_cut() {
+    let mut broken = page(&[(1, 1), (5, 1)]);
+    broken.columns = vec![longs("id", &[1])];
+    let right = Entries(entries(&BTreeMap::from([(2, vec![1]), (3, vec![1])])), false);
+    let merge = Merge::new(Leaves(VecDeque::from([broken]), false), right);
+    let mut merge = Merge { max_removed: 1, ..merge };
+    let errors = (0..10).filter_map(|_| merge.next_step().err()).map(|error| error.to_string());
+    assert!(errors.last().unwrap().starts_with("d.c: "), "all is there still, and the error says where");
 }
 
 #[test]

@@ -181,11 +181,9 @@ impl Round {
                 writer.push(key, digest).map_err(|error| interrupted(&error.into()))?;
             }
         }
-        if let Some(up_to) = step.up_to {
-            self.progress.set_after(Some(&up_to));
-            self.pending = self.pending.split_off(&up_to);
-            self.pending.remove(&up_to);
-        }
+        self.progress.set_after(Some(&step.up_to));
+        self.pending = self.pending.split_off(&step.up_to);
+        self.pending.remove(&step.up_to);
         if self.saved.elapsed() > SAVE_EVERY {
             self.save()?;
         }
