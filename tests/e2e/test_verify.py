@@ -183,6 +183,8 @@ def test_rows_that_are_there_twice(cdc, source, target, name):
     code, result = run(cdc, "verify", task.id)
     found = only(result)
     assert code == 1 and found["counts_differ"] and (found["source_count"], found["target_count"]) == (2000, 2003), result
+    # Now the target counts fewer rows than the source, and the doubles are found all the same.
+    target.collection(name).delete("id in [5, 6, 7, 8, 9]")
     code, result = run(cdc, "repair", task.id)
     assert code == 0 and only(result)["target_count"] == 2000, result
     wait_same_rows(source, target, name, expect=2000)

@@ -48,6 +48,12 @@ impl CopyJob {
     fn is_alone(&self) -> bool {
         !self.adopted && self.against != Against::Target
     }
+
+    /// Keys that the target holds more than once are to be there once. Only counting tells, and only page by page: other rows may be
+    /// missing, and the source may grow.
+    fn undoubles(&self) -> bool {
+        self.removes && self.against == Against::Target
+    }
 }
 
 /// What the source's rows are compared with.

@@ -37,8 +37,6 @@ pub(super) struct Round {
     saved: Instant,
     written: u64,
     removed: u64,
-    /// The target may hold keys more than once, which are to be there once.
-    undoubles: bool,
 }
 
 impl Round {
@@ -71,7 +69,7 @@ impl Round {
         let pending = progress.pending();
         let saved = Instant::now();
         let files = files.clone();
-        Ok(Round { files, progress, began, pending, known, writer, saved, written: 0, removed: 0, undoubles: false })
+        Ok(Round { files, progress, began, pending, known, writer, saved, written: 0, removed: 0 })
     }
 
     /// Everything acknowledged at the source before this moment is seen, whenever the round was interrupted.
@@ -97,7 +95,6 @@ impl Round {
     /// All partitions, then the end.
     pub(super) fn run(&mut self, attempt: &Attempt<'_>) -> Result<(), Interruption> {
         let partitions = if self.progress.done { Vec::new() } else { partitions(attempt.job) };
-        self.undoubles = attempt.job.removes && attempt.job.against == Against::Target && attempt.target_has_more()?;
         for (name, id) in partitions {
             let is_begun = self.progress.partition == name && self.progress.partition_id == id;
             if self.progress.partition > name {
@@ -162,7 +159,7 @@ impl Round {
 
     /// Makes the target what the source is, in one stretch of keys.
     fn apply(&mut self, partition: &str, mut step: Step, attempt: &Attempt<'_>) -> Result<(), Interruption> {
-        if self.undoubles {
+        if attempt.job.undoubles() {
             let doubled = self.doubled(partition, &step, attempt)?;
             step.changed.extend(doubled);
         }
@@ -304,12 +301,6 @@ impl Attempt<'_> {
             }
             Err(error) => Err(Interruption::Hopeless(format!("{object}: {error}"))),
         }
-    }
-
-    /// The target has more rows than the source, those of one key counted.
-    fn target_has_more(&self) -> Result<bool, Interruption> {
-        let count = |client: &Client, place| self.patiently(|| Ok(client.count_rows(&place, &self.context)?));
-        Ok(count(&self.worker.target, self.target(""))? > count(&self.worker.source, self.source(""))?)
     }
 
     /// Asks the target how many rows there are in a range of keys. What the first answer has shown the others show, too.
