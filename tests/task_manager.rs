@@ -8,12 +8,14 @@ mod common;
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{Gate, PATIENCE, TestServer};
 use milvus_cdc::api::http::Limits;
 use milvus_cdc::task::engine::TaskEvent;
+use milvus_cdc::task::manager::ManagerError;
 use milvus_cdc::task::spec::TaskId;
 use serde_json::{Value, json};
 
@@ -272,6 +274,30 @@ fn stopping_stops_all_tasks_side_by_side() {
         drop(closed);
     });
     assert!(engine.running.lock().unwrap().is_empty());
+}
+
+#[test]
+fn who_asks_while_the_server_ends_gets_an_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    create(&server, "t", "a");
+    let (engine, manager) = (server.engine.clone(), server.manager.clone());
+    let gate = engine.stop_gate.lock().unwrap().clone();
+    let (sender, answers) = mpsc::channel();
+    thread::scope(|scope| {
+        let closed = gate.close();
+        scope.spawn(|| server.stop());
+        wait_for("the stop", || engine.calls().contains(&"stop t".to_owned()));
+        for _ in 0..8 {
+            let (manager, sender) = (manager.clone(), sender.clone());
+            thread::spawn(move || sender.send(manager.list().map(|_| ())));
+        }
+        drop(closed);
+    });
+    for _ in 0..8 {
+        let answer = answers.recv_timeout(PATIENCE).unwrap();
+        assert!(matches!(answer, Err(ManagerError::ShuttingDown)), "{answer:?}");
+    }
 }
 
 /// Threads that do whatever comes to mind to the same few tasks. The engine itself fails the test when a task is started

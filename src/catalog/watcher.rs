@@ -69,7 +69,9 @@ impl Watcher {
 impl Drop for Watcher {
     fn drop(&mut self) {
         self.hints = bounded(0).0;
-        self.events = bounded(0).1;
+        // Taken until its thread has ended: whoever waits for the answer to one of them learns that none will come. A channel
+        // that only lost its receiver would keep them.
+        self.events.iter().for_each(drop);
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -414,5 +416,28 @@ fn stale(address: &str, db: &str, name: &str) -> Error {
         object: format!("{db}.{name}"),
         kind: crate::milvus::ErrorKind::Transport,
         detail: "two collections of one name: one of them is being dropped or renamed".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watcher_that_waits_for_an_answer_ends() {
+        let ((hints, _asked), (sender, events)) = (bounded(HINTS), bounded(EVENTS));
+        let (answer, answered) = bounded::<()>(1);
+        sender.send(CatalogEvent::Block(CollectionId(1), answer)).unwrap();
+        let thread = std::thread::spawn(move || {
+            let _its_own = sender;
+            answered.recv().unwrap_err();
+        });
+        let watcher = Watcher { hints, events, thread: Some(thread) };
+        let (ended_sender, ended) = bounded(1);
+        std::thread::spawn(move || {
+            drop(watcher);
+            ended_sender.send(())
+        });
+        ended.recv_timeout(Duration::from_secs(30)).unwrap();
     }
 }

@@ -346,11 +346,37 @@ impl Drop for Copier {
             active.cancel.cancel();
         }
         self.jobs = bounded(0).0;
-        self.events = bounded(0).1;
+        // Taken until the threads have ended: one that waits for the answer to `Began` learns that none will come. A channel
+        // that only lost its receiver would keep the question.
+        self.events.iter().for_each(drop);
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 log::error!("a copying thread panicked");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_that_waits_for_an_answer_ends() {
+        let ((jobs, _queue), (reports, events)) = (bounded(1), bounded(16));
+        let (answer, answered) = bounded(1);
+        reports.send(CopyEvent::Began(CollectionId(1), answer)).unwrap();
+        let thread = std::thread::spawn(move || {
+            let _its_own = reports;
+            answered.recv().unwrap_err();
+        });
+        let (queued, later, active) = (VecDeque::new(), Vec::new(), BTreeMap::new());
+        let copier = Copier { folder: PathBuf::new(), jobs, queued, later, events, active, threads: vec![thread] };
+        let (ended_sender, ended) = bounded(1);
+        std::thread::spawn(move || {
+            drop(copier);
+            ended_sender.send(())
+        });
+        ended.recv_timeout(Duration::from_secs(30)).unwrap();
     }
 }

@@ -74,7 +74,7 @@ impl Inspector {
             status: Box::new(move || board.status()),
             mender: Box::new(move |collections| {
                 let (done, waiting) = bounded(0);
-                // A task that has ended drops it, which ends the waiting.
+                // A task that has ended may leave it in the channel: its cancel ends the waiting then.
                 let _ = repairs.send(Repair { collections, done });
                 waiting
             }),

@@ -30,9 +30,6 @@ use super::verify::VerifyRefused;
 use crate::check::Report;
 use crate::journal::{Journal, JournalError};
 
-/// Commands that may wait; more senders wait with them.
-const COMMAND_QUEUE: usize = 64;
-
 /// What a check's findings about tasks are filed under.
 const TASK: &str = "task";
 
@@ -68,7 +65,8 @@ impl TaskManager {
         journal: Box<dyn Journal>,
         max_tasks: usize,
     ) -> Result<(Self, ManagerThread), StartError> {
-        let (commands, inbox) = bounded(COMMAND_QUEUE);
+        // Handed over, never queued: what the manager's end finds in a queue would stay there, and who asked would wait.
+        let (commands, inbox) = bounded(0);
         let mut owner = Owner::new(Arc::clone(&engine), journal, max_tasks, inbox);
         owner.recover()?;
         let thread = thread::Builder::new().name("task-manager".into()).spawn(move || owner.run())?;
