@@ -60,7 +60,7 @@ pub enum CatalogEvent {
     Ready(Box<ReadyCollection>),
     /// The collection is no longer at the source and what was ours of it is no longer on the target.
     Gone(CollectionId),
-    /// Asked for by a hint: no such collection is at the source, or it is not for this task.
+    /// Asked for by a hint: no such collection is at the source, or it is not for this task, and nothing of it is carried.
     Absent(CollectionId),
     /// Something is about to change that names depend on: start no more calls for this collection, and answer when none
     /// is under way. Calls go on with the next `Ready` or `Gone`.

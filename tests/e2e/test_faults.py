@@ -4,6 +4,7 @@ import random
 from contextlib import ExitStack
 
 import pytest
+from pymilvus import utility
 
 from support.cdc import scope
 from support.load import Load, Upserts
@@ -90,6 +91,20 @@ def test_kill_9_right_after_a_collection_has_joined(cdc, source, target, name):
     cdc.start()
     made.insert(simple_rows(range(50)))
     wait_same_rows(source, target, name, expect=50)
+
+
+def test_kill_9_right_after_a_collection_has_gone(cdc, source, target, name):
+    """It is in the checkpoint still, and not in the catalog's record any more."""
+    task = cdc.create(target, scope(name))
+    source.create(name, shards=2).insert(simple_rows(range(50)))
+    wait_same_rows(source, target, name, expect=50)
+    utility.drop_collection(name, using=source.using())
+    wait_until(lambda: not target.has(name), 30, "the end of the collection", every=0.005)
+    cdc.kill9()
+    cdc.start()
+    task.wait_caught_up()
+    collections = lambda: cdc.ask("get", task_id=task.id, details=True)["task"]["details"]["collections"]
+    wait_until(lambda: collections() == [], 30, "a task without collections")
 
 
 def test_kill_9_at_random_moments_while_following(cdc, source, target, name):

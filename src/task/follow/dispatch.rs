@@ -132,7 +132,7 @@ impl Core {
     }
 
     /// Asks the catalog to look at a collection, in a look that begins after this moment.
-    fn ask(&mut self, id: CollectionId) {
+    pub(super) fn ask(&mut self, id: CollectionId) {
         let question = Question { ticket: self.ticket, at: Instant::now() };
         self.ticket += 1;
         self.asked.insert(id, question);

@@ -16,16 +16,15 @@ impl Core {
     pub(super) fn on_catalog(&mut self, event: CatalogEvent) {
         match event {
             CatalogEvent::Ready(ready) => self.on_ready(*ready),
-            CatalogEvent::Gone(id) => self.on_gone(id),
-            CatalogEvent::Absent(id) => {
-                if self.members.get(id).is_none() {
-                    self.on_gone(id);
-                }
-            }
+            CatalogEvent::Gone(id) | CatalogEvent::Absent(id) => self.on_gone(id),
             CatalogEvent::Block(id, answer) => self.on_block(id, answer),
             CatalogEvent::Settled => {
                 log::info!("every collection of the task has been compared once");
                 self.settled = true;
+                // Dropped on the target shortly before a crash, the checkpoint still has it and the catalog's record does not.
+                for id in self.members.unseen() {
+                    self.ask(id);
+                }
             }
             CatalogEvent::Trouble(troubles) => {
                 for why in troubles.iter().filter(|why| !self.troubles.catalog.contains(why)) {

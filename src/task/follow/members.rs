@@ -112,6 +112,11 @@ impl Members {
         self.by_id.iter().map(|(id, member)| (*id, member))
     }
 
+    /// Those that the catalog has said nothing of in this run.
+    pub(super) fn unseen(&self) -> Vec<CollectionId> {
+        self.by_id.iter().filter(|(_, member)| member.ready.is_none()).map(|(id, _)| *id).collect()
+    }
+
     pub(super) fn insert(&mut self, id: CollectionId, member: Member) {
         self.by_id.insert(id, member);
     }
