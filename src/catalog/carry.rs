@@ -11,7 +11,7 @@ use super::record::{Carried, Record};
 use super::schema;
 use crate::domain::{Channel, CollectionId, PartitionId, Timestamp};
 use crate::journal::sealed::SealedError;
-use crate::milvus::{CallContext, Client, Error, ServerVersion};
+use crate::milvus::{CallContext, Client, Error, ErrorKind, ServerVersion};
 use crate::pipeline::CollectionInfo;
 use crate::pipeline::columns::{KnownFields, Shape};
 use crate::target::{Verdict, verdict};
@@ -23,6 +23,12 @@ pub(super) enum CarryError {
     /// A call failed.
     #[error(transparent)]
     Call(#[from] Error),
+    /// A call about one collection failed at the source.
+    #[error(transparent)]
+    Source(Error),
+    /// A collection is missing in the source's listing, and is there all the same: which, and where.
+    #[error("{0} is not in the listing of {1}, but is there: does the user of the source lack a grant?")]
+    Unlisted(String, String),
     /// The record could not be written: nothing may be made or removed without it.
     #[error(transparent)]
     Record(#[from] SealedError),
@@ -40,7 +46,17 @@ impl CarryError {
         match self {
             CarryError::Call(error) => verdict(error) == Verdict::Stop,
             CarryError::Conflict(_) => true,
+            // Grants of the source come and go, collection by collection.
+            CarryError::Source(_) | CarryError::Unlisted(..) => false,
             CarryError::Record(_) | CarryError::Stopping => false,
+        }
+    }
+
+    /// Whether other collections would fail with the same: the source does not answer.
+    pub(super) fn ends_round(&self) -> bool {
+        match self {
+            CarryError::Source(error) => matches!(error.kind, ErrorKind::Transport | ErrorKind::Cancelled),
+            _ => false,
         }
     }
 }

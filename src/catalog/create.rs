@@ -52,8 +52,9 @@ impl Carrier {
     }
 
     fn adopt_or_make(&mut self, source: &SourceCollection, (db, name): (&str, &str)) -> Result<(), CarryError> {
+        let at_source = Some((source.db.clone(), source.details.name.clone()));
         let Some(found) = self.find(db, name)? else {
-            let carried = Carried { db: db.into(), name: name.into(), ..Carried::default() };
+            let carried = Carried { db: db.into(), name: name.into(), source: at_source, ..Carried::default() };
             self.record.put(source.id, carried);
             self.record.save()?;
             return self.make(source, (db, name), false);
@@ -80,6 +81,7 @@ impl Carrier {
         let carried = Carried {
             db: db.into(),
             name: name.into(),
+            source: at_source,
             adopted: true,
             made: true,
             fields: field_names(&schema::for_target(&source.details.schema)),

@@ -15,6 +15,7 @@ mod event;
 mod fields;
 mod fits;
 mod forgotten;
+mod gone;
 mod identify;
 mod look;
 mod names;

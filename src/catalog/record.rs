@@ -48,6 +48,9 @@ pub struct Carried {
     pub db: String,
     /// Name on the target.
     pub name: String,
+    /// Database and name at the source, by the last listing that had it.
+    #[serde(default)]
+    pub source: Option<(String, String)>,
     /// It was there before the task, which therefore never drops it.
     pub adopted: bool,
     /// The collection itself has been made (not only recorded).
@@ -166,6 +169,15 @@ impl Record {
     pub fn change<R>(&mut self, id: CollectionId, change: impl FnOnce(&mut Carried) -> R) {
         if let Some(carried) = self.content.collections.get_mut(&id.0) {
             change(carried);
+            self.dirty = true;
+        }
+    }
+
+    /// Under which name a listing has a collection of ours.
+    pub fn set_source(&mut self, id: CollectionId, place: &(String, String)) {
+        let carried = self.content.collections.get_mut(&id.0);
+        if let Some(carried) = carried.filter(|carried| carried.source.as_ref() != Some(place)) {
+            carried.source = Some(place.clone());
             self.dirty = true;
         }
     }

@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::carry::{Carrier, CarryError};
 use super::event::{CatalogEvent, Hint};
+use super::gone::Absent;
 use super::look::{SourceCollection, look};
 use super::record::Record;
 use super::tour::Tour;
@@ -119,6 +120,7 @@ pub fn spawn(setup: Setup) -> Result<Watcher, SealedError> {
         context,
         carrier,
         listed: BTreeMap::new(),
+        absent: Absent::default(),
         seen: HashMap::new(),
         loaded: BTreeMap::new(),
         retries: BTreeMap::new(),
@@ -149,6 +151,7 @@ pub(super) struct Watch {
     pub(super) carrier: Carrier,
     /// Collections of the scope at the source, by the last listing.
     pub(super) listed: BTreeMap<CollectionId, (String, String)>,
+    pub(super) absent: Absent,
     /// As last carried over completely.
     pub(super) seen: HashMap<CollectionId, SourceCollection>,
     /// Per database the loaded collections and how much of each, by the last listing.
@@ -190,7 +193,7 @@ impl Watch {
 
     /// One comparison.
     fn round(&mut self, hints: &mut Vec<Hint>) -> Result<(), CarryError> {
-        let loads_changed = self.list()?;
+        let loads_changed = self.list_surely()?;
         self.source_trouble = None;
         let hinted = std::mem::take(hints);
         self.carrier.generation = self.carrier.generation.max(hinted.iter().map(Hint::question).max().unwrap_or(0));
@@ -218,7 +221,7 @@ impl Watch {
     }
 
     /// Lists everything of the scope; returns the collections whose load state has changed.
-    fn list(&mut self) -> Result<BTreeSet<CollectionId>, CarryError> {
+    pub(super) fn list(&mut self) -> Result<BTreeSet<CollectionId>, CarryError> {
         if self.carrier.source_forgets.is_none() {
             self.carrier.source_forgets = Some(self.source.version(&self.context)?.forgets_loads());
         }
@@ -253,6 +256,10 @@ impl Watch {
             .filter(|(_, place)| percent(&loaded, place) != percent(&self.loaded, place))
             .map(|(id, _)| *id)
             .collect();
+        for (id, place) in &listed {
+            self.carrier.record.set_source(*id, place);
+        }
+        self.absent.count(&self.carrier.record.ids(), |id| listed.contains_key(&id));
         self.carrier.record.forget_names(|id| listed.contains_key(&id));
         self.carrier.record.save()?;
         self.listed = listed;
@@ -276,20 +283,6 @@ impl Watch {
         self.settle(None, "databases", outcome)
     }
 
-    fn drop_gone(&mut self) -> Result<(), CarryError> {
-        for id in self.carrier.record.ids() {
-            if !self.listed.contains_key(&id) && self.is_time(Some(id)) {
-                self.seen.remove(&id);
-                let outcome = self.carrier.drop_collection(id);
-                self.settle(Some(id), "dropping a collection", outcome)?;
-            }
-        }
-        self.seen.retain(|id, _| self.listed.contains_key(id));
-        self.retries
-            .retain(|id, _| id.is_none_or(|id| self.listed.contains_key(&id) || self.carrier.record.get(id).is_some()));
-        Ok(())
-    }
-
     fn renamed(&self) -> Vec<CollectionId> {
         let renamed = |id: &&CollectionId| {
             let seen = self.seen.get(id).map(|seen| (&seen.db, &seen.details.name));
@@ -304,7 +297,7 @@ impl Watch {
         for hint in hints {
             match hint {
                 Hint::Collection(id, _) if self.listed.contains_key(id) => ids.push(*id),
-                // What is being dropped is answered by `Gone`.
+                // What is being dropped is answered by `Gone`; of what may be there and is not listed, nothing new is known.
                 Hint::Collection(id, _) if self.carrier.record.get(*id).is_some() => {}
                 Hint::Collection(id, _) => self.carrier.tell(CatalogEvent::Absent(*id))?,
                 Hint::Named { db, collection } => {
@@ -322,7 +315,7 @@ impl Watch {
         Ok(ids)
     }
 
-    fn is_time(&self, what: Option<CollectionId>) -> bool {
+    pub(super) fn is_time(&self, what: Option<CollectionId>) -> bool {
         self.retries.get(&what).is_none_or(|retry| retry.at <= Instant::now())
     }
 
@@ -357,14 +350,16 @@ impl Watch {
     /// Another collection of ours has the name on the target: at the source it has another name by now, or is gone.
     fn free_name(&mut self, id: CollectionId, (db, name): (&str, &str)) -> Result<(), CarryError> {
         let Some(holder) = self.carrier.record.holder(db, name).filter(|holder| *holder != id) else { return Ok(()) };
+        let unclear = || Err(CarryError::Call(stale(self.source.address(), db, name)));
         let Some((source_db, source_name)) = self.listed.get(&holder).cloned() else {
-            self.seen.remove(&holder);
-            return self.carrier.drop_collection(holder);
+            // One without an id may have been found to be another one just now.
+            let is_over = !holder.is_given() || self.absent.is_certain(holder);
+            return if is_over { self.drop_if_gone(holder) } else { unclear() };
         };
         let (wanted_db, wanted_name) = self.mapping.map(&source_db, &source_name);
         if (wanted_db.as_str(), wanted_name.as_str()) == (db, name) {
             // The listing is older than the look; the next one will tell them apart.
-            return Err(CarryError::Call(stale(self.source.address(), db, name)));
+            return unclear();
         }
         let is_free = self.carrier.record.holder(&wanted_db, &wanted_name).is_none();
         // Two that change names with each other: one steps aside first.
@@ -374,7 +369,7 @@ impl Watch {
     }
 
     /// Remembers what failed, and when it is tried again; tells what cannot be mended.
-    fn settle(
+    pub(super) fn settle(
         &mut self,
         what: Option<CollectionId>,
         object: &str,
@@ -387,6 +382,8 @@ impl Watch {
                 log::debug!("cancelled: {error}");
                 return Err(CarryError::Stopping);
             }
+            // The source is away: so it is for everything else.
+            Err(error) if error.ends_round() => return Err(error),
             Err(error) if error.is_final() => self.carrier.tell(CatalogEvent::Fatal(error.to_string()))?,
             Err(error) => {
                 let mut backoff = self.retries.remove(&what).map(|retry| retry.backoff).unwrap_or_default();
