@@ -20,6 +20,7 @@ use crate::journal::{DataDir, DataDirError, FileJournal, JournalError};
 use crate::observe::logging;
 use crate::signals::{self, Signal, SignalError};
 use crate::task::engine::Engine;
+use crate::task::folder;
 use crate::task::manager::{STOP_TIMEOUT, StartError, TaskManager};
 
 /// How long answers may take after the tasks have stopped.
@@ -66,6 +67,7 @@ pub fn run(config: &Config, engine: Arc<dyn Engine>, reload: Reload<'_>) -> Resu
     }
     let signals = signals::listen()?;
     let data_dir = DataDir::open(&config.data_dir)?;
+    folder::remove_leftovers(data_dir.path());
     let journal = FileJournal::open(data_dir.path())?;
     let listen = |source| ServerError::Listen { address: config.address.clone(), source };
     let listener = TcpListener::bind(&config.address).map_err(listen)?;

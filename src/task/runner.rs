@@ -10,6 +10,7 @@ use crossbeam_channel::Sender;
 
 use super::detail::TaskDetail;
 use super::engine::{ChannelPosition, Engine, EngineError, TaskEvent, TaskHandle, TaskStatus};
+use super::folder;
 use super::follow::{FollowSetup, Following, follow, load_checkpoint};
 use super::history::History;
 use super::same_server::is_same_server;
@@ -38,7 +39,7 @@ impl Runner {
 
     /// The folder of what a task keeps.
     fn folder(&self, id: &TaskId) -> PathBuf {
-        self.config.data_dir.join("tasks").join(id.as_str())
+        folder::of(&self.config.data_dir, id)
     }
 }
 
@@ -108,12 +109,7 @@ impl Engine for Runner {
         if let Err(left) = source::forget(&log_settings(&self.config), &folder) {
             log::error!(task:% = id; "{left}");
         }
-        match std::fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(EngineError::State(format!("{}: {error}", folder.display())))
-            }
-            _ => Ok(()),
-        }
+        folder::remove(&folder).map_err(|error| EngineError::State(format!("{}: {error}", folder.display())))
     }
 
     fn keep(&self, id: &TaskId, history: &History) {
