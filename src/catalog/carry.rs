@@ -179,3 +179,25 @@ impl Carrier {
         self.record.get(id).map(|carried| (carried.db.clone(), carried.name.clone()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_source_says_of_one_collection_neither_stops_the_task_nor_ends_the_round() {
+        let error = |kind| {
+            let (object, detail) = ("default.a".into(), "x".into());
+            Error { method: "GetLoadState", address: "a:1".into(), object, kind, detail }
+        };
+        for kind in [ErrorKind::Denied, ErrorKind::Unimplemented, ErrorKind::Server { code: 1100, legacy: 0 }] {
+            let at_source = CarryError::Source(error(kind));
+            assert!(!at_source.is_final() && !at_source.ends_round());
+            assert!(CarryError::Call(error(kind)).is_final(), "the target's");
+        }
+        for kind in [ErrorKind::Transport, ErrorKind::Cancelled] {
+            assert!(CarryError::Source(error(kind)).ends_round());
+            assert!(!CarryError::Call(error(kind)).ends_round(), "the source may answer");
+        }
+    }
+}

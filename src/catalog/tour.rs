@@ -49,7 +49,10 @@ impl Watch {
             let changed = match self.source.describe_collection(db, name, &self.context) {
                 Ok(details) => details != seen.details,
                 Err(error) if error.is_collection_missing() || error.is_database_missing() => false,
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    self.fails_at_source(id, error)?;
+                    continue;
+                }
             };
             if deep || changed {
                 self.carry(id)?;

@@ -327,7 +327,7 @@ impl Watch {
             // Renamed or dropped since the listing: the next one knows.
             Ok(None) => return Ok(()),
             Err(error) if error.is_collection_missing() || error.is_database_missing() => return Ok(()),
-            Err(error) => return Err(error.into()),
+            Err(error) => return self.fails_at_source(id, error),
         };
         let source = self.identify(source)?;
         let id = source.id;
@@ -338,6 +338,13 @@ impl Watch {
             self.seen.remove(&id);
         }
         self.settle(Some(id), &format!("{db}.{name}"), outcome)
+    }
+
+    /// Looking at one collection has failed: it is looked at wholly when it is time again, and the others are not held up.
+    pub(super) fn fails_at_source(&mut self, id: CollectionId, error: Error) -> Result<(), CarryError> {
+        self.seen.remove(&id);
+        let object = self.listed.get(&id).map_or_else(|| id.to_string(), |(db, name)| format!("{db}.{name}"));
+        self.settle(Some(id), &object, Err(CarryError::Source(error)))
     }
 
     fn carry_over(&mut self, source: &SourceCollection) -> Result<(), CarryError> {
