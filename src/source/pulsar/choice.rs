@@ -24,16 +24,21 @@ pub(super) struct Choice {
     pub(super) why: String,
 }
 
-/// Decides, as the configuration and the broker say.
-pub(super) fn choose(config: &PulsarConfig) -> Choice {
+/// Decides, as the configuration and the broker say. `held`: there may be durable subscriptions from before.
+pub(super) fn choose(config: &PulsarConfig, held: bool) -> Choice {
+    decide(config.subscription, held, || policies(config))
+}
+
+fn decide(mode: SubscriptionMode, held: bool, policies: impl FnOnce() -> Result<Policies, String>) -> Choice {
     let told = |durable, why: String| Choice { durable, why };
-    match config.subscription {
+    match mode {
         SubscriptionMode::Durable => {
             told(true, format!("a durable subscription holds messages: {SETTING} is `durable`"))
         }
         SubscriptionMode::Reader => told(false, format!("no subscription holds messages: {SETTING} is `reader`")),
-        SubscriptionMode::Auto => match policies(config) {
+        SubscriptionMode::Auto => match policies() {
             Ok(policies) => by_policies(policies),
+            Err(why) if held => still_held(&why),
             Err(why) => unknown(&why),
         },
     }
@@ -72,6 +77,15 @@ fn unknown(why: &str) -> Choice {
          source's own writes where there is a backlog quota. If the namespace has no retention, set {SETTING}: durable"
     );
     Choice { durable: false, why }
+}
+
+/// One question without an answer must not end what holds the messages that a paused task has yet to read.
+fn still_held(why: &str) -> Choice {
+    let why = format!(
+        "the durable subscription from before goes on holding messages: the namespace's retention cannot be asked for ({why}). To do \
+         without it, set {SETTING}: reader"
+    );
+    Choice { durable: true, why }
 }
 
 fn by_policies(Policies { retention, ttl, expiration, quota }: Policies) -> Choice {
@@ -144,6 +158,18 @@ mod tests {
         let chosen = by_policies(Policies { quota: Some(8 << 30), ..NOTHING });
         assert!(!chosen.durable && chosen.why.contains("stop the source's own writes"), "{}", chosen.why);
         assert!(!unknown("no answer").durable);
+    }
+
+    #[test]
+    fn a_question_without_an_answer_ends_no_subscription() {
+        let silent = || Err("it answers HTTP/1.1 503".to_owned());
+        let chosen = decide(SubscriptionMode::Auto, true, silent);
+        assert!(chosen.durable && chosen.why.contains("goes on") && chosen.why.contains("503"), "{}", chosen.why);
+        assert!(!decide(SubscriptionMode::Auto, false, silent).durable, "none is made");
+        // What was really read, or told, counts.
+        let kept = Policies { retention: days(7, None), ..NOTHING };
+        assert!(!decide(SubscriptionMode::Auto, true, || Ok(kept)).durable);
+        assert!(!decide(SubscriptionMode::Reader, true, silent).durable);
     }
 
     #[test]

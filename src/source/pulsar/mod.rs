@@ -78,7 +78,7 @@ impl Pulsar {
         session.probe().map_err(|error| failed(config, &error))?;
         let reading = Mutex::new(Topics::new(Arc::clone(&session)));
         let mut holds = Holds::load(own).map_err(|error| failed(config, &error))?;
-        let Choice { durable, why } = choose(config);
+        let Choice { durable, why } = choose(config, holds.are_any());
         if !durable && holds.are_any() {
             holds.need_nothing();
         }
