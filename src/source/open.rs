@@ -160,7 +160,7 @@ pub fn open(settings: &LogSettings, client: &Arc<Client>, cancel: &Cancel, own: 
 /// # Errors
 /// What is left, and what to do about it.
 pub fn forget(settings: &LogSettings, own: &Path) -> Result<(), String> {
-    settings.pulsar.as_ref().map_or(Ok(()), |config| pulsar::forget(config, own))
+    pulsar::forget(settings.pulsar.as_ref(), own)
 }
 
 /// Opens it and says what it is.

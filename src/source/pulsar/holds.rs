@@ -5,8 +5,8 @@ Each topic has one beside the reader, and nothing is ever read by it: it only st
 those behind it. It follows the checkpoint on disk, one step late, because an acknowledgement includes the message that it
 names, and the checkpoint's own message must stay.
 
-Their name and their topics are in a file of the task's, written before the first subscription is made, so that none is forgotten at
-the brokers when the task is deleted or told to do without.
+Their name, their topics and where those are stand in a file of the task's, written before the first subscription is made, so that none
+is forgotten at the brokers when the task is deleted or told to do without, or when another place is configured.
 */
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +19,9 @@ use super::command::{From, Subscription};
 use super::consumer::Consumer;
 use super::error::PulsarError;
 use super::id::Entry;
+use super::place::Place;
 use super::session::Session;
+use crate::config::PulsarConfig;
 use crate::domain::{Channel, Position};
 use crate::journal::sealed::{self, SealedError};
 
@@ -44,6 +46,9 @@ struct Made {
     subscription: String,
     /// The channels that may have one.
     channels: BTreeSet<String>,
+    /// Where their topics are; files of earlier versions do not say.
+    #[serde(default)]
+    place: Option<Place>,
 }
 
 /// A task's subscriptions.
@@ -71,7 +76,34 @@ enum Trouble {
     File(SealedError),
 }
 
+impl Made {
+    /// Tells a person what is left, and how to end it.
+    fn left(&self, why: &str) -> String {
+        let topic = |channel: &String| self.place.as_ref().map_or(channel.clone(), |place| place.topic(channel));
+        let topics: Vec<String> = self.channels.iter().map(topic).collect();
+        let name = &self.subscription;
+        format!(
+            "the subscription {name} is left at the brokers and goes on holding messages of {}: {why}. End it with \
+             `pulsar-admin topics unsubscribe --force --subscription {name} TOPIC`",
+            topics.join(", ")
+        )
+    }
+}
+
 impl Holds {
+    /// Those of a task that runs: from now on they are where the configuration says. What is left elsewhere is told.
+    pub(super) fn open(folder: &Path, config: &PulsarConfig) -> Result<Holds, SealedError> {
+        let mut holds = Holds::load(folder)?;
+        if let Some(left) = holds.out_of_reach(Some(config)) {
+            log::warn!("{left}");
+        }
+        let here = Some(Place::of(config));
+        if let Some(made) = holds.made.clone().filter(|made| made.place != here) {
+            holds.write(Made { place: here, ..made })?;
+        }
+        Ok(holds)
+    }
+
     /// Those of the task whose folder this is. None has to be there.
     pub(super) fn load(folder: &Path) -> Result<Holds, SealedError> {
         let file = folder.join(FILE);
@@ -134,7 +166,7 @@ impl Holds {
         if self.held.contains_key(channel) {
             return Ok(());
         }
-        let name = self.note(channel).map_err(Trouble::File)?;
+        let name = self.note(channel, session).map_err(Trouble::File)?;
         let wanted = Subscription { name: &name, durable: true, from: From::Earliest };
         match session.subscribe(channel, wanted) {
             Ok(consumer) => {
@@ -148,10 +180,11 @@ impl Holds {
     }
 
     /// Writes down that there may be a subscription. Answers its name.
-    fn note(&mut self, channel: &Channel) -> Result<String, SealedError> {
+    fn note(&mut self, channel: &Channel, session: &Session) -> Result<String, SealedError> {
         let mut made = self.made.clone().unwrap_or_else(|| Made {
             subscription: format!("milvus-cdc-{}", uuid::Uuid::new_v4().simple()),
             channels: BTreeSet::new(),
+            place: Some(Place::of(session.config())),
         });
         let name = made.subscription.clone();
         if made.channels.insert(channel.to_string()) {
@@ -196,15 +229,23 @@ impl Holds {
                 Err(Trouble::File(error)) => break error.to_string(),
             }
         };
-        let made = self.made.as_ref();
-        let topics: Vec<String> =
-            made.iter().flat_map(|made| &made.channels).map(|name| session.topic(&Channel::new(name))).collect();
-        let name = made.map_or("", |made| made.subscription.as_str());
-        Err(format!(
-            "the subscription {name} is left at the brokers and goes on holding messages of {}: {why}. End it with \
-             `pulsar-admin topics unsubscribe --force --subscription {name} TOPIC`",
-            topics.join(", ")
-        ))
+        let here = Some(Place::of(session.config()));
+        Err(self.made.map_or(why.clone(), |made| Made { place: here, ..made }.left(&why)))
+    }
+
+    /// What is left where the configuration (`None`: there is none) does not lead, and what to do about it.
+    pub(super) fn out_of_reach(&self, config: Option<&PulsarConfig>) -> Option<String> {
+        let made = self.made.as_ref().filter(|made| !made.channels.is_empty())?;
+        let why = match (config, &made.place) {
+            (Some(_), None) => return None,
+            (Some(config), Some(place)) if place.is_named_by(config) => return None,
+            (Some(config), Some(place)) => {
+                format!("they are at {place}, and sourceConfig.pulsar names {} now", Place::of(config))
+            }
+            (None, Some(place)) => format!("they are at {place}, and sourceConfig.pulsar.address is not set any more"),
+            (None, None) => "sourceConfig.pulsar.address is not set any more".to_owned(),
+        };
+        Some(made.left(&why))
     }
 
     /// Whether there may be any.
@@ -232,5 +273,64 @@ fn unsubscribe(session: &Session, channel: &Channel, name: &str, held: Option<Co
     match subscribed.and_then(Consumer::unsubscribe) {
         Err(error) if !error.is_absence() && !error.is_unsubscribed() => Err(error),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::Fake;
+    use super::super::{command::kind, forget};
+    use super::*;
+
+    const CHANNEL: &str = "by-dev-rootcoord-dml_0";
+
+    /// A task's folder, with a subscription to one topic of the fake's.
+    fn held(fake: &Fake) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let mut holds = Holds::open(folder.path(), &fake.config()).unwrap();
+        holds.need(BTreeMap::from([(Channel::new(CHANNEL), None)]));
+        holds.look_after(&Session::new(&fake.config()));
+        assert!(holds.are_any() && holds.complaint.is_none());
+        folder
+    }
+
+    #[test]
+    fn a_deleted_task_leaves_nothing() {
+        let fake = Fake::start(|_, _| None);
+        let folder = held(&fake);
+        let mut config = fake.config();
+        config.service.addresses.insert(0, crate::config::Address { host: "127.0.0.1".into(), port: 1 });
+        assert_eq!(forget(Some(&config), folder.path()), Ok(()), "another broker of the same cluster");
+        assert_eq!(fake.seen(kind::UNSUBSCRIBE).len(), 1);
+        assert_eq!(forget(None, folder.path()), Ok(()), "nothing is left");
+    }
+
+    #[test]
+    fn what_is_left_where_the_configuration_does_not_lead_is_told() {
+        let fake = Fake::start(|_, _| None);
+        let folder = held(&fake);
+        let topic = format!("persistent://public/default/{CHANNEL}");
+        let is_told = |left: &str| left.contains("unsubscribe --force") && left.contains(&topic);
+        let left = forget(None, folder.path()).unwrap_err();
+        assert!(is_told(&left) && left.contains("not set any more"), "{left}");
+        let mut moved = fake.config();
+        moved.namespace = "other".into();
+        let left = forget(Some(&moved), folder.path()).unwrap_err();
+        assert!(is_told(&left) && left.contains("public/other now"), "{left}");
+        assert!(fake.seen(kind::UNSUBSCRIBE).is_empty());
+        // A task that has run there since has told it then.
+        let _ = Holds::open(folder.path(), &moved).unwrap();
+        assert_eq!(forget(Some(&moved), folder.path()), Ok(()));
+    }
+
+    #[test]
+    fn files_that_do_not_say_where() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = serde_json::json!({"subscription": "milvus-cdc-1", "channels": [CHANNEL]});
+        sealed::save(&folder.path().join(FILE), FORMAT, VERSION, &old).unwrap();
+        let left = forget(None, folder.path()).unwrap_err();
+        assert!(left.contains(CHANNEL) && left.contains("--subscription milvus-cdc-1"), "{left}");
+        let fake = Fake::start(|_, _| None);
+        assert_eq!(forget(Some(&fake.config()), folder.path()), Ok(()));
     }
 }

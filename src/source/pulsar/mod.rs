@@ -24,6 +24,7 @@ mod frame;
 mod holds;
 mod id;
 mod inbox;
+mod place;
 mod search;
 mod session;
 #[cfg(test)]
@@ -77,7 +78,7 @@ impl Pulsar {
         let session = Arc::new(Session::new(config));
         session.probe().map_err(|error| failed(config, &error))?;
         let reading = Mutex::new(Topics::new(Arc::clone(&session)));
-        let mut holds = Holds::load(own).map_err(|error| failed(config, &error))?;
+        let mut holds = Holds::open(own, config).map_err(|error| failed(config, &error))?;
         let Choice { durable, why } = choose(config, holds.are_any());
         if !durable && holds.are_any() {
             holds.need_nothing();
@@ -108,13 +109,17 @@ impl Pulsar {
     }
 }
 
-/// Ends what a task that is deleted has left at the brokers. `own` is its folder.
+/// Ends what a task that is deleted has left at the brokers, which may not be configured any more. `own` is its folder.
 ///
 /// # Errors
 /// What is left, and what to do about it.
-pub(super) fn forget(config: &PulsarConfig, own: &Path) -> Result<(), String> {
+pub(super) fn forget(config: Option<&PulsarConfig>, own: &Path) -> Result<(), String> {
     let holds = Holds::load(own).map_err(|error| error.to_string())?;
-    if holds.are_any() { holds.end(&Session::new(config)) } else { Ok(()) }
+    match (holds.out_of_reach(config), config) {
+        (Some(left), _) => Err(left),
+        (None, Some(config)) if holds.are_any() => holds.end(&Session::new(config)),
+        _ => Ok(()),
+    }
 }
 
 fn failed(config: &PulsarConfig, error: &dyn std::fmt::Display) -> LogError {

@@ -12,6 +12,7 @@ use super::command::{self, Subscription};
 use super::connection::{Connection, Peer};
 use super::consumer::Consumer;
 use super::error::PulsarError;
+use super::place;
 use crate::config::{Address, BrokerTls, PulsarConfig, PulsarService};
 use crate::domain::Channel;
 use crate::milvus::pb::pulsar::LookupResponse;
@@ -87,7 +88,7 @@ impl Session {
 
     /// The full name of a channel's topic.
     pub(super) fn topic(&self, channel: &Channel) -> String {
-        format!("persistent://{}/{}/{channel}", self.config.tenant, self.config.namespace)
+        place::topic(&self.config.tenant, &self.config.namespace, channel.as_str())
     }
 
     /// Subscribes to a channel's topic. Nothing comes before the consumer asks for messages.
