@@ -15,7 +15,7 @@ use super::frame::{Frame, Frames, encode};
 use super::id::Entry;
 use crate::config::{Address, BrokerTls, PulsarConfig, PulsarService, Secret, SubscriptionMode};
 use crate::milvus::pb::pulsar::{
-    BaseCommand, Connected, GetLastMessageIdResponse, LookupResponse, Message, MessageMetadata,
+    BaseCommand, Connected, Error, GetLastMessageIdResponse, LookupResponse, Message, MessageMetadata,
     PartitionedMetadataResponse, Success,
 };
 
@@ -146,6 +146,13 @@ pub(super) fn connected() -> Vec<u8> {
 fn success(request: u64) -> Vec<u8> {
     let success = Success { request_id: Some(request), ..Default::default() };
     encode(&BaseCommand { success: MessageField::some(success), ..command(kind::SUCCESS) })
+}
+
+/// A request is refused.
+pub(super) fn refusal(request: u64, code: i32, message: &str) -> Vec<u8> {
+    let error =
+        Error { request_id: Some(request), error: Some(code), message: Some(message.to_owned()), ..Default::default() };
+    encode(&BaseCommand { error: MessageField::some(error), ..command(kind::ERROR) })
 }
 
 /// The answer to a lookup: a redirection (0) or the place (1), perhaps reached through the address that was asked.

@@ -149,17 +149,19 @@ impl Holds {
     fn try_all(&mut self, session: &Session) -> Result<(), Trouble> {
         let Some(needed) = self.needed.clone() else { return Ok(()) };
         self.held.retain(|_, hold| !hold.consumer.is_closed());
+        // A topic that refuses must not keep the other topics' subscriptions where they are.
+        let mut outcome = Ok(());
         for channel in needed.keys() {
-            self.make(session, channel)?;
+            outcome = outcome.and(self.make(session, channel));
         }
-        self.release(session, |channel| !needed.contains_key(channel))?;
+        outcome = outcome.and(self.release(session, |channel| !needed.contains_key(channel)));
         if Instant::now() >= self.step_at {
             self.step_at = Instant::now() + STEP;
             for (channel, hold) in &mut self.held {
-                hold.step(needed.get(channel).copied().flatten()).map_err(Trouble::Broker)?;
+                outcome = outcome.and(hold.step(needed.get(channel).copied().flatten()).map_err(Trouble::Broker));
             }
         }
-        Ok(())
+        outcome
     }
 
     fn make(&mut self, session: &Session, channel: &Channel) -> Result<(), Trouble> {
@@ -203,14 +205,23 @@ impl Holds {
     fn release(&mut self, session: &Session, is_over: impl Fn(&Channel) -> bool) -> Result<(), Trouble> {
         let Some(mut made) = self.made.clone() else { return Ok(()) };
         let channels: Vec<Channel> = made.channels.iter().map(|name| Channel::new(name)).collect();
+        let mut outcome = Ok(());
         for channel in channels.into_iter().filter(is_over) {
             let held = self.held.remove(&channel).map(|hold| hold.consumer);
-            unsubscribe(session, &channel, &made.subscription, held).map_err(Trouble::Broker)?;
+            if let Err(error) = unsubscribe(session, &channel, &made.subscription, held) {
+                // Brokers that do not answer are not waited for once for every topic.
+                let is_silent = error.is_no_answer();
+                outcome = outcome.and(Err(Trouble::Broker(error)));
+                if is_silent {
+                    break;
+                }
+                continue;
+            }
             log::info!("the subscription {} to {channel} in Pulsar has been ended", made.subscription);
             made.channels.remove(channel.as_str());
             self.write(made.clone()).map_err(Trouble::File)?;
         }
-        Ok(())
+        outcome
     }
 
     /// Ends all of them for good.
@@ -278,7 +289,7 @@ fn unsubscribe(session: &Session, channel: &Channel, name: &str, held: Option<Co
 
 #[cfg(test)]
 mod tests {
-    use super::super::fake::Fake;
+    use super::super::fake::{Fake, refusal};
     use super::super::{command::kind, forget};
     use super::*;
 
@@ -321,6 +332,28 @@ mod tests {
         // A task that has run there since has told it then.
         let _ = Holds::open(folder.path(), &moved).unwrap();
         assert_eq!(forget(Some(&moved), folder.path()), Ok(()));
+    }
+
+    #[test]
+    fn a_topic_that_refuses_does_not_stop_the_others() {
+        const REFUSED: &str = "persistent://public/default/by-dev-rootcoord-dml_0";
+        let fake = Fake::start(|_, command| {
+            let is_it = command.kind() == kind::SUBSCRIBE && command.subscribe.topic() == REFUSED;
+            is_it.then(|| vec![refusal(command.subscribe.request_id(), 22, "not this one")])
+        });
+        let (folder, session) = (tempfile::tempdir().unwrap(), Session::new(&fake.config()));
+        let mut holds = Holds::open(folder.path(), &fake.config()).unwrap();
+        let channels = [CHANNEL, "by-dev-rootcoord-dml_1"].map(Channel::new);
+        for entry in [3, 4] {
+            let position = Some(Entry { ledger: 1, entry }.position(0));
+            holds.need(channels.iter().map(|channel| (channel.clone(), position)).collect());
+            holds.step_at = Instant::now();
+            assert!(matches!(holds.try_all(&session), Err(Trouble::Broker(PulsarError::Refused { .. }))));
+        }
+        let (_, command) = fake.wait("an acknowledgement", |(_, command)| command.kind() == kind::ACK);
+        assert_eq!(Entry::of_wire(&command.ack.message_id[0]), Entry { ledger: 1, entry: 3 });
+        let ended = holds.end(&session).unwrap_err();
+        assert!(ended.contains(REFUSED) && !ended.contains("dml_1"), "{ended}");
     }
 
     #[test]
