@@ -3,7 +3,7 @@ A broker that says what a test wants: for what a real one cannot be made to do o
 */
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,8 @@ pub(super) struct Fake {
 }
 
 impl Fake {
-    /// Starts one. `script` answers a command with frames, or `None` for the usual answer of a single broker.
+    /// Starts one. `script` answers a command with frames (an empty one ends the connection), or `None` for the usual answer of a single
+    /// broker.
     pub(super) fn start(script: impl Fn(usize, &BaseCommand) -> Option<Vec<Vec<u8>>> + Send + Sync + 'static) -> Fake {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = Address { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
@@ -100,7 +101,11 @@ fn serve(number: usize, mut socket: TcpStream, seen: &Mutex<Vec<Seen>>, address:
             seen.lock().push((number, (*command).clone()));
             let answers = script(number, &command).unwrap_or_else(|| usual(&command, address));
             for frame in answers {
-                if socket.write_all(&frame).is_err() {
+                let sent = match frame.is_empty() {
+                    true => socket.shutdown(Shutdown::Write),
+                    false => socket.write_all(&frame),
+                };
+                if sent.is_err() {
                     return;
                 }
             }

@@ -1,6 +1,6 @@
 //! The client against a fake broker. The real one is met by the end-to-end tests.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use protobuf::MessageField;
 
@@ -201,6 +201,47 @@ fn a_closed_consumer_goes_on_behind_its_last_message() {
     let starts: Vec<Entry> =
         fake.seen(kind::SUBSCRIBE).iter().map(|(_, it)| Entry::of_wire(&it.subscribe.start)).collect();
     assert_eq!(starts, [Entry::EARLIEST, at(5, 9)], "the first of a new ledger is looked at twice");
+}
+
+#[test]
+fn a_connection_that_ends_while_messages_wait() {
+    const MESSAGES: u64 = 32;
+    let sent = AtomicU64::new(0);
+    let fake = Fake::start(move |connection, command| match command.kind() {
+        kind::SUBSCRIBE => {
+            let start = Entry::of_wire(&command.subscribe.start);
+            sent.store(if start == Entry::EARLIEST { 0 } else { start.entry }, Ordering::Relaxed);
+            None
+        }
+        kind::LAST_ID => Some(vec![last(command, at(1, MESSAGES - 1))]),
+        kind::FLOW => {
+            let (consumer, first) = (command.flow.consumer_id(), sent.swap(MESSAGES, Ordering::Relaxed));
+            let messages = (first..MESSAGES).map(|entry| message(consumer, at(1, entry), entry, b"body"));
+            let end = (connection == 0).then(Vec::new);
+            Some(messages.chain(end).collect())
+        }
+        _ => None,
+    });
+    let session = Arc::new(Session::new(&fake.config()));
+    let mut topics = Topics::new(Arc::clone(&session));
+    let (mut next, mut entries, mut errors) = (Next::First, Vec::new(), Vec::new());
+    let deadline = Instant::now() + PATIENCE;
+    while entries.len() < MESSAGES as usize {
+        let end = topics.read(&channel(), next, 1, &mut |record| {
+            next = Next::After(record.position);
+            entries.push(Entry::of(record.position));
+        });
+        errors.extend(end.err());
+        // The end is noticed while most of the messages wait.
+        while fake.seen(kind::CONNECT).len() < 2 {
+            session.probe().unwrap();
+            assert!(Instant::now() < deadline, "the connection has not ended");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(Instant::now() < deadline, "{entries:?} have come");
+    }
+    assert_eq!(entries, (0..MESSAGES).map(|entry| at(1, entry)).collect::<Vec<_>>(), "nothing missing, nothing twice");
+    assert_eq!(errors.len(), 1, "not one for each message that waited: {errors:?}");
 }
 
 #[test]

@@ -172,11 +172,16 @@ impl Open {
         let mut passed = 0;
         while passed < max_bytes {
             let Some(consumer) = &mut self.consumer else { return Ok(Turn::Anew) };
-            let message = match consumer.take()? {
-                Taken::Message(message) => message,
-                Taken::Closed => return Ok(Turn::Anew),
-                Taken::Nothing => {
+            let message = match consumer.take() {
+                Ok(Taken::Message(message)) => message,
+                Ok(Taken::Closed) => return Ok(Turn::Anew),
+                Ok(Taken::Nothing) => {
                     return Ok(Turn::End(if self.at_end { ReadEnd::AtTail } else { ReadEnd::Awaited }));
+                }
+                // The connection has ended, and the message that was taken is lost, and so would be each one that waits behind it.
+                Err(error) => {
+                    self.consumer = None;
+                    return Err(error);
                 }
             };
             let entry = Entry::of_wire(&message.command.message_id);
