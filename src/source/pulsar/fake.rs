@@ -2,11 +2,20 @@
 A broker that says what a test wants: for what a real one cannot be made to do on cue (redirections, a proxy, damaged frames).
 */
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use openssl::asn1::Asn1Time;
+use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{PKey, Private};
+use openssl::ssl::{SslAcceptor, SslMethod};
+use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
+use openssl::x509::{X509, X509Name};
 use parking_lot::Mutex;
 use protobuf::{Message as _, MessageField};
 
@@ -26,11 +35,47 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) type Seen = (usize, BaseCommand);
 
 /// What a test wants to be answered.
-type Script = dyn Fn(usize, &BaseCommand) -> Option<Vec<Vec<u8>>>;
+type Script = dyn Fn(usize, &BaseCommand) -> Option<Vec<Vec<u8>>> + Send + Sync;
+
+/// A certificate for this host that has signed itself, and its key.
+pub(super) struct Identity {
+    pub(super) certificate: X509,
+    key: PKey<Private>,
+}
+
+impl Identity {
+    pub(super) fn new() -> Identity {
+        let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+        let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
+        let mut name = X509Name::builder().unwrap();
+        name.append_entry_by_text("CN", "fake").unwrap();
+        let name = name.build();
+        let mut builder = X509::builder().unwrap();
+        builder.set_version(2).unwrap();
+        builder.set_subject_name(&name).unwrap();
+        builder.set_issuer_name(&name).unwrap();
+        builder.set_pubkey(&key).unwrap();
+        builder.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
+        builder.set_not_after(&Asn1Time::days_from_now(1).unwrap()).unwrap();
+        let host = SubjectAlternativeName::new().ip("127.0.0.1").build(&builder.x509v3_context(None, None)).unwrap();
+        builder.append_extension(host).unwrap();
+        builder.append_extension(BasicConstraints::new().critical().ca().build().unwrap()).unwrap();
+        builder.sign(&key, MessageDigest::sha256()).unwrap();
+        Identity { certificate: builder.build(), key }
+    }
+
+    /// Writes the certificate where one who trusts it looks for it.
+    pub(super) fn save(&self, folder: &Path) -> PathBuf {
+        let file = folder.join("ca.pem");
+        std::fs::write(&file, self.certificate.to_pem().unwrap()).unwrap();
+        file
+    }
+}
 
 /// A running fake. Its threads end with the connections to it.
 pub(super) struct Fake {
     pub(super) address: Address,
+    tls: bool,
     seen: Arc<Mutex<Vec<Seen>>>,
     sockets: Arc<Mutex<Vec<TcpStream>>>,
 }
@@ -39,16 +84,36 @@ impl Fake {
     /// Starts one. `script` answers a command with frames (an empty one ends the connection), or `None` for the usual answer of a single
     /// broker.
     pub(super) fn start(script: impl Fn(usize, &BaseCommand) -> Option<Vec<Vec<u8>>> + Send + Sync + 'static) -> Fake {
+        Fake::launch(None, Arc::new(script))
+    }
+
+    /// The same with TLS.
+    pub(super) fn start_tls(
+        identity: &Identity,
+        script: impl Fn(usize, &BaseCommand) -> Option<Vec<Vec<u8>>> + Send + Sync + 'static,
+    ) -> Fake {
+        let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
+        acceptor.set_certificate(&identity.certificate).unwrap();
+        acceptor.set_private_key(&identity.key).unwrap();
+        Fake::launch(Some(acceptor.build()), Arc::new(script))
+    }
+
+    fn launch(tls: Option<SslAcceptor>, script: Arc<Script>) -> Fake {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = Address { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
-        let fake = Fake { address, seen: Arc::default(), sockets: Arc::default() };
+        let fake = Fake { address, tls: tls.is_some(), seen: Arc::default(), sockets: Arc::default() };
         let (seen, sockets, address) = (Arc::clone(&fake.seen), Arc::clone(&fake.sockets), fake.address.to_string());
-        let script = Arc::new(script);
         std::thread::spawn(move || {
             for (number, socket) in listener.incoming().flatten().enumerate() {
                 sockets.lock().push(socket.try_clone().unwrap());
                 let (seen, script, address) = (Arc::clone(&seen), Arc::clone(&script), address.clone());
-                std::thread::spawn(move || serve(number, socket, &seen, &address, &*script));
+                let (tls, below) = (tls.clone(), socket.try_clone().unwrap());
+                std::thread::spawn(move || match tls.map(|tls| tls.accept(&socket)) {
+                    None => serve(number, &socket, &below, &seen, &address, &*script),
+                    Some(Ok(stream)) => serve(number, stream, &below, &seen, &address, &*script),
+                    // A client that does not trust us.
+                    Some(Err(_)) => {}
+                });
             }
         });
         fake
@@ -56,7 +121,7 @@ impl Fake {
 
     pub(super) fn config(&self) -> PulsarConfig {
         PulsarConfig {
-            service: PulsarService { tls: false, addresses: vec![self.address.clone()] },
+            service: PulsarService { tls: self.tls, addresses: vec![self.address.clone()] },
             web: None,
             max_message_size: 16 << 20,
             tenant: "public".into(),
@@ -93,9 +158,16 @@ impl Fake {
     }
 }
 
-fn serve(number: usize, mut socket: TcpStream, seen: &Mutex<Vec<Seen>>, address: &str, script: &Script) {
+fn serve(
+    number: usize,
+    mut stream: impl Read + Write,
+    socket: &TcpStream,
+    seen: &Mutex<Vec<Seen>>,
+    address: &str,
+    script: &Script,
+) {
     let (mut frames, mut buffer) = (Frames::new(), vec![0; 4096]);
-    while let Ok(read @ 1..) = socket.read(&mut buffer) {
+    while let Ok(read @ 1..) = stream.read(&mut buffer) {
         frames.push(&buffer[..read]);
         while let Some(Frame::Command(command)) = frames.next().unwrap() {
             seen.lock().push((number, (*command).clone()));
@@ -103,7 +175,7 @@ fn serve(number: usize, mut socket: TcpStream, seen: &Mutex<Vec<Seen>>, address:
             for frame in answers {
                 let sent = match frame.is_empty() {
                     true => socket.shutdown(Shutdown::Write),
-                    false => socket.write_all(&frame),
+                    false => stream.write_all(&frame),
                 };
                 if sent.is_err() {
                     return;
@@ -164,6 +236,7 @@ pub(super) fn refusal(request: u64, code: i32, message: &str) -> Vec<u8> {
 pub(super) fn located(asked: &BaseCommand, url: &str, response: i32, by_proxy: bool) -> Vec<u8> {
     let response = LookupResponse {
         broker_url: Some(url.to_owned()),
+        broker_url_tls: Some(url.to_owned()),
         response: Some(response),
         request_id: Some(asked.lookup.request_id()),
         authoritative: Some(true),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use protobuf::MessageField;
 
 use super::command::{From, Subscription, kind, ping};
-use super::fake::{Fake, PATIENCE, connected, last, located, message};
+use super::fake::{Fake, Identity, PATIENCE, connected, last, located, message};
 use super::frame::encode;
 use super::id::Entry;
 use super::inbox::{FULL, Taken};
@@ -242,6 +242,25 @@ fn a_connection_that_ends_while_messages_wait() {
     }
     assert_eq!(entries, (0..MESSAGES).map(|entry| at(1, entry)).collect::<Vec<_>>(), "nothing missing, nothing twice");
     assert_eq!(errors.len(), 1, "not one for each message that waited: {errors:?}");
+}
+
+#[test]
+fn what_tls_has_decrypted_is_not_waited_for() {
+    let (identity, folder) = (Identity::new(), tempfile::tempdir().unwrap());
+    let fake = Fake::start_tls(&identity, |_, command| match command.kind() {
+        kind::LAST_ID => Some(vec![last(command, at(1, 1))]),
+        // The end of the large one and the small one are in one record of TLS, and nothing comes behind it.
+        kind::FLOW => {
+            let consumer = command.flow.consumer_id();
+            let large = message(consumer, at(1, 0), 0, &[7; 50_000]);
+            Some(vec![[large, message(consumer, at(1, 1), 1, b"small")].concat()])
+        }
+        _ => None,
+    });
+    let mut config = fake.config();
+    config.tls.ca = Some(identity.save(folder.path()));
+    let (mut topics, mut next) = (Topics::new(Arc::new(Session::new(&config))), Next::First);
+    assert_eq!(read(&mut topics, &mut next, 2).unwrap(), [at(1, 0), at(1, 1)]);
 }
 
 #[test]

@@ -43,6 +43,14 @@ impl Stream {
         Ok(Stream::Tls(Box::new(stream)))
     }
 
+    /// Whether bytes can be read that are not at the socket any more: the rest of what has been decrypted.
+    pub(super) fn is_ahead(&self) -> bool {
+        match self {
+            Stream::Plain(_) => false,
+            Stream::Tls(stream) => stream.ssl().pending() > 0,
+        }
+    }
+
     /// Another handle of the socket below, to wait on and to shut it down.
     pub(super) fn socket(&self) -> io::Result<TcpStream> {
         match self {
