@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{BrokerTls, Secret};
+use super::{BrokerTls, Secret, system_authorities};
 
 /// The brokers and how to talk to them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,8 +123,8 @@ impl KafkaConfig {
         }
         let path = |path: &PathBuf| Secret::new(path.to_string_lossy());
         if let Some(tls) = &self.tls {
-            if let Some(ca) = &tls.ca {
-                settings.push(("ssl.ca.location", path(ca)));
+            if let Some(ca) = self.authorities(tls) {
+                settings.push(("ssl.ca.location", path(&ca)));
             }
             if let Some((certificate, key)) = &tls.identity {
                 settings.push(("ssl.certificate.location", path(certificate)));
@@ -136,5 +136,35 @@ impl KafkaConfig {
         }
         let own = settings.into_iter().map(|(key, value)| (key.to_owned(), value));
         own.chain(self.properties.iter().map(|(key, value)| (key.clone(), value.clone()))).collect()
+    }
+
+    /// Whose certificates are trusted, where the user has not said it in librdkafka's own way.
+    fn authorities(&self, tls: &BrokerTls) -> Option<PathBuf> {
+        let is_told = ["ssl.ca.location", "ssl.ca.pem"].iter().any(|key| self.properties.contains_key(*key));
+        tls.ca.clone().or_else(|| if is_told { None } else { system_authorities() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_certificates_are_trusted() {
+        let trusted = |ca: Option<&str>, property: Option<&str>| {
+            let config = KafkaConfig {
+                address: "b:9093".into(),
+                login: None,
+                tls: Some(BrokerTls { ca: ca.map(PathBuf::from), ..BrokerTls::default() }),
+                properties: property.map(|key| (key.to_owned(), Secret::new("theirs"))).into_iter().collect(),
+            };
+            let settings = config.client_settings();
+            let last = settings.iter().rfind(|(key, _)| key == "ssl.ca.location");
+            last.map(|(_, value)| PathBuf::from(value.expose()))
+        };
+        assert_eq!(trusted(Some("/mine.pem"), None), Some("/mine.pem".into()));
+        assert_eq!(trusted(None, None), system_authorities());
+        assert_eq!(trusted(None, Some("ssl.ca.pem")), None, "only theirs");
+        assert_eq!(trusted(None, Some("ssl.ca.location")), Some("theirs".into()));
     }
 }

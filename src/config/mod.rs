@@ -3,6 +3,7 @@ The server's configuration: what the file may say (`raw`), how it is read and ch
 program gets ([`Config`]): complete, with every default filled in.
 */
 
+mod authorities;
 mod broker_tls;
 mod endpoint;
 mod error;
@@ -23,6 +24,7 @@ use log::LevelFilter;
 use crate::domain::LogKind;
 use crate::observe::logging::LogFormat;
 
+pub use self::authorities::system_authorities;
 pub use self::broker_tls::BrokerTls;
 pub use self::endpoint::{
     Address, AddressError, DEFAULT_CONNECT_TIMEOUT, DialFiles, Endpoint, HalfMutualTls, ParsedUri, Tls, bearer_text,

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use openssl::pkey::PKey;
 use openssl::ssl::{HandshakeError, SslConnector, SslMethod, SslStream};
+use openssl::x509::store::X509StoreBuilder;
 
 use super::error::PulsarError;
-use crate::config::{Address, BrokerTls};
+use crate::config::{Address, BrokerTls, system_authorities};
 
 /// How long connecting may take, and sending a command.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -110,8 +111,12 @@ fn open(address: &Address) -> io::Result<TcpStream> {
 fn connector(files: &BrokerTls) -> Result<SslConnector, String> {
     let told = |path: &std::path::Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(|error| error.to_string())?;
-    if let Some(ca) = &files.ca {
-        builder.set_ca_file(ca).map_err(|error| told(ca, &error))?;
+    if files.ca.is_some() {
+        // The builder has those of the system already, and only these are to be trusted.
+        builder.set_cert_store(X509StoreBuilder::new().map_err(|error| error.to_string())?.build());
+    }
+    if let Some(ca) = files.ca.clone().or_else(system_authorities) {
+        builder.set_ca_file(&ca).map_err(|error| told(&ca, &error))?;
     }
     if let Some((certificate, key)) = &files.identity {
         builder.set_certificate_chain_file(certificate).map_err(|error| told(certificate, &error))?;
@@ -137,5 +142,34 @@ fn explain(error: &HandshakeError<TcpStream>) -> String {
         }
         HandshakeError::WouldBlock(_) => "no answer to the handshake".to_owned(),
         HandshakeError::SetupFailure(errors) => errors.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::{Fake, Identity};
+    use super::*;
+
+    #[test]
+    fn only_the_authority_that_is_named_is_trusted() {
+        let (trusted, other, folder) = (Identity::new(), Identity::new(), tempfile::tempdir().unwrap());
+        let files = BrokerTls { ca: Some(trusted.save(folder.path())), ..BrokerTls::default() };
+        let connector = connector(&files).unwrap();
+        let all = connector.context().cert_store().all_certificates();
+        let all: Vec<Vec<u8>> = all.iter().map(|certificate| certificate.to_der().unwrap()).collect();
+        assert!(all == [trusted.certificate.to_der().unwrap()], "{} are trusted", all.len());
+        let [ours, theirs] = [&trusted, &other].map(|identity| Fake::start_tls(identity, |_, _| None));
+        assert!(Stream::connect(&ours.address, Some(&files)).is_ok());
+        let error = Stream::connect(&theirs.address, Some(&files)).err().unwrap().to_string();
+        assert!(error.contains("certificate is refused"), "{error}");
+    }
+
+    #[test]
+    fn without_one_those_of_the_system_are() {
+        let Some(bundle) = system_authorities() else { return };
+        let is_any = |pem: &[u8]| openssl::x509::X509::stack_from_pem(pem).unwrap().len();
+        let known = is_any(&std::fs::read(bundle).unwrap());
+        let connector = connector(&BrokerTls::default()).unwrap();
+        assert!(known > 0 && connector.context().cert_store().all_certificates().len() >= known);
     }
 }
