@@ -285,21 +285,15 @@ impl Client {
 
     /// Reads rows.
     pub fn query_rows(&self, place: &Place, query: &Query<'_>, context: &CallContext) -> Result<Vec<Column>, Error> {
-        let param = |key: &str, value: String| KeyValuePair { key: key.into(), value, ..KeyValuePair::default() };
-        // As the clients' own iterators ask. Newer servers (2.4) count a key that is there twice twice, and would else fill the page up with
-        // the other segments' rows from beyond where this one's were cut.
-        let page = |limit: usize| {
-            let (iterator, whole) =
-                (param("iterator", true.to_string()), param("reduce_stop_for_best", true.to_string()));
-            vec![param("limit", limit.to_string()), iterator, whole]
-        };
+        let limit =
+            |limit: usize| KeyValuePair { key: "limit".into(), value: limit.to_string(), ..KeyValuePair::default() };
         let request = QueryRequest {
             db_name: place.db.clone(),
             collection_name: place.collection.clone(),
             expr: query.expression.into(),
             output_fields: query.fields.iter().map(|&field| field.to_owned()).collect(),
             partition_names: if place.partition.is_empty() { Vec::new() } else { vec![place.partition.clone()] },
-            query_params: query.limit.map(page).unwrap_or_default(),
+            query_params: query.limit.map(limit).into_iter().collect(),
             consistency_level: match query.consistency {
                 Consistency::Strong => 0,
                 Consistency::Bounded => 2,
