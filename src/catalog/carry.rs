@@ -109,7 +109,7 @@ impl Carrier {
         }
     }
 
-    /// Waits until no call for the collection is under way; none is started until the next `Ready` or `Gone`.
+    /// Waits until no call for the collection is under way; none is started until the next `Ready`, `Gone` or `Unblock`.
     pub(super) fn block(&self, id: CollectionId) -> Result<(), CarryError> {
         let (answer, answered): (Sender<()>, Receiver<()>) = bounded(1);
         self.tell(CatalogEvent::Block(id, answer))?;

@@ -179,7 +179,13 @@ impl Carrier {
             }
             // Renamed just before a crash.
             Err(error) if error.is_collection_missing() && self.find(db, name)?.is_some() => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                if !matches!(error.kind, ErrorKind::Transport | ErrorKind::Cancelled) {
+                    // The name may be taken for long. Rows go on under the old one, or they would fill the memory that all share.
+                    self.tell(CatalogEvent::Unblock(id))?;
+                }
+                return Err(error.into());
+            }
         }
         self.note(&format!("renamed {}.{} to {db}.{name} on the target {}", from.0, from.1, self.target.address()));
         self.record.change(id, |carried| {

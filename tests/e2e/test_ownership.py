@@ -43,6 +43,28 @@ def test_same_name_with_another_schema_stops_the_task(cdc, source, target, name)
     assert count(target, name) == 3
 
 
+def test_rename_onto_a_name_that_is_taken_holds_up_nobody(cdc, source, target, name):
+    """The target refuses it for as long as somebody else's collection has the name. Rows go on under the old one, and the others' go on, too."""
+    renamed, taken, other = f"{name}_renamed", f"{name}_taken", f"{name}_other"
+    target.create(taken, dim=16, load=False)
+    made = {one: source.create(one, dim=256) for one in (renamed, other)}
+    task = cdc.create(target, scope("*"))
+    for one in made.values():
+        one.insert(simple_rows(range(10), dim=256))
+        wait_same_rows(source, target, one.name, expect=10)
+    utility.rename_collection(renamed, taken, using=source.using())
+    task.wait_reason(taken)
+    # More than the task keeps in memory.
+    for first in range(1000, 31_000, 3000):
+        source.collection(taken).insert(simple_rows(range(first, first + 3000), dim=256))
+    made[other].insert(simple_rows(range(10, 20), dim=256))
+    wait_same_rows(source, target, other, expect=20, timeout=60)
+    wait_same_rows(source, target, taken, expect=30_010, timeout=60, target_name=renamed)
+    utility.drop_collection(taken, using=target.using())
+    wait_same_rows(source, target, taken, expect=30_010, timeout=60)
+    assert not target.has(renamed)
+
+
 def test_name_mapping(cdc, source, target, name):
     here, there = f"{name}_here", f"{name}_there"
     db.create_database("mapped", using=target.using())
