@@ -43,6 +43,16 @@ pub enum Next {
     After(Position),
 }
 
+impl Next {
+    /// The message that it names.
+    pub fn position(self) -> Option<Position> {
+        match self {
+            Next::First => None,
+            Next::At(position) | Next::After(position) => Some(position),
+        }
+    }
+}
+
 /// A source's log. Shared by the reader thread and by whoever asks for positions.
 pub trait Log: Send + Sync {
     /// Looks for new messages. False when there is certainly nothing new since the last call.

@@ -12,11 +12,10 @@ mod keys;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBRawIterator, LruCacheOptions, Options, ReadOptions,
     ReadTier,
@@ -35,10 +34,19 @@ pub(super) struct RocksMq {
     path: PathBuf,
     /// The newest write-ahead log as the reader's last catch-up found it.
     seen: Mutex<Newest>,
-    /// What was written to write-ahead logs before this one is to be seen.
-    view: AtomicU64,
-    /// Channels of which everything before this write-ahead log has been read.
-    whole: Mutex<BTreeMap<Channel, u64>>,
+    /// What is to be seen. Changing while one catches up.
+    view: RwLock<View>,
+    /// Channels of which everything before this write-ahead log has been read, and up to where then.
+    whole: Mutex<BTreeMap<Channel, (u64, Position)>>,
+}
+
+/// Write-ahead logs, by number, around the last catch-up.
+#[derive(Debug, Clone, Copy, Default)]
+struct View {
+    /// The newest before it: all of the earlier ones is to be seen.
+    before: u64,
+    /// The newest after it: nothing of later ones is.
+    after: u64,
 }
 
 impl RocksMq {
@@ -70,7 +78,7 @@ impl RocksMq {
         });
         let db = DB::open_cf_descriptors_as_secondary(&options, path, own, families);
         let db = db.map_err(|error| fail(error.to_string()))?;
-        let (seen, view, whole) = (Mutex::default(), AtomicU64::new(0), Mutex::default());
+        let (seen, view, whole) = (Mutex::default(), RwLock::default(), Mutex::default());
         Ok(RocksMq { db, blocks, path: path.to_owned(), seen, view, whole })
     }
 
@@ -81,9 +89,12 @@ impl RocksMq {
     /// For questions about positions, which must see what the server has just told about. Leaves `seen` alone: it is the
     /// reader's, who would otherwise miss what this has made visible.
     fn catch_up(&self) -> Result<(), LogError> {
-        let newest = self.newest()?;
+        let mut view = self.view.write();
+        let before = self.newest()?.number;
+        // Until it is known what has come to be seen, it may be anything.
+        *view = View { before, after: u64::MAX };
         self.db.try_catch_up_with_primary().map_err(|error| self.error(error))?;
-        self.view.fetch_max(newest.number, Ordering::SeqCst);
+        *view = View { before, after: self.newest()?.number };
         Ok(())
     }
 
@@ -97,8 +108,8 @@ impl RocksMq {
     }
 
     /// Collects the messages from a place on. At the end of the log only the memtable is asked, which saves seeking in the files, whose
-    /// blocks hold whole messages of megabytes. It has everything that is later than the message to go on from, unless the source has
-    /// begun a write-ahead log since all files were read: the end of the one before may be in a file only, as after a restart.
+    /// blocks hold whole messages of megabytes. It has everything that is later than the end that was met when all files were read, unless
+    /// the source has begun a write-ahead log since: the end of the one before may be in a file only, as after a restart.
     fn collect(
         &self,
         channel: &Channel,
@@ -106,19 +117,25 @@ impl RocksMq {
         max_bytes: usize,
         passage: &mut Passage,
     ) -> Result<ReadEnd, LogError> {
-        let view = self.view.load(Ordering::SeqCst);
-        if next != Next::First && self.whole.lock().get(channel) == Some(&view) {
-            let mut near = Passage::default();
-            let end = self.collect_from(ReadTier::Memtable, (channel, next), max_bytes, &mut near)?;
-            // Asked afterwards: another thread may have caught up with a new one meanwhile.
-            if end != ReadEnd::Gap && self.newest()?.number == view {
-                *passage = near;
-                return Ok(end);
+        // Nobody catches up meanwhile.
+        let view = self.view.read();
+        let whole = self.whole.lock().get(channel).copied();
+        if let (Next::After(position), Some((log, end))) = (next, whole)
+            && position >= end
+            && log == view.before
+            && log == view.after
+        {
+            let near = self.collect_from(ReadTier::Memtable, (channel, next), max_bytes, passage)?;
+            if near != ReadEnd::Gap {
+                return Ok(near);
             }
         }
         let end = self.collect_from(ReadTier::All, (channel, next), max_bytes, passage)?;
         if end == ReadEnd::AtTail {
-            self.whole.lock().insert(channel.clone(), view);
+            let last = passage.messages.last().map(|(position, _)| *position);
+            if let Some(end) = last.or(next.position()) {
+                self.whole.lock().insert(channel.clone(), (view.before, end));
+            }
             self.forget_blocks();
         }
         Ok(end)
@@ -348,6 +365,10 @@ mod tests {
         assert_eq!(read(Next::After(Position::at(15))), [16, 17, 18, 19, 20]);
         put(&db, 21..22);
         assert_eq!(read(Next::After(Position::at(20))), [21]);
+        put(&db, 22..23);
+        assert_eq!(read(Next::At(Position::at(14))), [14, 15, 16, 17, 18, 19, 20, 21, 22], "who goes back");
+        put(&db, 23..24);
+        assert_eq!(read(Next::After(Position::at(14)))[..5], [15, 16, 17, 18, 19]);
     }
 
     #[test]
