@@ -37,6 +37,8 @@ pub(super) struct Round {
     saved: Instant,
     written: u64,
     removed: u64,
+    /// How rows on the target are counted: what the first answer has shown the others show, too, since nobody else writes there.
+    counting: Consistency,
 }
 
 impl Round {
@@ -69,7 +71,18 @@ impl Round {
         let pending = progress.pending();
         let saved = Instant::now();
         let files = files.clone();
-        Ok(Round { files, progress, began, pending, known, writer, saved, written: 0, removed: 0 })
+        Ok(Round {
+            files,
+            progress,
+            began,
+            pending,
+            known,
+            writer,
+            saved,
+            written: 0,
+            removed: 0,
+            counting: Consistency::Strong,
+        })
     }
 
     /// Everything acknowledged at the source before this moment is seen, whenever the round was interrupted.
@@ -188,7 +201,7 @@ impl Round {
     }
 
     /// Rows of the step that are equal on the target, but may be there more than once: an upsert leaves one.
-    fn doubled(&self, partition: &str, step: &Step, attempt: &Attempt<'_>) -> Result<Vec<usize>, Interruption> {
+    fn doubled(&mut self, partition: &str, step: &Step, attempt: &Attempt<'_>) -> Result<Vec<usize>, Interruption> {
         let keys = &step.page.keys;
         let (added, changed) = (BTreeSet::from_iter(&step.added), BTreeSet::from_iter(&step.changed));
         // By key, its last row.
@@ -196,7 +209,8 @@ impl Round {
         let there = rows.iter().filter(|(_, index)| !added.contains(index)).map(|(key, _)| *key);
         let there: BTreeSet<Key> = there.chain(&step.removed).cloned().collect();
         let there: Vec<Key> = there.into_iter().collect();
-        let crowded = crowded(&there, self.progress.after().as_ref(), &mut attempt.count_on_target(partition))?;
+        let after = self.progress.after();
+        let crowded = crowded(&there, after.as_ref(), &mut attempt.count_on_target(partition, &mut self.counting))?;
         let doubled = crowded.iter().filter_map(|key| rows.get(key)).filter(|index| !changed.contains(index));
         Ok(doubled.copied().collect())
     }
@@ -303,15 +317,18 @@ impl Attempt<'_> {
         }
     }
 
-    /// Asks the target how many rows there are in a range of keys. What the first answer has shown the others show, too.
-    fn count_on_target(&self, partition: &str) -> impl FnMut(Option<&Key>, &Key) -> Result<u64, Interruption> {
+    /// Asks the target how many rows there are in a range of keys.
+    fn count_on_target(
+        &self,
+        partition: &str,
+        consistency: &mut Consistency,
+    ) -> impl FnMut(Option<&Key>, &Key) -> Result<u64, Interruption> {
         let place = self.target(partition);
-        let mut consistency = Consistency::Strong;
         move |low, high| {
             let range = between(&self.job.info.key.name, low, Some(high)).unwrap_or_default();
             let client = &self.worker.target;
-            let found = self.patiently(|| Ok(client.count_matching(&place, &range, consistency, &self.context)?))?;
-            consistency = Consistency::Bounded;
+            let found = self.patiently(|| Ok(client.count_matching(&place, &range, *consistency, &self.context)?))?;
+            *consistency = Consistency::Bounded;
             Ok(found.unwrap_or(0))
         }
     }
