@@ -19,8 +19,6 @@ use crate::domain::{Channel, Position};
 pub enum ReaderCommand {
     /// Read these channels from there on. A channel that is read already goes on from the new place.
     Seek(Vec<Seek>),
-    /// The same after a pause: what was found there could not be dealt with.
-    SeekAgain(Seek),
 }
 
 /// Where to read a channel from.
@@ -211,13 +209,10 @@ impl Turn {
     }
 
     fn obey(&mut self, command: ReaderCommand) {
-        let (seeks, retry_at) = match command {
-            ReaderCommand::Seek(seeks) => (seeks, None),
-            ReaderCommand::SeekAgain(seek) => (vec![seek], Some(Instant::now() + RETRY)),
-        };
+        let ReaderCommand::Seek(seeks) = command;
         for Seek { channel, from, epoch } in seeks {
             let next = from.map_or(Next::First, Next::At);
-            self.cursors.insert(channel, Cursor { epoch, next, at_tail: false, retry_at });
+            self.cursors.insert(channel, Cursor { epoch, next, at_tail: false, retry_at: None });
         }
     }
 

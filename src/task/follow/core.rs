@@ -212,6 +212,7 @@ impl Core {
         self.ask_about_unknown();
         self.join_waiting();
         self.compare_half_truncated();
+        self.retry_gaps();
         self.start_rounds();
         if !self.hints_are_read {
             self.read_replicate_channel();

@@ -1,15 +1,20 @@
 //! What arrives from the log.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use super::channel::Rewind;
 use super::core::Core;
 use super::members::Rows;
+use super::status::OpenGap;
 use crate::catalog::Hint;
 use crate::domain::{Channel, CollectionId, Position, Timestamp};
 use crate::observe::metrics;
 use crate::source::{Body, ReaderCommand, ReaderEvent, Record, Seek};
 use crate::task::history::EventKind;
+
+/// How often a gap is looked at again that could not be dealt with.
+const GAP_AGAIN: Duration = Duration::from_secs(1);
 
 impl Core {
     /// Follows the channel on which users' requests about the catalog show: hints only, so from its end on.
@@ -139,18 +144,29 @@ impl Core {
         }
     }
 
+    /// Looks again at gaps that could not be dealt with. Nothing reads on there meanwhile.
+    pub(super) fn retry_gaps(&mut self) {
+        let is_open =
+            |channel: &Channel, gap: &OpenGap| self.channels.get(channel).is_some_and(|it| it.epoch == gap.epoch);
+        self.troubles.gaps.retain(|channel, gap| is_open(channel, gap));
+        let due = self.troubles.gaps.iter().filter(|(_, gap)| gap.at.elapsed() > GAP_AGAIN);
+        for channel in due.map(|(channel, _)| channel.clone()).collect::<Vec<_>>() {
+            self.on_gap(&channel);
+        }
+    }
+
     /// What a channel would have had to say next is gone: its collections are copied again.
     fn on_gap(&mut self, channel: &Channel) {
         let start = match self.log.shortly_before_tail(channel) {
             Ok(start) => start,
             Err(error) => {
-                // Reading the same place again finds the same gap.
-                self.troubles.log = Some(error.to_string());
                 let Some(state) = self.channels.get(channel) else { return };
-                let seek = Seek { channel: channel.clone(), from: state.acked.position, epoch: state.epoch };
-                return self.reader.send(ReaderCommand::SeekAgain(seek));
+                let gap = OpenGap { epoch: state.epoch, why: error.to_string(), at: Instant::now() };
+                self.troubles.gaps.insert(channel.clone(), gap);
+                return;
             }
         };
+        self.troubles.gaps.remove(channel);
         let on_it = |id: &CollectionId| {
             self.members
                 .get(*id)

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::domain::Channel;
 use crate::task::detail::TaskDetail;
 use crate::task::engine::{ChannelPosition, Phase, TaskStatus};
 
@@ -88,6 +89,16 @@ impl Board {
     }
 }
 
+/// A gap in a channel's log while nobody tells where the log ends.
+#[derive(Debug)]
+pub(super) struct OpenGap {
+    /// Of the reading that has met it.
+    pub(super) epoch: u64,
+    pub(super) why: String,
+    /// When it was looked at last.
+    pub(super) at: Instant,
+}
+
 /// What fails at the moment, by where.
 #[derive(Debug, Default)]
 pub(super) struct Troubles {
@@ -95,6 +106,8 @@ pub(super) struct Troubles {
     pub(super) catalog: Vec<String>,
     /// Of the log's reader, likewise.
     pub(super) log: Option<String>,
+    /// Gaps that cannot be dealt with, by channel.
+    pub(super) gaps: BTreeMap<Channel, OpenGap>,
     /// Of calls to the target: the last one, and when. Over when calls end well again.
     target: Option<(String, Instant)>,
     /// Of copies, by collection.
@@ -123,6 +136,7 @@ impl Troubles {
         let all: BTreeSet<&String> = target
             .chain(&self.catalog)
             .chain(&self.log)
+            .chain(self.gaps.values().map(|gap| &gap.why))
             .chain(&self.disk)
             .chain(self.copies.values())
             .chain(self.joins.values())
