@@ -29,6 +29,9 @@ pub(super) enum CarryError {
     /// A collection is missing in the source's listing, and is there all the same: which, and where.
     #[error("{0} is not in the listing of {1}, but is there: does the user of the source lack a grant?")]
     Unlisted(String, String),
+    /// The target does not give a collection of ours its new name: why. It goes on under the old one.
+    #[error("{0}")]
+    KeepsName(String),
     /// The record could not be written: nothing may be made or removed without it.
     #[error(transparent)]
     Record(#[from] SealedError),
@@ -47,7 +50,7 @@ impl CarryError {
             CarryError::Call(error) => verdict(error) == Verdict::Stop,
             CarryError::Conflict(_) => true,
             // Grants of the source come and go, collection by collection.
-            CarryError::Source(_) | CarryError::Unlisted(..) => false,
+            CarryError::Source(_) | CarryError::Unlisted(..) | CarryError::KeepsName(_) => false,
             CarryError::Record(_) | CarryError::Stopping => false,
         }
     }
@@ -109,7 +112,7 @@ impl Carrier {
         }
     }
 
-    /// Waits until no call for the collection is under way; none is started until the next `Ready`, `Gone` or `Unblock`.
+    /// Waits until no call for the collection is under way; none is started until the next `Ready` or `Gone`.
     pub(super) fn block(&self, id: CollectionId) -> Result<(), CarryError> {
         let (answer, answered): (Sender<()>, Receiver<()>) = bounded(1);
         self.tell(CatalogEvent::Block(id, answer))?;

@@ -160,32 +160,22 @@ impl Carrier {
     /// Gives a collection of ours another name on the target.
     pub(super) fn rename(&mut self, id: CollectionId, (db, name): (&str, &str)) -> Result<(), CarryError> {
         let Some(carried) = self.record.get(id).cloned() else { return Ok(()) };
-        self.block(id)?;
-        if carried.db != db {
-            // A collection with aliases cannot change its database (seen on 2.3.5): they are carried again afterwards.
-            self.drop_aliases(id)?;
-        }
         let from = (carried.db.as_str(), carried.name.as_str());
-        match self.target.rename_collection(from, (db, name), &self.context) {
-            Ok(()) => {}
-            Err(error) if error.kind == ErrorKind::Unimplemented => {
-                return Err(CarryError::Conflict(format!(
-                    "{} cannot rename {}.{} to {db}.{name}, as the source has: drop it there, then delete the task and create \
-                     it again",
-                    self.describe_target()?,
-                    from.0,
-                    from.1
-                )));
+        if self.find(from.0, from.1)?.is_some() && self.find(db, name)?.is_some() {
+            return Err(CarryError::KeepsName(format!(
+                "{db}.{name} is taken on the target {}: {}.{} keeps its name there until it is free",
+                self.target.address(),
+                from.0,
+                from.1
+            )));
+        }
+        self.block(id)?;
+        match self.rename_now(id, from, (db, name)) {
+            // Whether it was done in spite of the answer shows in the old name. Rows must not wait for what may be refused for long.
+            Err(CarryError::Call(error)) if is_answer(&error) && self.find(from.0, from.1)?.is_some() => {
+                return Err(CarryError::KeepsName(error.to_string()));
             }
-            // Renamed just before a crash.
-            Err(error) if error.is_collection_missing() && self.find(db, name)?.is_some() => {}
-            Err(error) => {
-                if !matches!(error.kind, ErrorKind::Transport | ErrorKind::Cancelled) {
-                    // The name may be taken for long. Rows go on under the old one, or they would fill the memory that all share.
-                    self.tell(CatalogEvent::Unblock(id))?;
-                }
-                return Err(error.into());
-            }
+            outcome => outcome?,
         }
         self.note(&format!("renamed {}.{} to {db}.{name} on the target {}", from.0, from.1, self.target.address()));
         self.record.change(id, |carried| {
@@ -193,6 +183,24 @@ impl Carrier {
             carried.name = name.into();
         });
         Ok(self.record.save()?)
+    }
+
+    fn rename_now(&mut self, id: CollectionId, from: (&str, &str), (db, name): (&str, &str)) -> Result<(), CarryError> {
+        if from.0 != db {
+            // A collection with aliases cannot change its database (seen on 2.3.5): they are carried again afterwards.
+            self.drop_aliases(id)?;
+        }
+        match self.target.rename_collection(from, (db, name), &self.context) {
+            Err(error) if error.kind == ErrorKind::Unimplemented => Err(CarryError::Conflict(format!(
+                "{} cannot rename {}.{} to {db}.{name}, as the source has: drop it there, then delete the task and create it again",
+                self.describe_target()?,
+                from.0,
+                from.1
+            ))),
+            // Renamed just before a crash.
+            Err(error) if error.is_collection_missing() && self.find(db, name)?.is_some() => Ok(()),
+            outcome => Ok(outcome?),
+        }
     }
 
     /// The source has dropped the collection: so does the target, if it is ours there.
@@ -274,6 +282,11 @@ impl Carrier {
         }
         Ok(())
     }
+}
+
+/// The server has said something, and not just kept silent.
+fn is_answer(error: &Error) -> bool {
+    !matches!(error.kind, ErrorKind::Transport | ErrorKind::Cancelled)
 }
 
 /// The server has understood the wish and does not have what it takes. 2000 and above: its engine does not.

@@ -350,8 +350,11 @@ impl Watch {
     fn carry_over(&mut self, source: &SourceCollection) -> Result<(), CarryError> {
         let (db, name) = self.mapping.map(&source.db, &source.details.name);
         self.free_name(source.id, (&db, &name))?;
-        self.carrier.ensure_collection(source, (&db, &name))?;
-        self.carrier.carry(source)
+        match self.carrier.ensure_collection(source, (&db, &name)) {
+            // Everything else of it goes on.
+            Err(keeps @ CarryError::KeepsName(_)) => self.carrier.carry(source).and(Err(keeps)),
+            outcome => outcome.and_then(|()| self.carrier.carry(source)),
+        }
     }
 
     /// Another collection of ours has the name on the target: at the source it has another name by now, or is gone.

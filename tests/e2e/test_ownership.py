@@ -60,8 +60,13 @@ def test_rename_onto_a_name_that_is_taken_holds_up_nobody(cdc, source, target, n
     made[other].insert(simple_rows(range(10, 20), dim=256))
     wait_same_rows(source, target, other, expect=20, timeout=60)
     wait_same_rows(source, target, taken, expect=30_010, timeout=60, target_name=renamed)
+    # Everything else of it follows, too, also after a restart.
+    cdc.restart()
+    source.collection(taken).create_partition("later")
+    source.collection(taken).insert(simple_rows(range(90_000, 90_010), dim=256), partition_name="later")
+    wait_same_rows(source, target, taken, expect=30_020, timeout=60, target_name=renamed)
     utility.drop_collection(taken, using=target.using())
-    wait_same_rows(source, target, taken, expect=30_010, timeout=60)
+    wait_same_rows(source, target, taken, expect=30_020, timeout=60)
     assert not target.has(renamed)
 
 
