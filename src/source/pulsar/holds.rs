@@ -211,7 +211,10 @@ impl Holds {
             if let Err(error) = unsubscribe(session, &channel, &made.subscription, held) {
                 // Brokers that do not answer are not waited for once for every topic.
                 let is_silent = error.is_no_answer();
-                outcome = outcome.and(Err(Trouble::Broker(error)));
+                // The first one counts, but for one that passes soon: whoever ends all of them tries that again.
+                if outcome.is_ok() || error.is_busy() {
+                    outcome = Err(Trouble::Broker(error));
+                }
                 if is_silent {
                     break;
                 }

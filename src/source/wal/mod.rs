@@ -63,8 +63,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// A channel on which nothing has happened for so long gets a message from `FlushAll`: the last one may soon be removed by the
 /// source's retention (72 h unless told otherwise), and a restart could not tell that nothing else was.
 const IDLE: Duration = Duration::from_secs(12 * 3600);
-/// A channel that was left alone for so long (nobody took what it has: the target is away) may have lost messages meanwhile.
-const LEFT_ALONE: Duration = Duration::from_secs(60);
+/// A channel that was left alone for so long (nobody took what it has: the target is away) may have lost messages meanwhile. No source keeps
+/// them for less; and a reader that has many channels behind does not come by more often.
+const LEFT_ALONE: Duration = Duration::from_secs(600);
 /// How often every channel is looked at without a sign from any.
 const LOOK: Duration = Duration::from_millis(500);
 
