@@ -61,7 +61,8 @@ impl NameMapping {
     }
 }
 
-fn name_or_default(database: &str) -> String {
+/// An empty name is the default database's.
+pub(super) fn name_or_default(database: &str) -> String {
     if database.is_empty() { DEFAULT_DATABASE.to_owned() } else { database.to_owned() }
 }
 

@@ -60,6 +60,11 @@ impl NamePattern {
     fn meets(&self, other: &NamePattern) -> bool {
         self.covers(other) || other.covers(self)
     }
+
+    /// The narrower of the two, if they meet.
+    fn common(&self, other: &NamePattern) -> Option<NamePattern> {
+        if self.covers(other) { Some(other.clone()) } else { other.covers(self).then(|| self.clone()) }
+    }
 }
 
 impl fmt::Display for NamePattern {
@@ -95,6 +100,13 @@ impl ScopePattern {
     /// There may be a collection that both mean.
     pub fn meets(&self, other: &ScopePattern) -> bool {
         self.database.meets(&other.database) && self.collection.meets(&other.collection)
+    }
+
+    /// What both mean.
+    pub fn common(&self, other: &ScopePattern) -> Option<ScopePattern> {
+        let (database, collection) =
+            (self.database.common(&other.database)?, self.collection.common(&other.collection)?);
+        Some(ScopePattern { database, collection })
     }
 }
 
@@ -224,6 +236,8 @@ mod tests {
             let both = pairs().any(|(db, coll)| one.matches(db, coll) && other.matches(db, coll));
             let all = pairs().all(|(db, coll)| !other.matches(db, coll) || one.matches(db, coll));
             prop_assert_eq!(one.meets(&other), both);
+            let common = |db: &str, coll: &str| one.common(&other).is_some_and(|common| common.matches(db, coll));
+            prop_assert!(pairs().all(|(db, coll)| common(db, coll) == (one.matches(db, coll) && other.matches(db, coll))));
             prop_assert_eq!(one.covers(&other), all);
         }
     }

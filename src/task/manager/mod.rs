@@ -8,6 +8,7 @@ while that goes on the other tasks, and `list` and `get` of this one, are served
 A change is stored before it is done. If it cannot be stored, it is not done.
 */
 
+mod claim;
 mod command;
 mod operations;
 mod overlap;

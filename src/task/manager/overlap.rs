@@ -3,8 +3,11 @@ No collection of a target belongs to two tasks.
 
 A new task may take what is left over: `db.*` beside a task that carries `db.a` follows everything else of `db`. The other
 way round is refused, as is a mere intersection (`db.*` and `*.a`), because it would be unclear whose rows they are.
+
+The same goes for the names that `name_mapping` gives: beside a task that writes `db.a` to `db.b`, `db.*` leaves out both.
 */
 
+use super::claim::claims;
 use super::command::ManagerError;
 use crate::task::scope::ScopePattern;
 use crate::task::spec::TaskSpec;
@@ -33,7 +36,37 @@ pub(super) fn left_to_others<'a>(
         return Err(ManagerError::DuplicateCollection(taken.join(" ")));
     }
     let carried = same_target.iter().flat_map(|other| other.scope.included());
-    Ok(carried.filter(|pattern| new.scope.included().iter().any(|wanted| wanted.covers(pattern))).cloned().collect())
+    let left: Vec<_> =
+        carried.filter(|pattern| new.scope.included().iter().any(|wanted| wanted.covers(pattern))).cloned().collect();
+    let written = left_on_target(new, &same_target, &left)?;
+    Ok(left.into_iter().chain(written).collect())
+}
+
+/// What a new task must leave out beyond `left`, because it would be on the target what another task writes to.
+fn left_on_target(
+    new: &TaskSpec,
+    same_target: &[&TaskSpec],
+    left: &[ScopePattern],
+) -> Result<Vec<ScopePattern>, ManagerError> {
+    let ours = claims(new, left);
+    let (mut out, mut taken) = (Vec::new(), Vec::new());
+    for other in same_target {
+        // Where nothing is renamed, the source's names have told it all.
+        if new.mapping.databases().is_empty() && other.mapping.databases().is_empty() {
+            continue;
+        }
+        for theirs in claims(other, other.scope.excluded()) {
+            for (own, common) in ours.iter().filter_map(|own| Some((own, own.common(&theirs)?))) {
+                match own.around(&theirs) {
+                    Some(pattern) if !out.contains(&pattern) => out.push(pattern),
+                    Some(_) => {}
+                    None => taken.push(common.to_string()),
+                }
+            }
+        }
+    }
+    taken.dedup();
+    if taken.is_empty() { Ok(out) } else { Err(ManagerError::DuplicateCollection(taken.join(" "))) }
 }
 
 /// The other task carries some of what is wanted, and the new one would not simply be the rest around it.
@@ -49,7 +82,7 @@ mod tests {
 
     use super::*;
     use crate::config::{DialFiles, Secret};
-    use crate::task::mapping::NameMapping;
+    use crate::task::mapping::{DatabaseMapping, NameMapping};
     use crate::task::scope::Scope;
     use crate::task::spec::{CollectionInfo, RpcChannel, Selection, TargetAddress, TargetParams, TargetSpec};
 
@@ -119,6 +152,68 @@ mod tests {
         let name = spec(TARGET, "*", &["a"]);
         assert_eq!(left(&name, std::slice::from_ref(&database)), taken("*.a"));
         assert_eq!(left(&database, &[name]), taken("d.*"));
+    }
+
+    fn mapped(spec: TaskSpec, source_db: &str, target_db: &str, collections: &[(&str, &str)]) -> TaskSpec {
+        let collections = collections.iter().map(|(from, to)| ((*from).into(), (*to).into())).collect();
+        let mapping = DatabaseMapping { source_db: source_db.into(), target_db: target_db.into(), collections };
+        let mappings = spec.mapping.databases().iter().cloned().chain([mapping]).collect();
+        TaskSpec { mapping: NameMapping::new(mappings), ..spec }
+    }
+
+    fn patterns(names: &[&str]) -> Result<Vec<String>, String> {
+        Ok(names.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    #[test]
+    fn one_name_on_the_target() {
+        let a = spec(TARGET, "default", &["a"]);
+        let b_as_a = mapped(spec(TARGET, "default", &["b"]), "", "default", &[("b", "a")]);
+        assert_eq!(left(&b_as_a, std::slice::from_ref(&a)), taken("default.a"));
+        assert_eq!(left(&a, std::slice::from_ref(&b_as_a)), taken("default.a"));
+        let b_as_c = mapped(spec(TARGET, "default", &["b"]), "default", "", &[("b", "c")]);
+        assert_eq!(left(&b_as_c, std::slice::from_ref(&a)), Ok(vec![]));
+        let elsewhere = spec("http://localhost:19532", "default", &["a"]);
+        assert_eq!(left(&b_as_a, &[elsewhere]), Ok(vec![]));
+        // The name of a collection that has another one there is free.
+        let a_as_c = mapped(a, "default", "default", &[("a", "c")]);
+        assert_eq!(left(&b_as_a, &[a_as_c]), Ok(vec![]));
+    }
+
+    #[test]
+    fn the_rest_around_names_on_the_target() {
+        let a_as_b = mapped(spec(TARGET, "default", &["a"]), "default", "default", &[("a", "b")]);
+        let rest = spec(TARGET, "*", &["*"]);
+        let around = ["default.a", "default.b"];
+        assert_eq!(left(&rest, std::slice::from_ref(&a_as_b)), patterns(&around));
+        // What has another name there needs not be left out, and what is left out may be another task's.
+        let b_as_c = mapped(rest.clone(), "default", "default", &[("b", "c")]);
+        assert_eq!(left(&b_as_c, std::slice::from_ref(&a_as_b)), patterns(&["default.a"]));
+        let left_out = around.map(|name| ScopePattern::new("default", name.strip_prefix("default.").unwrap()));
+        let beside = TaskSpec { scope: rest.scope.clone().without(left_out.to_vec()), ..rest.clone() };
+        assert_eq!(left(&a_as_b, std::slice::from_ref(&beside)), Ok(vec![]));
+        let a_as_c = mapped(spec(TARGET, "default", &["a"]), "default", "default", &[("a", "c")]);
+        assert_eq!(left(&a_as_c, &[beside]), taken("default.c"));
+        // A name that the rest itself gives cannot be left out.
+        let c_as_b = mapped(rest, "default", "default", &[("c", "b")]);
+        assert_eq!(left(&c_as_b, &[a_as_b]), taken("default.b"));
+    }
+
+    #[test]
+    fn databases_on_the_target() {
+        let into_x = |db: &str, names: &[&str]| mapped(spec(TARGET, db, names), db, "x", &[]);
+        assert_eq!(left(&into_x("e", &["*"]), &[into_x("d", &["*"])]), taken("x.*"));
+        assert_eq!(left(&into_x("e", &["a"]), &[into_x("d", &["*"])]), taken("x.a"));
+        assert_eq!(left(&into_x("e", &["*"]), &[into_x("d", &["a"])]), patterns(&["e.a"]));
+        assert_eq!(left(&spec(TARGET, "d", &["*"]), &[into_x("e", &["*"])]), Ok(vec![]));
+        let rest = spec(TARGET, "*", &["*"]);
+        assert_eq!(left(&rest, &[into_x("d", &["*"])]), patterns(&["d.*", "x.*"]));
+        // Leaving out `x.*` would leave out `x.a`, too, which has another name there.
+        let x_a_as_y_a = mapped(rest, "x", "y", &[("a", "a")]);
+        assert_eq!(left(&x_a_as_y_a, &[into_x("d", &["*"])]), taken("x.*"));
+        // A name in a mapping is no pattern.
+        let star = mapped(spec(TARGET, "d", &["*"]), "d", "d", &[("*", "q")]);
+        assert_eq!(left(&star, &[mapped(spec(TARGET, "e", &["a"]), "e", "d", &[])]), patterns(&["d.a"]));
     }
 
     #[test]
