@@ -172,7 +172,7 @@ fn many_creates_at_once() {
             assert_eq!(creator.join().unwrap()["data"]["task_id"], "same");
         }
     });
-    assert_eq!(server.engine.calls(), ["start same"]);
+    assert_eq!(server.engine.calls(), ["forget same", "start same"]);
     // 100 tasks are allowed.
     let accepted: usize = thread::scope(|scope| {
         let create = |index: usize| create(&server, &format!("t{index}"), &format!("c{index}"));
@@ -215,8 +215,29 @@ fn delete_waits_for_the_threads_and_removes_the_files() {
         drop(closed);
         assert_eq!((delete.join().unwrap(), create.join().unwrap()), (json!(200), json!(200)));
     });
-    let once = ["start t", "stop t", "forget t"];
-    assert_eq!(server.engine.calls(), [&once[..], &once[..], &once[..1]].concat());
+    let once = ["forget t", "start t", "stop t", "forget t"];
+    assert_eq!(server.engine.calls(), [&once[..], &once[..], &once[..2]].concat());
+    server.stop();
+}
+
+#[test]
+fn a_new_task_takes_over_no_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    server.engine.refuse_forget.store(true, Ordering::SeqCst);
+    let answer = create(&server, "x", "a");
+    let text = "fail to handle the create request, error: fail to delete the task files, task_id: x: checkpoint: cannot be removed";
+    assert_eq!((&answer["code"], &answer["message"]), (&json!(500), &json!(text)));
+    assert_eq!(ask(&server, "get", "x")["code"], 400);
+    server.engine.refuse_forget.store(false, Ordering::SeqCst);
+    assert_eq!(create(&server, "x", "a")["code"], 200);
+    // One that is there keeps its files.
+    assert_eq!(create(&server, "x", "a")["code"], 200);
+    assert_eq!(server.engine.calls(), ["forget x", "forget x", "start x"]);
+    server.stop();
+    // As does one that goes on after a restart.
+    let server = start(folder.path());
+    assert_eq!(server.engine.calls(), ["start x"]);
     server.stop();
 }
 

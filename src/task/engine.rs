@@ -147,7 +147,8 @@ pub trait Engine: Send + Sync {
         history: Arc<History>,
     ) -> Result<Box<dyn TaskHandle>, EngineError>;
 
-    /// Removes what the engine keeps in files about a task that was deleted. Not running any more when this is called.
+    /// Removes what the engine keeps in files about a task that was deleted, or of an earlier one before a task of its
+    /// id is made. Not running when this is called.
     ///
     /// # Errors
     /// [`EngineError::State`] naming the file that could not be removed.

@@ -150,7 +150,7 @@ pub enum ManagerError {
         /// What happened.
         source: JournalError,
     },
-    /// A task's files could not be removed; it stays, paused.
+    /// A task's files could not be removed; it stays, paused. Or those of an earlier one of its id; then it is not made.
     #[error("fail to delete the task files, task_id: {id}: {source}")]
     Forget {
         /// Which task.

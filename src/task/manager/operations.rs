@@ -68,6 +68,9 @@ impl Owner {
             return Ok(());
         }
         let spec = Arc::new(self.admit(spec)?);
+        // Files of a task that the journal has lost belong to another definition. Before the journal: if we die in between, the
+        // new task must not take them over.
+        self.engine.forget(id).map_err(|source| ManagerError::Forget { id: id.clone(), source })?;
         let task = TaskDefinition { id: id.clone(), spec: Arc::clone(&spec), state: TaskState::Running };
         self.journal.put(&task).map_err(ManagerError::PutTask)?;
         let entry = Entry::new(spec, TaskState::Running);
