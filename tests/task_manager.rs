@@ -221,6 +221,28 @@ fn delete_waits_for_the_threads_and_removes_the_files() {
 }
 
 #[test]
+fn one_target_by_two_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    let at = |id: &str, uri: &str| create_with(&server, id, "a", json!({"milvus_connect_param": {"uri": uri}}));
+    assert_eq!(at("short", "http://milvus:2")["code"], 200);
+    let answer = at("long", "http://milvus.example.org:2");
+    let text =
+        "fail to handle the create request, error: the collection name is duplicate with existing task, [default.a]";
+    assert_eq!((&answer["code"], &answer["message"]), (&json!(400), &json!(text)));
+    assert_eq!(at("other", "http://other.example.org:2")["code"], 200);
+    assert_eq!(at("port", "http://milvus.example.org:3")["code"], 200);
+    // Two at once do not pass each other by.
+    let codes: Vec<Value> = thread::scope(|scope| {
+        let uris = ["http://m:2", "http://m.a:2", "http://m.b:2", "http://m.c:2"];
+        let creators: Vec<_> = uris.iter().map(|uri| scope.spawn(|| at("", uri)["code"].clone())).collect();
+        creators.into_iter().map(|creator| creator.join().unwrap()).collect()
+    });
+    assert_eq!(codes.iter().filter(|code| **code == 200).count(), 1, "{codes:?}");
+    server.stop();
+}
+
+#[test]
 fn a_new_task_takes_over_no_files() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path());

@@ -131,6 +131,9 @@ pub trait Engine: Send + Sync {
     /// [`EngineError::Connect`] when it cannot be reached, [`EngineError::Invalid`] when it must not be used.
     fn check_target(&self, target: &TargetSpec) -> Result<(), EngineError>;
 
+    /// Two targets of different addresses are one server as far as can be told. Asks the name service, and the servers if need be.
+    fn is_same_target(&self, targets: [&TargetSpec; 2]) -> bool;
+
     /// Looks at everything that such a task would need, changing nothing; `pause` is how long one may last. May take a minute.
     fn check(&self, spec: &TaskSpec, pause: Duration) -> Report;
 

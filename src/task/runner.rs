@@ -13,7 +13,7 @@ use super::engine::{ChannelPosition, Engine, EngineError, TaskEvent, TaskHandle,
 use super::folder;
 use super::follow::{FollowSetup, Following, follow, load_checkpoint};
 use super::history::History;
-use super::same_server::is_same_server;
+use super::same_server::{are_told_apart, is_same_server, meet};
 use super::spec::{TargetSpec, TaskId, TaskSpec};
 use super::verify::{VerifyRefused, VerifyRequest, VerifyView};
 use crate::check::{self, Question, Report};
@@ -68,6 +68,19 @@ impl Engine for Runner {
             )));
         }
         Ok(())
+    }
+
+    fn is_same_target(&self, targets: [&TargetSpec; 2]) -> bool {
+        if !meet(targets.map(TargetSpec::address)) {
+            return false;
+        }
+        let connect = |target: &TargetSpec| {
+            let client = Client::open(&endpoint(target.endpoint())).ok()?;
+            client.connect(&Cancel::default()).ok().map(|_| client)
+        };
+        let [Some(one), Some(other)] = targets.map(connect) else { return true };
+        let timeout = targets[0].endpoint().connect_timeout;
+        !are_told_apart([&one, &other], &CallContext { timeout, cancel: Cancel::default() })
     }
 
     fn check(&self, spec: &TaskSpec, pause: Duration) -> Report {

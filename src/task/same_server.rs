@@ -1,4 +1,4 @@
-//! Finding out that a target is the source itself.
+//! Finding out that a target is the source itself, or another target by another name.
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -19,6 +19,17 @@ pub(crate) fn is_same_server(clients: [&Client; 2], addresses: [&Address; 2], co
     a.iter().any(|(_, id)| *id != 0) || !a.is_empty() && meet(addresses)
 }
 
+/// Two servers may stand behind one address, at a gateway that goes by the name. Then they have no collection in common. Servers
+/// that do not answer, or have none, are not told apart.
+pub(crate) fn are_told_apart(clients: [&Client; 2], context: &CallContext) -> bool {
+    let [Some(a), Some(b)] = clients.map(|client| shown(client, context)) else { return false };
+    differ(&a, &b)
+}
+
+fn differ(a: &Shown, b: &Shown) -> bool {
+    a != b && !a.iter().any(|collection| b.contains(collection))
+}
+
 fn shown(client: &Client, context: &CallContext) -> Option<Shown> {
     let mut found = Vec::new();
     for db in client.list_databases(context).ok()? {
@@ -30,7 +41,7 @@ fn shown(client: &Client, context: &CallContext) -> Option<Shown> {
 }
 
 /// Whether two names lead to one address.
-fn meet([a, b]: [&Address; 2]) -> bool {
+pub(crate) fn meet([a, b]: [&Address; 2]) -> bool {
     let resolved = |address: &Address| -> BTreeSet<SocketAddr> {
         (address.host.as_str(), address.port).to_socket_addrs().into_iter().flatten().map(canonical).collect()
     };
@@ -45,6 +56,13 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn servers_behind_one_address() {
+        let shown = |ids: &[i64]| -> Shown { ids.iter().map(|id| ("default.a".to_owned(), *id)).collect() };
+        assert!(differ(&shown(&[1]), &shown(&[2])) && differ(&shown(&[1]), &shown(&[])));
+        assert!(!differ(&shown(&[1, 2]), &shown(&[2, 3])) && !differ(&shown(&[]), &shown(&[])));
+    }
 
     #[test]
     fn addresses_that_meet() {

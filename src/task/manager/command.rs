@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
+use crate::config::Address;
 use crate::journal::JournalError;
 use crate::task::definition::TaskState;
 use crate::task::detail::TaskDetail;
@@ -27,13 +28,20 @@ pub(super) enum Command {
     /// Where to ask for the positions of one task, or of all.
     Positions(Option<TaskId>, Reply<Vec<PositionSource>>),
     /// Whether a task could be created now.
-    Admit(Option<TaskId>, Arc<TaskSpec>, Reply<Result<Admission, ManagerError>>),
+    Admit(Option<TaskId>, Wanted, Reply<Result<Admission, ManagerError>>),
     /// Something that changes a task; in order per task.
     Change(TaskId, Operation),
     /// How many tasks there may be from now on.
     Limit(usize),
     /// Stop all tasks and end.
     Shutdown(Instant, Reply<()>),
+}
+
+/// A task that is asked for.
+pub(super) struct Wanted {
+    pub(super) spec: Arc<TaskSpec>,
+    /// Addresses of other tasks' targets that lead to this one's.
+    pub(super) aliases: Vec<Address>,
 }
 
 /// What would become of a `create`.
@@ -47,7 +55,7 @@ pub(super) enum Admission {
 
 /// A change of one task.
 pub(super) enum Operation {
-    Create(Arc<TaskSpec>, Reply<Result<(), ManagerError>>),
+    Create(Wanted, Reply<Result<(), ManagerError>>),
     Pause(Reply<Result<(), ManagerError>>),
     Resume(Reply<Result<(), ManagerError>>),
     Delete(Reply<Result<(), ManagerError>>),

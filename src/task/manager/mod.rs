@@ -20,15 +20,17 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
+use parking_lot::Mutex;
 
-use self::command::{Admission, Command, Operation, Reply};
+use self::command::{Admission, Command, Operation, Reply, Wanted};
 pub use self::command::{ManagerError, PositionSource, TaskView};
 pub(crate) use self::operations::STOP_TIMEOUT;
 use self::owner::Owner;
 use super::engine::{Engine, TaskHandle};
-use super::spec::{TaskId, TaskSpec};
+use super::spec::{TargetSpec, TaskId, TaskSpec};
 use super::verify::VerifyRefused;
 use crate::check::Report;
+use crate::config::Address;
 use crate::journal::{Journal, JournalError};
 
 /// What a check's findings about tasks are filed under.
@@ -39,6 +41,8 @@ const TASK: &str = "task";
 pub struct TaskManager {
     commands: Sender<Command>,
     engine: Arc<dyn Engine>,
+    /// Held from looking at the targets that are there until one more is: no two creates look past each other.
+    creating: Arc<Mutex<()>>,
 }
 
 /// The manager's thread, to be joined after [`TaskManager::shutdown`].
@@ -71,7 +75,7 @@ impl TaskManager {
         let mut owner = Owner::new(Arc::clone(&engine), journal, max_tasks, inbox);
         owner.recover()?;
         let thread = thread::Builder::new().name("task-manager".into()).spawn(move || owner.run())?;
-        Ok((TaskManager { commands, engine }, ManagerThread(thread)))
+        Ok((TaskManager { commands, engine, creating: Arc::default() }, ManagerThread(thread)))
     }
 
     /// Checks the target, then adds and starts a task. An id that is there already is answered, nothing is changed then.
@@ -81,7 +85,10 @@ impl TaskManager {
     pub fn create(&self, id: Option<TaskId>, spec: TaskSpec) -> Result<TaskId, ManagerError> {
         self.engine.check_target(&spec.target)?;
         let id = id.unwrap_or_else(TaskId::random);
-        self.change(&id, |reply| Operation::Create(Arc::new(spec), reply))?;
+        let _creating = self.creating.lock();
+        let aliases = self.aliases(&spec.target)?;
+        let wanted = Wanted { spec: Arc::new(spec), aliases };
+        self.change(&id, |reply| Operation::Create(wanted, reply))?;
         Ok(id)
     }
 
@@ -93,7 +100,8 @@ impl TaskManager {
         let spec = Arc::new(spec);
         let mut report = self.engine.check(&spec, pause);
         let named = id.as_ref().map(ToString::to_string).unwrap_or_default();
-        match self.ask(|reply| Command::Admit(id, spec, reply))? {
+        let wanted = Wanted { aliases: self.aliases(&spec.target)?, spec };
+        match self.ask(|reply| Command::Admit(id, wanted, reply))? {
             Ok(Admission::New) => {
                 report.good(TASK, "no other task of this server carries these collections to the target")
             }
@@ -177,6 +185,23 @@ impl TaskManager {
     pub fn shutdown(&self, deadline: Instant) {
         // An error means that it has ended already.
         let _ = self.ask(|reply| Command::Shutdown(deadline, reply));
+    }
+
+    /// The addresses of other tasks' targets that are other names of this one. Looking may take time.
+    fn aliases(&self, target: &TargetSpec) -> Result<Vec<Address>, ManagerError> {
+        let mut looked_at: Vec<Address> = vec![target.address().clone()];
+        let mut aliases = Vec::new();
+        for view in self.list()? {
+            let address = view.spec.target.address();
+            if looked_at.contains(address) {
+                continue;
+            }
+            looked_at.push(address.clone());
+            if !address.same_as(target.address()) && self.engine.is_same_target([target, &view.spec.target]) {
+                aliases.push(address.clone());
+            }
+        }
+        Ok(aliases)
     }
 
     fn change(

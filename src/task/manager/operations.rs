@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::command::{ManagerError, Operation, Reply};
+use super::command::{ManagerError, Operation, Reply, Wanted};
 use super::overlap::left_to_others;
 use super::owner::{Busy, Done, Entry, Owner, Then};
 use crate::task::definition::{TaskDefinition, TaskState};
@@ -31,7 +31,7 @@ impl Owner {
             return;
         }
         match operation {
-            Operation::Create(spec, reply) => answer(&reply, self.create(&id, &spec)),
+            Operation::Create(wanted, reply) => answer(&reply, self.create(&id, &wanted)),
             Operation::Resume(reply) => answer(&reply, self.resume(&id)),
             Operation::Pause(reply) => {
                 if let Err(error) = self.prepare_pause(&id) {
@@ -51,8 +51,8 @@ impl Owner {
     }
 
     /// The task as it would be beside the others: without what they carry already.
-    pub(super) fn admit(&self, spec: &TaskSpec) -> Result<TaskSpec, ManagerError> {
-        let excluded = left_to_others(spec, self.tasks.values().map(|entry| entry.spec.as_ref()))?;
+    pub(super) fn admit(&self, Wanted { spec, aliases }: &Wanted) -> Result<TaskSpec, ManagerError> {
+        let excluded = left_to_others(spec, aliases, self.tasks.values().map(|entry| entry.spec.as_ref()))?;
         if !spec.mapping.within(&spec.scope) {
             return Err(ManagerError::MappingOutside);
         }
@@ -60,14 +60,14 @@ impl Owner {
             return Err(ManagerError::TooManyTasks(self.max_tasks));
         }
         let scope = spec.scope.clone().without(excluded);
-        Ok(TaskSpec { scope, ..spec.clone() })
+        Ok(TaskSpec { scope, ..TaskSpec::clone(spec) })
     }
 
-    fn create(&mut self, id: &TaskId, spec: &Arc<TaskSpec>) -> Result<(), ManagerError> {
+    fn create(&mut self, id: &TaskId, wanted: &Wanted) -> Result<(), ManagerError> {
         if self.tasks.contains_key(id) {
             return Ok(());
         }
-        let spec = Arc::new(self.admit(spec)?);
+        let spec = Arc::new(self.admit(wanted)?);
         // Files of a task that the journal has lost belong to another definition. Before the journal: if we die in between, the
         // new task must not take them over.
         self.engine.forget(id).map_err(|source| ManagerError::Forget { id: id.clone(), source })?;

@@ -9,19 +9,21 @@ The same goes for the names that `name_mapping` gives: beside a task that writes
 
 use super::claim::claims;
 use super::command::ManagerError;
+use crate::config::Address;
 use crate::task::scope::ScopePattern;
 use crate::task::spec::TaskSpec;
 
-/// What a new task must leave to the others on its target.
+/// What a new task must leave to the others on its target, which has these other addresses, too.
 ///
 /// # Errors
 /// [`ManagerError::DuplicateUserRole`], or [`ManagerError::DuplicateCollection`] naming what is taken.
 pub(super) fn left_to_others<'a>(
     new: &TaskSpec,
+    aliases: &[Address],
     others: impl Iterator<Item = &'a TaskSpec>,
 ) -> Result<Vec<ScopePattern>, ManagerError> {
-    let same_target: Vec<&TaskSpec> =
-        others.filter(|other| other.target.address().same_as(new.target.address())).collect();
+    let is_same = |address: &Address| address.same_as(new.target.address()) || aliases.contains(address);
+    let same_target: Vec<&TaskSpec> = others.filter(|other| is_same(other.target.address())).collect();
     if new.enable_user_role && same_target.iter().any(|other| other.enable_user_role) {
         return Err(ManagerError::DuplicateUserRole);
     }
@@ -112,7 +114,7 @@ mod tests {
     }
 
     fn left(new: &TaskSpec, others: &[TaskSpec]) -> Result<Vec<String>, String> {
-        left_to_others(new, others.iter())
+        left_to_others(new, &[], others.iter())
             .map(|patterns| patterns.iter().map(ToString::to_string).collect())
             .map_err(|error| error.to_string())
     }
@@ -130,7 +132,10 @@ mod tests {
         let other_name = spec("http://127.0.0.1:19531/", "default", &["a"]);
         assert_eq!(left(&other_name, std::slice::from_ref(&one)), taken("default.a"));
         let elsewhere = spec("http://localhost:19532", "default", &["a"]);
-        assert_eq!(left(&elsewhere, &[one]), Ok(vec![]));
+        assert_eq!(left(&elsewhere, std::slice::from_ref(&one)), Ok(vec![]));
+        let alias = spec("http://milvus:19531", "default", &["a"]);
+        assert_eq!(left(&alias, std::slice::from_ref(&one)), Ok(vec![]));
+        left_to_others(&alias, &[one.target.address().clone()], [&one].into_iter()).unwrap_err();
     }
 
     #[test]

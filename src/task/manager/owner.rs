@@ -128,9 +128,10 @@ impl Owner {
                 Wake::Command(Command::Positions(id, reply)) => {
                     let _ = reply.send(self.position_sources(id.as_ref()));
                 }
-                Wake::Command(Command::Admit(id, spec, reply)) => {
+                Wake::Command(Command::Admit(id, wanted, reply)) => {
                     let known = id.is_some_and(|id| self.tasks.contains_key(&id));
-                    let admitted = if known { Ok(Admission::Known) } else { self.admit(&spec).map(|_| Admission::New) };
+                    let admitted =
+                        if known { Ok(Admission::Known) } else { self.admit(&wanted).map(|_| Admission::New) };
                     let _ = reply.send(admitted);
                 }
                 Wake::Command(Command::Limit(max_tasks)) => self.max_tasks = max_tasks,
