@@ -1,7 +1,9 @@
 //! Where a Milvus is and how a channel to it is opened.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +75,41 @@ pub(super) fn open(endpoint: &Endpoint) -> Result<grpcio::Channel, String> {
     Ok(builder.connect(&endpoint.address))
 }
 
-fn read_pem(path: &PathBuf) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| format!("cannot read the PEM file {}: {error}", path.display()))
+/// The longest PEM file; the system's list of authorities has a quarter of it.
+const MAX_PEM_BYTES: u64 = 1 << 20;
+
+/// A request may name the file: a device or a pipe would hold up whoever reads it, or never end.
+fn read_pem(path: &Path) -> Result<Vec<u8>, String> {
+    let cannot = |error: io::Error| format!("cannot read the PEM file {}: {error}", path.display());
+    // Asked before it is opened, which waits for a pipe's other end.
+    if !fs::metadata(path).map_err(cannot)?.is_file() {
+        return Err(format!("{} is no PEM file (it is no regular file)", path.display()));
+    }
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(cannot)?;
+    // Limited while it is read: a file of /proc has no length.
+    file.take(MAX_PEM_BYTES + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    match bytes.len() as u64 > MAX_PEM_BYTES {
+        true => Err(format!("{} is no PEM file (it is larger than {MAX_PEM_BYTES} bytes)", path.display())),
+        false => Ok(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_be_a_pem_file_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pipe, large, fits) = (folder.path().join("pipe"), folder.path().join("large"), folder.path().join("fits"));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        fs::write(&large, vec![b'x'; 2 << 20]).unwrap();
+        fs::write(&fits, vec![b'x'; 1 << 20]).unwrap();
+        for path in [Path::new("/dev/zero"), &pipe, &large, folder.path()] {
+            let told = read_pem(path).unwrap_err();
+            assert!(told.starts_with(&format!("{} is no PEM file (", path.display())), "{told}");
+        }
+        assert_eq!(read_pem(&fits).unwrap().len(), 1 << 20);
+    }
 }
