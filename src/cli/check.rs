@@ -12,7 +12,7 @@ use clap::Args;
 
 use super::table::table;
 use super::task::{databases, read_json, request_data};
-use super::{ExitStatus, Failure};
+use super::{ExitStatus, Failure, secret};
 use crate::api::{as_json, task_of};
 use crate::check::{self, Level, Question, Report};
 use crate::config::{Config, Secret};
@@ -31,7 +31,7 @@ pub struct CheckArguments {
     target: Option<String>,
     /// Its login, `user:password` or an API key; on a shared machine better in the environment, which others cannot list
     #[arg(long, value_name = "TOKEN", env = "MILVUS_CDC_TARGET_TOKEN", hide_env_values = true, default_value = "",
-          hide_default_value = true, value_parser = |text: &str| Ok::<_, String>(Secret::new(text)))]
+          hide_default_value = true, value_parser = secret)]
     target_token: Secret,
     /// What would follow, may be repeated: NAME, DATABASE.NAME or DATABASE.*; everything when left out
     #[arg(long = "collection", value_name = "[DATABASE.]NAME", conflicts_with = "file")]

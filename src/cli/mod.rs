@@ -9,13 +9,14 @@ mod table;
 mod task;
 mod verify;
 
+use std::convert::Infallible;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::config::Secret;
+use crate::config::{API_TOKEN_VARIABLE, Secret};
 
 /// Keeps one or more Milvus in step with another.
 ///
@@ -133,6 +134,23 @@ fn health(url: client::ServerUrl) -> Result<(), Failure> {
     Ok(writeln!(io::stdout(), "ok")?)
 }
 
+/// A secret from an argument or a variable, without the line ends that one from a file may have. Takes every text: clap would print
+/// one that it is told to refuse.
+fn secret(text: &str) -> Result<Secret, Infallible> {
+    Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
+}
+
+/// The API's token, if it can be sent.
+fn api_token(given: &Secret) -> Result<Secret, Failure> {
+    match given.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(given.clone()),
+        false => {
+            let message = format!("--token or {API_TOKEN_VARIABLE}: only visible ASCII characters can be sent");
+            Err(Failure::new(ExitStatus::Usage, message))
+        }
+    }
+}
+
 /// One line for the person who typed the command.
 pub fn tell(message: &dyn std::fmt::Display, status: ExitStatus) -> ExitStatus {
     // Without a stderr there is nobody to tell; the exit code still does.
@@ -179,6 +197,25 @@ mod tests {
         assert_eq!(Arguments::parse_from(["milvus-cdc", "--config", "a"]).config, Some("a".into()));
         let wrong = ["milvus-cdc", "--config", "a", "task", "list"];
         assert!(Arguments::try_parse_from(wrong).is_err());
+    }
+
+    #[test]
+    fn a_token_that_cannot_be_sent_is_not_shown() {
+        for wrong in ["s3 cret", "s3cret\nx", "s3cr\u{e9}t"] {
+            for words in [&["task", "list"][..], &["verify", "one"], &["repair", "one"]] {
+                let words = [&["milvus-cdc"], words, &["--token", wrong]].concat();
+                let told = match Arguments::try_parse_from(words).map(|arguments| arguments.command.unwrap()) {
+                    Ok(Command::Task(arguments)) => task::run(&arguments).unwrap_err(),
+                    Ok(Command::Verify(arguments)) => verify::verify(&arguments).unwrap_err(),
+                    Ok(Command::Repair(arguments)) => verify::repair(&arguments).unwrap_err(),
+                    Ok(other) => panic!("{other:?}"),
+                    Err(error) => panic!("clap shows it: {error}"),
+                };
+                assert_eq!(told.status, ExitStatus::Usage);
+                assert!(told.message.unwrap().starts_with("--token or MILVUS_CDC_API_TOKEN: only visible ASCII"));
+            }
+        }
+        assert_eq!(api_token(&secret("t0ken\r\n").unwrap()).unwrap().expose(), "t0ken");
     }
 
     #[test]

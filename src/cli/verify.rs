@@ -11,8 +11,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, ClientError, ServerUrl};
 use super::table::plain;
-use super::task::secret;
-use super::{ExitStatus, Failure};
+use super::{ExitStatus, Failure, api_token, secret};
 use crate::config::{API_TOKEN_VARIABLE, Secret};
 
 /// Which task, and how deep.
@@ -62,7 +61,7 @@ pub(super) fn repair(arguments: &RepairArguments) -> Result<ExitStatus, Failure>
 }
 
 fn run(arguments: &VerifyArguments, request: &str, dry_run: bool) -> Result<ExitStatus, Failure> {
-    let client = Client { url: arguments.server.clone(), token: arguments.token.clone() };
+    let client = Client { url: arguments.server.clone(), token: api_token(&arguments.token)? };
     let failed = |error: ClientError| Failure::new(ExitStatus::NotCompared, plain(&error.to_string()));
     let mut data = json!({
         "task_id": arguments.id,

@@ -32,6 +32,10 @@ impl ConfigError {
         ConfigError::Wrong { place, message }
     }
 
+    pub(super) fn in_variable(name: &str, message: String) -> Self {
+        ConfigError::Wrong { place: name.to_owned(), message }
+    }
+
     /// What the YAML reader says, in our words where a user is likely to meet it.
     pub(super) fn from_yaml(path: &Path, text: &str, error: &serde_saphyr::Error) -> Self {
         let error = error.without_snippet();

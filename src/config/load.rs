@@ -56,12 +56,18 @@ impl Config {
             None => (Path::new("defaults"), String::new()),
             Some(path) => (path, read_text(path)?),
         };
-        let variable = |name| environment(name).filter(|token| !token.is_empty());
+        let variable = |name| variable(&environment, name);
         let (source_token, api_token) = (variable(SOURCE_TOKEN_VARIABLE), variable(API_TOKEN_VARIABLE));
         let kafka_password = variable(KAFKA_PASSWORD_VARIABLE);
         let pulsar_token = variable(PULSAR_TOKEN_VARIABLE);
         Reader { path, source_token, api_token, kafka_password, pulsar_token }.config(parse(path, &text)?)
     }
+}
+
+/// A secret in the environment, without the line ends that a file with it would have lost, too.
+pub(super) fn variable(environment: impl Fn(&str) -> Option<String>, name: &str) -> Option<String> {
+    let secret = environment(name)?.trim_end_matches(['\r', '\n']).to_owned();
+    (!secret.is_empty()).then_some(secret)
 }
 
 pub(super) fn parse(path: &Path, text: &str) -> Result<RawConfig, ConfigError> {

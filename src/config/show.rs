@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::load::{
     API_TOKEN_VARIABLE, KAFKA_PASSWORD_VARIABLE, PULSAR_TOKEN_VARIABLE, SOURCE_TOKEN_VARIABLE, parse, read_text,
+    variable,
 };
 use super::raw::{Leaf, RawBrokerTls, RawConfig, RawKafka, RawMilvus, RawPulsar};
 use super::{AUTO, Config, ConfigError};
@@ -39,7 +40,7 @@ pub fn settings(
         None => RawConfig::default(),
         Some(path) => parse(path, &read_text(path)?)?,
     };
-    let is_set = |name: &str| environment(name).is_some_and(|value| !value.is_empty());
+    let is_set = |name: &str| variable(&environment, name).is_some();
     let mut list = List { path, settings: Vec::new() };
     list.server(&raw, &config);
     list.api(&raw, &config, is_set(API_TOKEN_VARIABLE));

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::{ExitStatus, Failure};
+use crate::cli::{ExitStatus, Failure, secret};
 use crate::config::Secret;
 
 /// The usual in options, everything in a file.
@@ -21,7 +21,7 @@ pub(super) struct CreateArguments {
     target: Option<String>,
     /// Its login, `user:password` or an API key; on a shared machine better in the environment, which others cannot list
     #[arg(long, value_name = "TOKEN", env = "MILVUS_CDC_TARGET_TOKEN", hide_env_values = true, default_value = "",
-          hide_default_value = true, value_parser = |text: &str| Ok::<_, String>(Secret::new(text)))]
+          hide_default_value = true, value_parser = secret)]
     target_token: Secret,
     /// What to follow, may be repeated: NAME, DATABASE.NAME or DATABASE.*; everything when left out
     #[arg(long = "collection", value_name = "[DATABASE.]NAME", conflicts_with = "file")]

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use self::create::CreateArguments;
 pub(super) use self::create::{databases, read_json, request_data};
 use super::client::{Client, ClientError, ServerUrl};
-use super::{ExitStatus, Failure};
+use super::{ExitStatus, Failure, api_token, secret};
 use crate::config::{API_TOKEN_VARIABLE, Secret};
 
 /// What is asked, and of whom.
@@ -81,13 +81,6 @@ enum TaskCommand {
     },
 }
 
-pub(super) fn secret(text: &str) -> Result<Secret, String> {
-    match text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        true => Ok(Secret::new(text)),
-        false => Err("only visible ASCII characters can be sent".to_owned()),
-    }
-}
-
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         Failure::new(ExitStatus::Failed, super::table::plain(&error.to_string()))
@@ -96,7 +89,7 @@ impl From<ClientError> for Failure {
 
 /// Asks, and prints the answer.
 pub(super) fn run(arguments: &TaskArguments) -> Result<(), Failure> {
-    let client = Client { url: arguments.server.clone(), token: arguments.token.clone() };
+    let client = Client { url: arguments.server.clone(), token: api_token(&arguments.token)? };
     let session = Session { client, json: arguments.json };
     match &arguments.command {
         TaskCommand::List => session.list(),

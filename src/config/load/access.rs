@@ -4,7 +4,7 @@ Who may use the API.
 
 use super::super::raw::{Leaf, RawApi};
 use super::super::{ApiConfig, Config, ConfigError, Secret};
-use super::Reader;
+use super::{API_TOKEN_VARIABLE, Reader};
 
 impl Reader<'_> {
     pub(super) fn api(&self, raw: &RawApi) -> Result<ApiConfig, ConfigError> {
@@ -27,7 +27,10 @@ impl Reader<'_> {
         };
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             let message = "only visible ASCII characters can be sent in a header".to_owned();
-            return Err(self.wrong(key, leaf, message));
+            return Err(match &self.api_token {
+                Some(_) => ConfigError::in_variable(API_TOKEN_VARIABLE, message),
+                None => self.wrong(key, leaf, message),
+            });
         }
         if token.is_empty() && raw.token.is_some() {
             return Err(self.wrong(key, leaf, "the value is empty; leave the key out for no token".to_owned()));

@@ -4,7 +4,7 @@ The brokers of a source's Pulsar.
 
 use super::super::raw::{Leaf, RawPulsar};
 use super::super::{BrokerTls, ConfigError, PulsarConfig, PulsarService, Secret, SubscriptionMode, WebAddress};
-use super::{Reader, plain};
+use super::{PULSAR_TOKEN_VARIABLE, Reader, plain};
 
 const ADDRESS: &str = "sourceConfig.pulsar.address";
 const SUBSCRIPTION: &str = "sourceConfig.pulsar.subscription";
@@ -93,7 +93,11 @@ impl Reader<'_> {
         // Without the text, which is a secret.
         let token = given.strip_prefix("token:").unwrap_or(&given).trim().to_owned();
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) || token.starts_with("file:") || token.starts_with('{') {
-            return Err(self.wrong(key, leaf, "it is no token: it looks like `token:eyJ…`".to_owned()));
+            let message = "it is no token: it looks like `token:eyJ…`".to_owned();
+            return Err(match &self.pulsar_token {
+                Some(_) => ConfigError::in_variable(PULSAR_TOKEN_VARIABLE, message),
+                None => self.wrong(key, leaf, message),
+            });
         }
         if token.is_empty() && !plugin.is_empty() {
             return Err(self.wrong(PLUGIN, &raw.auth_plugin, format!("it needs {PARAMS} or {PARAMS_FILE}")));
@@ -123,7 +127,6 @@ fn given_without_address(raw: &RawPulsar) -> Option<(&'static str, &Leaf)> {
 #[cfg(test)]
 mod tests {
     use super::super::super::Config;
-    use super::super::PULSAR_TOKEN_VARIABLE;
     use super::*;
 
     fn load(section: &str, token: Option<&str>) -> Result<Config, String> {
@@ -171,6 +174,9 @@ mod tests {
         let file = "address: a, authParams: in.line, authParamsFile: TOKEN_FILE";
         assert_eq!(token(file, None).expose(), "from.a.file");
         assert_eq!(token(file, Some("from.the.environment")).expose(), "from.the.environment");
+        assert_eq!(token(file, Some("from.the.environment\n")).expose(), "from.the.environment");
+        let told = load(file, Some("s3 cret")).unwrap_err();
+        assert_eq!(told, "MILVUS_CDC_PULSAR_TOKEN: it is no token: it looks like `token:eyJ…`");
         let class = "address: a, authPlugin: org.apache.pulsar.client.impl.auth.AuthenticationToken, authParams: x";
         assert_eq!(token(class, None).expose(), "x");
     }

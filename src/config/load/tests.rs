@@ -117,7 +117,9 @@ fn where_the_token_comes_from() {
     let token = |env| load_with(&text, env).unwrap().source.endpoint.token;
     assert_eq!(token(Some("from-env")).expose(), "from-env");
     assert_eq!(token(None).expose(), "from-file");
+    assert_eq!(token(Some("from-env\r\n")).expose(), "from-env");
     assert_eq!(token(Some("")).expose(), "from-file");
+    assert_eq!(token(Some("\n")).expose(), "from-file");
     fs::write(&file, "\n").unwrap();
     assert!(load(&text).unwrap_err().contains("is empty"));
     assert_eq!(load("sourceConfig: {milvus: {token: inline}}").unwrap().source.endpoint.token.expose(), "inline");
@@ -136,6 +138,10 @@ fn the_apis_token() {
     };
     assert_eq!(token(Some("from-env")).expose(), "from-env");
     assert_eq!(token(None).expose(), "from-file");
+    assert_eq!(token(Some("from-env\n")).expose(), "from-env");
+    let wrong = Config::load(Some(&path), |name| (name == API_TOKEN_VARIABLE).then(|| "s3 cret".to_owned()));
+    let told = wrong.unwrap_err().to_string();
+    assert_eq!(told, "MILVUS_CDC_API_TOKEN: only visible ASCII characters can be sent in a header");
     assert_eq!(load("api: {token: inline}").unwrap().api.token.expose(), "inline");
     let refused = error("api:\n  token: \"s3 cret\"");
     assert!(refused.starts_with("cdc.yaml:2: `api.token`: only visible ASCII characters"), "{refused}");
