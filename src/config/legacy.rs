@@ -66,8 +66,11 @@ pub(super) fn blanked(text: &str, leftover: &Leftover) -> Option<String> {
     let depth = indentation(begin);
     let belongs = |line: &&str| {
         let inner = line.trim_start();
-        // The items of a list may stand as far left as its key.
-        inner.is_empty() || indentation(line) > depth || (indentation(line) == depth && inner.starts_with("- "))
+        // A comment may stand anywhere, the items of a list as far left as its key.
+        inner.is_empty()
+            || inner.starts_with('#')
+            || indentation(line) > depth
+            || (indentation(line) == depth && inner.starts_with("- "))
     };
     let length = 1 + lines[first + 1..].iter().take_while(|line| belongs(line)).count();
     lines[first..first + length].fill("");
@@ -87,6 +90,12 @@ mod tests {
         let text = "a: 1\netcd:\n  address:\n    - x\n\n  # why\n  rootPath: y\nb: 2\n";
         let leftover = known("etcd", 2).unwrap();
         assert_eq!(blanked(text, &leftover).unwrap(), "a: 1\n\n\n\n\n\n\nb: 2\n");
+    }
+
+    #[test]
+    fn a_comment_at_the_left_does_not_end_a_block() {
+        let text = "metaStoreConfig:\n#  storeType: mysql\n  storeType: etcd\n# next\nb: 2\n";
+        assert_eq!(blanked(text, &known("metaStoreConfig", 1).unwrap()).unwrap(), "\n\n\n\nb: 2\n");
     }
 
     #[test]

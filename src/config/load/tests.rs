@@ -241,6 +241,8 @@ fn a_go_servers_file_is_read() {
         ("detectDeadLock", 24),
     ];
     assert_eq!(left, expected);
+    let commented = load(&GO_FILE.replace("storeType: etcd", "storeType: etcd\n#  storeType: mysql")).unwrap();
+    assert_eq!(commented.leftovers.len(), config.leftovers.len());
     let pulsar = config.source.pulsar.unwrap();
     assert_eq!(
         (pulsar.service.to_string().as_str(), pulsar.namespace.as_str()),
