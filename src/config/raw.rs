@@ -117,6 +117,20 @@ pub(super) struct RawBrokerTls {
     pub(super) client_key_password_file: Leaf,
 }
 
+impl RawBrokerTls {
+    /// The first that is given, which tells the section's line.
+    pub(super) fn given(&self) -> &Leaf {
+        let leaves = [
+            &self.ca_pem_path,
+            &self.client_pem_path,
+            &self.client_key_path,
+            &self.client_key_password,
+            &self.client_key_password_file,
+        ];
+        leaves.into_iter().find(|leaf| leaf.is_some()).unwrap_or(&None)
+    }
+}
+
 /// No `Debug`: it holds a secret.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]

@@ -47,8 +47,8 @@ impl Reader<'_> {
     /// `None` without an address: the other keys have no meaning then, and say so.
     pub(super) fn kafka(&self, raw: &RawKafka) -> Result<Option<KafkaConfig>, ConfigError> {
         if raw.address.is_none() {
-            return match self.given_without_address(raw) {
-                Some((key, leaf)) => Err(self.wrong(key, leaf, format!("it has no effect without {ADDRESS}"))),
+            return match given_without_address(raw) {
+                Some((key, leaf)) => Err(self.wrong(key, &leaf, format!("it has no effect without {ADDRESS}"))),
                 None => Ok(None),
             };
         }
@@ -61,17 +61,6 @@ impl Reader<'_> {
             tls,
             properties: self.properties(raw.properties.as_ref())?,
         }))
-    }
-
-    fn given_without_address<'a>(&self, raw: &'a RawKafka) -> Option<(&'static str, &'a Leaf)> {
-        let leaves = [
-            (PROTOCOL, &raw.security_protocol),
-            ("sourceConfig.kafka.saslMechanisms", &raw.sasl_mechanisms),
-            ("sourceConfig.kafka.saslUsername", &raw.sasl_username),
-            ("sourceConfig.kafka.saslPassword", &raw.sasl_password),
-            ("sourceConfig.kafka.saslPasswordFile", &raw.sasl_password_file),
-        ];
-        leaves.into_iter().find(|(_, leaf)| leaf.is_some())
     }
 
     fn brokers(&self, leaf: &Leaf) -> Result<String, ConfigError> {
@@ -172,6 +161,20 @@ impl Reader<'_> {
         }
         Ok(properties)
     }
+}
+
+fn given_without_address(raw: &RawKafka) -> Option<(&'static str, Leaf)> {
+    let leaves = [
+        (PROTOCOL, &raw.security_protocol),
+        ("sourceConfig.kafka.saslMechanisms", &raw.sasl_mechanisms),
+        ("sourceConfig.kafka.saslUsername", &raw.sasl_username),
+        ("sourceConfig.kafka.saslPassword", &raw.sasl_password),
+        ("sourceConfig.kafka.saslPasswordFile", &raw.sasl_password_file),
+    ];
+    let tls = || Some(("sourceConfig.kafka.tls", raw.tls.as_ref()?.given()));
+    let first = leaves.into_iter().find(|(_, leaf)| leaf.is_some()).or_else(tls);
+    let property = || Some(("sourceConfig.kafka.properties", Some(raw.properties.as_ref()?.values().next()?.clone())));
+    first.map(|(key, leaf)| (key, leaf.clone())).or_else(property)
 }
 
 /// Why a setting of librdkafka is not taken. Without its value, which may be a secret.

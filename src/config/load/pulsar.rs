@@ -116,12 +116,16 @@ impl Reader<'_> {
 fn given_without_address(raw: &RawPulsar) -> Option<(&'static str, &Leaf)> {
     let leaves = [
         ("sourceConfig.pulsar.webAddress", &raw.web_address),
+        ("sourceConfig.pulsar.maxMessageSize", &raw.max_message_size),
+        ("sourceConfig.pulsar.tenant", &raw.tenant),
+        ("sourceConfig.pulsar.namespace", &raw.namespace),
         (PLUGIN, &raw.auth_plugin),
         (PARAMS, &raw.auth_params),
         (PARAMS_FILE, &raw.auth_params_file),
         (SUBSCRIPTION, &raw.subscription),
     ];
-    leaves.into_iter().find(|(_, leaf)| leaf.is_some())
+    let tls = || Some(("sourceConfig.pulsar.tls", raw.tls.as_ref()?.given()));
+    leaves.into_iter().find(|(_, leaf)| leaf.is_some()).or_else(tls)
 }
 
 #[cfg(test)]
@@ -187,6 +191,10 @@ mod tests {
             ("address: 'http://a'", "address`: an address looks like pulsar://host:6650"),
             ("address: 'u:s3cret@a:1'", "address`: an address looks like"),
             ("webAddress: 'a:1'", "webAddress`: it has no effect without sourceConfig.pulsar.address"),
+            ("tenant: t", "tenant`: it has no effect without"),
+            ("namespace: n", "namespace`: it has no effect without"),
+            ("maxMessageSize: 1", "maxMessageSize`: it has no effect without"),
+            ("tls: {clientKeyPassword: s3cret}", "tls`: it has no effect without"),
             ("address: a, webAddress: 'pulsar://a'", "webAddress`: it looks like http://host:8080"),
             ("address: a, tenant: 'a/b'", "tenant`: `a/b` is no name in Pulsar"),
             (

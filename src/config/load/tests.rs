@@ -310,6 +310,8 @@ fn what_kafka_does_not_take() {
             "saslUsername: u",
             "cdc.yaml:2: `sourceConfig.kafka.saslUsername`: it has no effect without sourceConfig.kafka.address",
         ),
+        ("tls: {clientKeyPassword: s3cret}", "cdc.yaml:2: `sourceConfig.kafka.tls`: it has no effect without"),
+        ("properties: {a: s3cret}", "cdc.yaml:2: `sourceConfig.kafka.properties`: it has no effect without"),
         (
             "address: a:1, saslUsername: u",
             "cdc.yaml:2: `sourceConfig.kafka.saslUsername`: saslUsername and saslPassword go",
