@@ -7,11 +7,11 @@ Clients that send nonsense, too much, too little or too slowly: each gets an ans
 mod common;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use common::{Answer, PATIENCE, STOP_TIME, TestServer, connect, exchange, post_request, read_answer, request};
-use milvus_cdc::api::http::Limits;
+use milvus_cdc::api::http::{HttpServer, Limits, Response};
 use serde_json::Value;
 
 const LIST: &str = r#"{"request_type":"list"}"#;
@@ -71,6 +71,47 @@ fn more_than_there_are_places_for() {
     let end = clients[0].read_to_end(&mut rest).map_err(|error| error.kind());
     assert!(matches!(end, Ok(0) | Err(ErrorKind::ConnectionReset)) && rest.is_empty(), "{end:?} {rest:?}");
     server.stop();
+}
+
+const LARGE_ANSWER: usize = 16 << 20;
+
+/// A server whose answers fit into no socket's buffers.
+fn large_answers(connections: usize) -> HttpServer {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let answer = |_| Response::new(200, "text/plain", vec![b'x'; LARGE_ANSWER]);
+    HttpServer::start(listener, Limits { connections, ..patient() }, answer).unwrap()
+}
+
+/// A client that has seen its answer begin, and reads no more of it.
+fn begun(server: &HttpServer) -> TcpStream {
+    let mut stream = connect(server.address());
+    stream.write_all(&request("GET", "/", "")).unwrap();
+    let mut begin = [0; 15];
+    stream.read_exact(&mut begin).unwrap();
+    assert_eq!(&begin, b"HTTP/1.1 200 OK");
+    stream
+}
+
+#[test]
+fn who_does_not_read_the_answer_gives_way() {
+    let server = large_answers(4);
+    let silent: Vec<TcpStream> = (0..4).map(|_| begun(&server)).collect();
+    let answer = exchange(server.address(), &request("GET", "/", ""));
+    assert_eq!((answer.status, answer.body.len()), (200, LARGE_ANSWER));
+    drop(silent);
+    server.stop_accepting();
+    server.finish(Instant::now() + PATIENCE);
+}
+
+#[test]
+fn an_answer_under_way_outlives_the_stop() {
+    let server = large_answers(4);
+    let mut client = begun(&server);
+    server.stop_accepting();
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).unwrap();
+    assert!(rest.len() >= LARGE_ANSWER, "{}", rest.len());
+    server.finish(Instant::now() + PATIENCE);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 /*!
 Accepts connections and serves each with a thread of its own.
 
-A client that is slow costs its own thread only, until its deadline. When there are too many connections, the one that has
-been sending its request for longest is cut off in favour of the newcomer: whoever is quick is served, however many are not.
+A client that is slow costs its own thread only, until its deadline. When there are too many connections, the oldest that
+sends its request or takes its answer is cut off in favour of the newcomer: whoever is quick is served, however many are not.
 */
 
 use std::collections::BTreeMap;
@@ -37,8 +37,8 @@ impl Default for Limits {
     }
 }
 
-/// How long a client may take to accept its answer.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to accept all of its answer.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// How long and how much of a refused body is read, so that the client gets to see the answer before the end.
 const LINGER_TIME: Duration = Duration::from_secs(5);
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
@@ -75,8 +75,32 @@ struct Open {
 
 struct Connection {
     stream: TcpStream,
-    /// Nobody is hurt when it is cut off: its request is not complete, or its answer is sent.
-    expendable: bool,
+    stage: Stage,
+}
+
+/// How far a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The request is not complete: nobody is hurt when it is cut off.
+    Receiving,
+    /// Something is done for it, of which the client must hear.
+    Handling,
+    /// The answer is sent, as fast as the client takes it.
+    Answering,
+    /// The answer is sent.
+    Closing,
+}
+
+impl Stage {
+    /// It may be cut off for a newcomer: how long it lasts is up to the client.
+    fn gives_way(self) -> bool {
+        self != Stage::Handling
+    }
+
+    /// The server need not wait for it when it stops.
+    fn ends_at_stop(self) -> bool {
+        matches!(self, Stage::Receiving | Stage::Closing)
+    }
 }
 
 impl HttpServer {
@@ -113,7 +137,9 @@ impl HttpServer {
         self.shared.stopping.store(true, Ordering::SeqCst);
         // Wakes the acceptor. If it cannot be reached it is not blocked in `accept` either.
         let _ = TcpStream::connect_timeout(&reachable(self.address), Duration::from_secs(1));
-        for connection in self.shared.open.lock().connections.values().filter(|connection| connection.expendable) {
+        for connection in
+            self.shared.open.lock().connections.values().filter(|connection| connection.stage.ends_at_stop())
+        {
             let _ = connection.stream.shutdown(Shutdown::Both);
         }
     }
@@ -161,9 +187,9 @@ fn accept_loop(listener: &TcpListener, shared: &Arc<Shared>) {
 
 fn admit(stream: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
     let deadline = Instant::now() + shared.limits.request_time;
-    stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
     let Some(id) = shared.register(&stream)? else {
-        return error_answer(503, "too many requests are being answered, try again").write(&mut &stream, true);
+        let mut timed = Timed { stream: &stream, deadline };
+        return error_answer(503, "too many requests are being answered, try again").write(&mut timed, true);
     };
     let for_thread = Arc::clone(shared);
     let spawned = thread::Builder::new().name(format!("http-{id}")).stack_size(STACK_SIZE).spawn(move || {
@@ -186,7 +212,8 @@ impl Shared {
             return Err(io::Error::other("the server stops"));
         }
         if open.connections.len() >= self.limits.connections {
-            let Some((&oldest, _)) = open.connections.iter().find(|(_, connection)| connection.expendable) else {
+            let Some((&oldest, _)) = open.connections.iter().find(|(_, connection)| connection.stage.gives_way())
+            else {
                 return Ok(None);
             };
             if let Some(slow) = open.connections.remove(&oldest) {
@@ -197,13 +224,13 @@ impl Shared {
         let id = open.next;
         open.next += 1;
         open.threads += 1;
-        open.connections.insert(id, Connection { stream, expendable: true });
+        open.connections.insert(id, Connection { stream, stage: Stage::Receiving });
         Ok(Some(id))
     }
 
-    fn mark(&self, id: u64, expendable: bool) {
+    fn mark(&self, id: u64, stage: Stage) {
         if let Some(connection) = self.open.lock().connections.get_mut(&id) {
-            connection.expendable = expendable;
+            connection.stage = stage;
         }
     }
 
@@ -220,7 +247,7 @@ impl Shared {
 fn serve(stream: &TcpStream, id: u64, deadline: Instant, shared: &Shared) {
     let mut timed = Timed { stream, deadline };
     let incoming = read_request(&mut timed, shared.limits.body);
-    shared.mark(id, false);
+    shared.mark(id, Stage::Handling);
     let (response, with_body, complete) = match incoming {
         Err(HeadError::Closed) => return,
         Err(error) => (head_error(&error), true, false),
@@ -231,9 +258,11 @@ fn serve(stream: &TcpStream, id: u64, deadline: Instant, shared: &Shared) {
             (answer, with_body, incoming.complete)
         }
     };
+    shared.mark(id, Stage::Answering);
+    let mut timed = Timed { stream, deadline: Instant::now() + ANSWER_TIME };
     // The client may have gone; there is nobody else to tell.
-    let written = response.write(&mut &*stream, with_body);
-    shared.mark(id, true);
+    let written = response.write(&mut timed, with_body);
+    shared.mark(id, Stage::Closing);
     if written.is_ok() {
         close(stream, complete);
     }
@@ -269,19 +298,22 @@ fn error_answer(status: u16, message: &str) -> Response {
     Response::json(status, &json!({ "code": status, "message": message }))
 }
 
-/// A socket whose reads end at a deadline, however slowly the bytes drip in.
+/// A socket whose reads and writes end at a deadline, however slowly the bytes drip in or out.
 struct Timed<'a> {
     stream: &'a TcpStream,
     deadline: Instant,
 }
 
+impl Timed<'_> {
+    fn left(&self) -> io::Result<Duration> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+    }
+}
+
 impl Read for Timed<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        self.stream.set_read_timeout(Some(left))?;
+        self.stream.set_read_timeout(Some(self.left()?))?;
         let mut stream = self.stream;
         stream.read(buffer)
     }
@@ -289,11 +321,27 @@ impl Read for Timed<'_> {
 
 impl Write for Timed<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(Some(self.left()?))?;
         let mut stream = self.stream;
         stream.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_writes_together_have_one_deadline() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let later = Instant::now() + Duration::from_secs(60);
+        Timed { stream: &stream, deadline: later }.write_all(b"x").unwrap();
+        let error = Timed { stream: &stream, deadline: Instant::now() }.write_all(b"x").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }
