@@ -6,14 +6,16 @@ sends its request or takes its answer is cut off in favour of the newcomer: whoe
 */
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use parking_lot::{Condvar, Mutex};
 use serde_json::json;
 
@@ -54,6 +56,8 @@ pub struct HttpServer {
     address: SocketAddr,
     shared: Arc<Shared>,
     acceptor: JoinHandle<()>,
+    /// Disconnected when the acceptor has ended.
+    accepting: Receiver<Infallible>,
 }
 
 struct Shared {
@@ -122,9 +126,12 @@ impl HttpServer {
             all_closed: Condvar::new(),
         });
         let for_thread = Arc::clone(&shared);
-        let acceptor =
-            thread::Builder::new().name("http-accept".into()).spawn(move || accept_loop(&listener, &for_thread))?;
-        Ok(HttpServer { address, shared, acceptor })
+        let (until_end, accepting) = crossbeam_channel::bounded(0);
+        let acceptor = thread::Builder::new().name("http-accept".into()).spawn(move || {
+            let _until_end: Sender<Infallible> = until_end;
+            accept_loop(&listener, &for_thread);
+        })?;
+        Ok(HttpServer { address, shared, acceptor, accepting })
     }
 
     /// Where it listens.
@@ -135,8 +142,9 @@ impl HttpServer {
     /// Takes no more connections and cuts off those whose request is not complete; those being answered go on.
     pub fn stop_accepting(&self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
-        // Wakes the acceptor. If it cannot be reached it is not blocked in `accept` either.
-        let _ = TcpStream::connect_timeout(&reachable(self.address), Duration::from_secs(1));
+        // Wakes the acceptor. Where nothing reaches it, `finish` gives it up.
+        let wake = |address: &SocketAddr| TcpStream::connect_timeout(address, Duration::from_secs(1)).is_ok();
+        let _ = reachable(self.address).iter().any(wake);
         for connection in
             self.shared.open.lock().connections.values().filter(|connection| connection.stage.ends_at_stop())
         {
@@ -146,7 +154,9 @@ impl HttpServer {
 
     /// Waits for the requests being answered, at the latest until the deadline.
     pub fn finish(self, deadline: Instant) {
-        if self.acceptor.join().is_err() {
+        if self.accepting.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout) {
+            log::warn!("{}: the http accept thread could not be woken", self.address);
+        } else if self.acceptor.join().is_err() {
             log::error!("the http accept thread panicked");
         }
         let mut open = self.shared.open.lock();
@@ -159,13 +169,14 @@ impl HttpServer {
     }
 }
 
-/// A wildcard address is reached at the local host.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let mut address = address;
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { [0, 0, 0, 0, 0, 0, 0, 1].into() });
-    }
-    address
+/// Where a listener may be reached from here: a wildcard address at the local host, that of IPv6 also where only IPv4 has one.
+fn reachable(address: SocketAddr) -> Vec<SocketAddr> {
+    let local: &[IpAddr] = match address.ip() {
+        ip if !ip.is_unspecified() => return vec![address],
+        IpAddr::V4(_) => &[IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        IpAddr::V6(_) => &[IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)],
+    };
+    local.iter().map(|ip| SocketAddr::new(*ip, address.port())).collect()
 }
 
 fn accept_loop(listener: &TcpListener, shared: &Arc<Shared>) {
@@ -334,6 +345,30 @@ impl Write for Timed<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_a_listener_is_reached() {
+        for (address, expected) in [
+            ("127.0.0.1:5", &["127.0.0.1:5"][..]),
+            ("10.1.2.3:5", &["10.1.2.3:5"]),
+            ("[::1]:5", &["[::1]:5"]),
+            ("0.0.0.0:5", &["127.0.0.1:5"]),
+            ("[::]:5", &["[::1]:5", "127.0.0.1:5"]),
+        ] {
+            let reached: Vec<String> = reachable(address.parse().unwrap()).iter().map(ToString::to_string).collect();
+            assert_eq!(reached, expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn an_acceptor_that_is_not_woken_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut server = HttpServer::start(listener, Limits::default(), |_| Response::text(200, "")).unwrap();
+        // Nothing listens there.
+        server.address.set_port(1);
+        server.stop_accepting();
+        server.finish(Instant::now());
+    }
 
     #[test]
     fn all_writes_together_have_one_deadline() {
