@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use common::{Gate, PATIENCE, TestServer};
 use milvus_cdc::api::http::Limits;
+use milvus_cdc::observe::metrics;
 use milvus_cdc::task::engine::TaskEvent;
 use milvus_cdc::task::manager::ManagerError;
 use milvus_cdc::task::spec::TaskId;
@@ -260,6 +261,19 @@ fn a_new_task_takes_over_no_files() {
     // As does one that goes on after a restart.
     let server = start(folder.path());
     assert_eq!(server.engine.calls(), ["start x"]);
+    server.stop();
+}
+
+#[test]
+fn a_deleted_task_leaves_no_series() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    create(&server, "counted", "a");
+    metrics::call_done("counted", "CreateCollection");
+    let shown = || metrics::render(&[], &[]).unwrap().contains("\"counted\"");
+    assert!(shown());
+    assert_eq!(ask(&server, "delete", "counted")["code"], 200);
+    assert!(!shown());
     server.stop();
 }
 

@@ -5,12 +5,16 @@ The names and labels of the Go server are kept, so that its dashboards go on wor
 equivalent of (`center_tt`: there are no channels at a target) is absent, not zero.
 
 Two kinds of values: counters that are kept here from the start of the process, and facts about tasks ([`TaskSample`]) that are
-taken at each scrape, so that a deleted task leaves none behind.
+taken at each scrape, so that a deleted task leaves none behind. The counters of a deleted task and of a collection that is gone are
+taken away.
 */
+
+mod series;
 
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus::core::Collector;
 use prometheus::{
     CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -42,6 +46,7 @@ const COPY_ROWS: &str = "milvus_cdc_copy_rows";
 const COPY_TOTAL_ROWS: &str = "milvus_cdc_copy_total_rows";
 const COPIES: &str = "milvus_cdc_copies_total";
 
+use self::series::{CollectionSeries, remove_with};
 use crate::task::detail::TaskDetail;
 
 /// The only direction that is told: what the target has acknowledged.
@@ -100,6 +105,8 @@ struct Metrics {
     rows: IntCounterVec,
     copies: IntCounterVec,
     ignored: IntCounterVec,
+    /// Of `data_count`.
+    collections: Mutex<CollectionSeries>,
 }
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
@@ -142,6 +149,7 @@ impl Metrics {
                 &["task_id"],
             ),
             copies: counter(COPIES, "Copies of a collection's rows that have ended", &["task_id", "result"]),
+            collections: Mutex::default(),
         };
         let all: [Box<dyn Collector>; 11] = [
             Box::new(metrics.request_latency.clone()),
@@ -234,8 +242,43 @@ pub fn rows_written(written: Written<'_>) {
     let Written { task, channel, collection_id, collection, call, rows, bytes } = written;
     METRICS.rows.with_label_values(&[task]).inc_by(rows as u64);
     let (id, api_type) = (collection_id.to_string(), call.to_ascii_lowercase());
-    METRICS.data_count.with_label_values(&[task, &id, collection, WRITE, &api_type]).inc_by(rows as u64);
+    {
+        // One step, so that what is forgotten meanwhile is either both or neither.
+        let mut collections = METRICS.collections.lock();
+        collections.note(task, collection_id, collection, &api_type);
+        METRICS.data_count.with_label_values(&[task, &id, collection, WRITE, &api_type]).inc_by(rows as u64);
+    }
     METRICS.data_size.with_label_values(&[task, channel, WRITE, call]).inc_by(bytes as u64);
+}
+
+/// A collection is gone: its series end. A call that is under way counts once more, and needs this again.
+pub fn forget_collection(task: &str, collection_id: i64) {
+    let mut collections = METRICS.collections.lock();
+    let id = collection_id.to_string();
+    for (name, api_type) in collections.take(task, collection_id) {
+        // It is there, as both are done with the lock held.
+        let _ = METRICS.data_count.remove_label_values(&[task, &id, &name, WRITE, &api_type]);
+    }
+}
+
+/// A task was deleted, and none of its threads counts any more.
+pub fn forget_task(task: &str) {
+    let mut collections = METRICS.collections.lock();
+    collections.forget_task(task);
+    let counters = [
+        &METRICS.data_size,
+        &METRICS.data_count,
+        &METRICS.api_execute,
+        &METRICS.retries,
+        &METRICS.errors,
+        &METRICS.rows,
+        &METRICS.copies,
+        &METRICS.ignored,
+    ];
+    for counter in counters {
+        remove_with(counter, "task_id", task);
+    }
+    remove_with(&METRICS.calls_in_flight, "task_id", task);
 }
 
 /// The answer to a scrape.
@@ -417,5 +460,36 @@ mod tests {
         ] {
             assert!(has(&lines, line), "{line} is not in {lines:#?}");
         }
+    }
+
+    #[test]
+    fn what_is_gone_has_no_series() {
+        let written = |task, collection_id, collection| {
+            let counted = Written { task, channel: "c", collection_id, collection, call: "Insert", rows: 1, bytes: 1 };
+            rows_written(counted);
+            rows_written(Written { call: "Delete", ..counted });
+        };
+        let count = |label: &str| scrape(&[]).iter().filter(|line| line.contains(label)).count();
+        for task in ["gone", "stays"] {
+            written(task, 701, "gone.a");
+            written(task, 701, "gone.renamed");
+            written(task, 702, "gone.b");
+        }
+        let (first, second) = (r#"collection_id="701""#, r#"collection_id="702""#);
+        assert_eq!((count(first), count(second)), (8, 4));
+        forget_collection("gone", 701);
+        forget_collection("gone", 703);
+        assert_eq!((count(first), count(second)), (4, 4), "the other task's and the other collection's stay");
+        drop(call_begins("gone"));
+        call_done("gone", "CreateCollection");
+        call_failed("gone", "source", "transport");
+        retried("gone", "transport");
+        ignored("gone", "Flush");
+        copy_ended("gone", "done");
+        forget_task("gone");
+        assert_eq!((count(r#"task_id="gone""#), count(second)), (0, 2));
+        assert!(count(r#"task_id="stays""#) > 0);
+        written("gone", 702, "gone.b");
+        assert!(has(&scrape(&[]), r#"milvus_cdc_task_rows_total{task_id="gone"} 2"#), "it counts from the start");
     }
 }

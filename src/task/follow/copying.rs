@@ -90,6 +90,7 @@ impl Core {
                     metrics::copy_ended(&self.task, end.name());
                 }
                 self.copier.forget(id);
+                self.stop_counting_gone(id);
                 match end {
                     CopyEnd::Done(done) => self.on_copied(id, done),
                     CopyEnd::Unchanged | CopyEnd::Cancelled => {}

@@ -103,6 +103,7 @@ impl Core {
             PoolEvent::Ended { collection, call, outcome } => {
                 let truncated = self.scheduler.truncated(collection, call);
                 let done = self.scheduler.finish(collection, call);
+                self.stop_counting_gone(collection);
                 match outcome {
                     Outcome::Done => {
                         self.troubles.target_works();

@@ -9,6 +9,7 @@ use super::core::Core;
 use super::members::{Member, Rows};
 use crate::catalog::{CatalogEvent, ReadyCollection};
 use crate::domain::{Channel, CollectionId, Timestamp};
+use crate::observe::metrics;
 use crate::pipeline::Mark;
 use crate::source::{LogError, ReaderCommand, Seek, Start};
 
@@ -184,7 +185,15 @@ impl Core {
         self.troubles.copies.remove(&id.0);
         self.uncarried.forget(id);
         self.discard(id);
+        metrics::forget_collection(&self.task, id.0);
         self.dirty = true;
+    }
+
+    /// What was under way when a collection went has counted since.
+    pub(super) fn stop_counting_gone(&self, id: CollectionId) {
+        if self.members.get(id).is_none() {
+            metrics::forget_collection(&self.task, id.0);
+        }
     }
 
     /// Forgets its rows that are queued or wait for their tick: they would hold back the position of everything on their channels.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::command::{ManagerError, Operation, Reply, Wanted};
 use super::overlap::left_to_others;
 use super::owner::{Busy, Done, Entry, Owner, Then};
+use crate::observe::metrics;
 use crate::task::definition::{TaskDefinition, TaskState};
 use crate::task::engine::{EngineError, TaskEvent, TaskHandle};
 use crate::task::history::EventKind;
@@ -218,6 +219,7 @@ impl Owner {
             ManagerError::Forget { id: id.clone(), source }
         })?;
         self.journal.remove(id).map_err(|source| ManagerError::DeleteTask { id: id.clone(), source })?;
+        metrics::forget_task(id.as_str());
         log::info!(task:% = id; "deleted");
         Ok(())
     }
