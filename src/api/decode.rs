@@ -194,14 +194,14 @@ fn show(value: &Value) -> String {
     }
 }
 
-/// A number as Go's `%v` prints it: plain up to 21 digits, else with an exponent of at least two digits.
+/// A number as Go's `%v` prints it: from a million on with an exponent, of at least two digits.
 pub(super) fn go_float(number: f64) -> String {
     let scientific = format!("{number:e}");
     let Some((mantissa, exponent)) = scientific.split_once('e') else {
         return scientific;
     };
     match exponent.parse::<i32>() {
-        Ok(exponent) if number != 0.0 && !(-4..21).contains(&exponent) => {
+        Ok(exponent) if number != 0.0 && !(-4..6).contains(&exponent) => {
             let sign = if exponent < 0 { '-' } else { '+' };
             format!("{mantissa}e{sign}{:02}", exponent.abs())
         }
@@ -270,7 +270,15 @@ mod tests {
 
     #[test]
     fn numbers_as_go_prints_them() {
-        for (number, text) in [(5.0, "5"), (0.0, "0"), (1.5, "1.5"), (1e20, "100000000000000000000"), (1e21, "1e+21")] {
+        let numbers = [
+            (5.0, "5"),
+            (0.0, "0"),
+            (1.5, "1.5"),
+            (123_456.5, "123456.5"),
+            (1e6, "1e+06"),
+            (-1_234_567.0, "-1.234567e+06"),
+        ];
+        for (number, text) in numbers {
             assert_eq!(go_float(number), text);
         }
         assert_eq!((go_float(1e-5), go_float(0.0001)), ("1e-05".into(), "0.0001".into()));

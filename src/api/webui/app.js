@@ -6,7 +6,15 @@ const EVERY = 2000;
 let asking = false;
 let seen = null;
 
-const current = () => (location.hash.startsWith("#task/") ? decodeURIComponent(location.hash.slice(6)) : null);
+/** The task in the address. What cannot be one stands for the list. */
+function current() {
+  if (!location.hash.startsWith("#task/")) return null;
+  try {
+    return decodeURIComponent(location.hash.slice(6));
+  } catch {
+    return null;
+  }
+}
 
 async function refresh() {
   if (asking || $("login").open) return;
