@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::channel::ChannelState;
 use super::core::{Core, Question};
-use super::members::{Member, Members};
+use super::members::Members;
 use crate::catalog::Hint;
 use crate::domain::{Channel, CollectionId, Timestamp};
 use crate::pipeline::{CollectionInfo, Done, Rules, Step, Work};
 use crate::target::{Outcome, PoolEvent, WORKERS};
 
-/// Rows of collections that are not ready which wait in memory.
-const UNREADY_MEMORY: usize = 8 << 20;
+/// Rows of unknown collections that wait in memory.
+const UNKNOWN_MEMORY: usize = 8 << 20;
 /// How long an answer about an unknown collection is waited for before it is asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -143,16 +143,10 @@ impl Core {
 
     /// Collections that cannot be taken in for long must not fill the memory that the others need: the records of the largest are
     /// passed over now and read again when it can.
-    fn put_off_unready(&mut self) {
-        // After the first comparison of everything, one that was followed before and is not ready is one that cannot be looked at.
-        let is_unready = |member: &Member| self.settled && member.ready.is_none();
-        let waiting = self.scheduler.waiting().into_iter().filter(|id| self.members.get(*id).is_none_or(is_unready));
-        let unready = waiting.map(|id| (id, self.scheduler.bytes_of(id))).collect();
-        for id in largest_beyond(UNREADY_MEMORY, unready) {
-            if self.members.get(id).is_some() {
-                self.compare(id, "not to be looked at for long");
-                continue;
-            }
+    fn put_off_unknown(&mut self) {
+        let waiting = self.scheduler.waiting().into_iter().filter(|id| self.members.get(*id).is_none());
+        let unknown = waiting.map(|id| (id, self.scheduler.bytes_of(id))).collect();
+        for id in largest_beyond(UNKNOWN_MEMORY, unknown) {
             log::info!("collection {id} is not ready yet: its rows will be read again when it is");
             self.members.pass_over(id);
             self.discard(id);
@@ -166,7 +160,7 @@ impl Core {
                 self.ask(id);
             }
         }
-        self.put_off_unready();
+        self.put_off_unknown();
         for (id, question) in &mut self.asked {
             if question.at.elapsed() > ASK_AGAIN {
                 question.at = Instant::now();
