@@ -112,7 +112,7 @@ impl Carrier {
         }
     }
 
-    /// Waits until no call for the collection is under way; none is started until the next `Ready` or `Gone`.
+    /// Waits until no call for the collection is under way; none is started until the next `Ready`, `Gone` or `Unblock`.
     pub(super) fn block(&self, id: CollectionId) -> Result<(), CarryError> {
         let (answer, answered): (Sender<()>, Receiver<()>) = bounded(1);
         self.tell(CatalogEvent::Block(id, answer))?;
@@ -175,6 +175,11 @@ impl Carrier {
     pub(super) fn describe_target(&mut self) -> Result<String, Error> {
         let version = self.target_version()?;
         Ok(format!("the target {} ({version})", self.target.address()))
+    }
+
+    /// Whether a collection of ours is there on the target.
+    pub(super) fn is_made(&self, id: CollectionId) -> bool {
+        self.record.get(id).is_some_and(|carried| carried.made)
     }
 
     /// Where a collection of ours is on the target.

@@ -161,7 +161,7 @@ impl Carrier {
     pub(super) fn rename(&mut self, id: CollectionId, (db, name): (&str, &str)) -> Result<(), CarryError> {
         let Some(carried) = self.record.get(id).cloned() else { return Ok(()) };
         let from = (carried.db.as_str(), carried.name.as_str());
-        if self.find(from.0, from.1)?.is_some() && self.find(db, name)?.is_some() {
+        if self.find(from.0, from.1)?.is_some() && self.is_taken(db, name)? {
             return Err(CarryError::KeepsName(format!(
                 "{db}.{name} is taken on the target {}: {}.{} keeps its name there until it is free",
                 self.target.address(),
@@ -173,6 +173,7 @@ impl Carrier {
         match self.rename_now(id, from, (db, name)) {
             // Whether it was done in spite of the answer shows in the old name. Rows must not wait for what may be refused for long.
             Err(CarryError::Call(error)) if is_answer(&error) && self.find(from.0, from.1)?.is_some() => {
+                self.tell(CatalogEvent::Unblock(id))?;
                 return Err(CarryError::KeepsName(error.to_string()));
             }
             outcome => outcome?,
@@ -183,6 +184,14 @@ impl Carrier {
             carried.name = name.into();
         });
         Ok(self.record.save()?)
+    }
+
+    /// Whether a name is seen to be taken. One that may not be looked at is left to the rename to judge.
+    fn is_taken(&self, db: &str, name: &str) -> Result<bool, CarryError> {
+        match self.find(db, name) {
+            Err(CarryError::Call(error)) if verdict(&error) == Verdict::Stop => Ok(false),
+            outcome => Ok(outcome?.is_some()),
+        }
     }
 
     fn rename_now(&mut self, id: CollectionId, from: (&str, &str), (db, name): (&str, &str)) -> Result<(), CarryError> {

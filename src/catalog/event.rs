@@ -63,8 +63,10 @@ pub enum CatalogEvent {
     /// Asked for by a hint: no such collection is at the source, or it is not for this task, and nothing of it is carried.
     Absent(CollectionId),
     /// Something is about to change that names depend on: start no more calls for this collection, and answer when none
-    /// is under way. Calls go on with the next `Ready` or `Gone`.
+    /// is under way. Calls go on with the next `Ready`, `Gone` or `Unblock`.
     Block(CollectionId, Sender<()>),
+    /// It has not changed: the target refuses, and it will be tried again. Calls go on as before.
+    Unblock(CollectionId),
     /// The first comparison of everything is through.
     Settled,
     /// These things fail and are tried again; empty: nothing does.

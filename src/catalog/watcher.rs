@@ -349,10 +349,12 @@ impl Watch {
 
     fn carry_over(&mut self, source: &SourceCollection) -> Result<(), CarryError> {
         let (db, name) = self.mapping.map(&source.db, &source.details.name);
-        self.free_name(source.id, (&db, &name))?;
-        match self.carrier.ensure_collection(source, (&db, &name)) {
-            // Everything else of it goes on.
-            Err(keeps @ CarryError::KeepsName(_)) => self.carrier.carry(source).and(Err(keeps)),
+        let named = self.free_name(source.id, (&db, &name));
+        match named.and_then(|()| self.carrier.ensure_collection(source, (&db, &name))) {
+            // It, or who has its name, keeps the old one. Everything else of it goes on, if it is there.
+            Err(keeps @ CarryError::KeepsName(_)) if self.carrier.is_made(source.id) => {
+                self.carrier.carry(source).and(Err(keeps))
+            }
             outcome => outcome.and_then(|()| self.carrier.carry(source)),
         }
     }

@@ -19,6 +19,7 @@ impl Core {
             CatalogEvent::Ready(ready) => self.on_ready(*ready),
             CatalogEvent::Gone(id) | CatalogEvent::Absent(id) => self.on_gone(id),
             CatalogEvent::Block(id, answer) => self.on_block(id, answer),
+            CatalogEvent::Unblock(id) => self.on_unblock(id),
             CatalogEvent::Settled => {
                 log::info!("every collection of the task has been compared once");
                 self.settled = true;
@@ -211,6 +212,14 @@ impl Core {
             self.copier.cancel(id);
         }
         self.blocks.push((id, answer));
+    }
+
+    fn on_unblock(&mut self, id: CollectionId) {
+        let Some(member) = self.members.get_mut(id) else { return };
+        member.blocked = false;
+        if matches!(member.rows, Rows::Copying { .. }) && member.ready.is_some() && !self.to_copy.contains(&id) {
+            self.to_copy.push(id);
+        }
     }
 
     /// Tells the catalog when nothing is under way for a collection that it wants to change.
