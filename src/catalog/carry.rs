@@ -11,7 +11,7 @@ use super::record::{Carried, Record};
 use super::schema;
 use crate::domain::{Channel, CollectionId, PartitionId, Timestamp};
 use crate::journal::sealed::SealedError;
-use crate::milvus::{CallContext, Client, Error, ErrorKind, ServerVersion};
+use crate::milvus::{CallContext, Client, Error, ServerVersion};
 use crate::pipeline::CollectionInfo;
 use crate::pipeline::columns::{KnownFields, Shape};
 use crate::target::{Verdict, verdict};
@@ -57,10 +57,7 @@ impl CarryError {
 
     /// Whether other collections would fail with the same: the source does not answer.
     pub(super) fn ends_round(&self) -> bool {
-        match self {
-            CarryError::Source(error) => matches!(error.kind, ErrorKind::Transport | ErrorKind::Cancelled),
-            _ => false,
-        }
+        matches!(self, CarryError::Source(error) if error.is_silence())
     }
 }
 
@@ -191,6 +188,7 @@ impl Carrier {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::milvus::ErrorKind;
 
     #[test]
     fn what_a_source_says_of_one_collection_neither_stops_the_task_nor_ends_the_round() {

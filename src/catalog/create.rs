@@ -172,7 +172,7 @@ impl Carrier {
         self.block(id)?;
         match self.rename_now(id, from, (db, name)) {
             // Whether it was done in spite of the answer shows in the old name. Rows must not wait for what may be refused for long.
-            Err(CarryError::Call(error)) if is_answer(&error) && self.find(from.0, from.1)?.is_some() => {
+            Err(CarryError::Call(error)) if !error.is_silence() && self.find(from.0, from.1)?.is_some() => {
                 self.tell(CatalogEvent::Unblock(id))?;
                 return Err(CarryError::KeepsName(error.to_string()));
             }
@@ -291,11 +291,6 @@ impl Carrier {
         }
         Ok(())
     }
-}
-
-/// The server has said something, and not just kept silent.
-fn is_answer(error: &Error) -> bool {
-    !matches!(error.kind, ErrorKind::Transport | ErrorKind::Cancelled)
 }
 
 /// The server has understood the wish and does not have what it takes. 2000 and above: its engine does not.

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::config::{API_TOKEN_VARIABLE, Secret};
+use crate::config::{API_TOKEN_VARIABLE, Secret, can_be_sent, without_line_end};
 
 /// Keeps one or more Milvus in step with another.
 ///
@@ -137,12 +137,12 @@ fn health(url: client::ServerUrl) -> Result<(), Failure> {
 /// A secret from an argument or a variable, without the line ends that one from a file may have. Takes every text: clap would print
 /// one that it is told to refuse.
 fn secret(text: &str) -> Result<Secret, Infallible> {
-    Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
+    Ok(Secret::new(without_line_end(text)))
 }
 
 /// The API's token, if it can be sent.
 fn api_token(given: &Secret) -> Result<Secret, Failure> {
-    match given.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
+    match can_be_sent(given.expose()) {
         true => Ok(given.clone()),
         false => {
             let message = format!("--token or {API_TOKEN_VARIABLE}: only visible ASCII characters can be sent");

@@ -12,7 +12,9 @@ use log::LevelFilter;
 use super::error::nearest;
 use super::legacy::{self, Leftover};
 use super::raw::{Leaf, RawConfig, RawDial, RawMilvus, RawScan, RawSource};
-use super::{AUTO, Config, ConfigError, DialFiles, Endpoint, ParsedUri, Secret, SourceConfig, Tls, bearer_text};
+use super::{
+    AUTO, Config, ConfigError, DialFiles, Endpoint, ParsedUri, Secret, SourceConfig, Tls, bearer_text, without_line_end,
+};
 use crate::domain::LogKind;
 use crate::observe::logging::{self, LogFormat};
 
@@ -66,7 +68,7 @@ impl Config {
 
 /// A secret in the environment, without the line ends that a file with it would have lost, too.
 pub(super) fn variable(environment: impl Fn(&str) -> Option<String>, name: &str) -> Option<String> {
-    let secret = environment(name)?.trim_end_matches(['\r', '\n']).to_owned();
+    let secret = without_line_end(&environment(name)?).to_owned();
     (!secret.is_empty()).then_some(secret)
 }
 

@@ -34,7 +34,7 @@ pub use self::kafka::{KafkaConfig, KafkaLogin, SaslMechanism, SecurityProtocol};
 pub use self::legacy::Leftover;
 pub use self::load::{API_TOKEN_VARIABLE, KAFKA_PASSWORD_VARIABLE, PULSAR_TOKEN_VARIABLE, SOURCE_TOKEN_VARIABLE};
 pub use self::pulsar::{PulsarConfig, PulsarService, SubscriptionMode, WebAddress};
-pub use self::secret::Secret;
+pub use self::secret::{Secret, can_be_sent, without_line_end};
 pub use self::show::{Setting, settings};
 
 /// Everything that the server needs to know before it starts.

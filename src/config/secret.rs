@@ -11,6 +11,16 @@ use std::fmt;
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
+/// Without the line ends of the file that a secret may have come from.
+pub fn without_line_end(secret: &str) -> &str {
+    secret.trim_end_matches(['\r', '\n'])
+}
+
+/// Whether a token consists of what a header can carry, visible ASCII characters.
+pub fn can_be_sent(token: &str) -> bool {
+    token.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 impl Secret {
     /// Takes the text in.
     pub fn new(text: impl Into<String>) -> Self {

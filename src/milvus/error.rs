@@ -64,6 +64,11 @@ impl Error {
             || self.is_already_there()
     }
 
+    /// The server has said nothing: it was not reached, or not waited for. What was asked may have been done or not.
+    pub fn is_silence(&self) -> bool {
+        matches!(self.kind, ErrorKind::Transport | ErrorKind::Cancelled)
+    }
+
     /// The collection does not exist.
     pub fn is_collection_missing(&self) -> bool {
         matches!(self.kind, ErrorKind::Server { code: 100, .. } | ErrorKind::Server { legacy: 4, .. })

@@ -3,7 +3,7 @@ Who may use the API.
 */
 
 use super::super::raw::{Leaf, RawApi};
-use super::super::{ApiConfig, Config, ConfigError, Secret};
+use super::super::{ApiConfig, Config, ConfigError, Secret, can_be_sent};
 use super::{API_TOKEN_VARIABLE, Reader};
 
 impl Reader<'_> {
@@ -25,7 +25,7 @@ impl Reader<'_> {
             Some(token) => token.clone(),
             None => self.secret("api.tokenFile", &raw.token_file, &raw.token)?,
         };
-        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if !can_be_sent(&token) {
             let message = "only visible ASCII characters can be sent in a header".to_owned();
             return Err(match &self.api_token {
                 Some(_) => ConfigError::in_variable(API_TOKEN_VARIABLE, message),

@@ -3,7 +3,9 @@ The brokers of a source's Pulsar.
 */
 
 use super::super::raw::{Leaf, RawPulsar};
-use super::super::{BrokerTls, ConfigError, PulsarConfig, PulsarService, Secret, SubscriptionMode, WebAddress};
+use super::super::{
+    BrokerTls, ConfigError, PulsarConfig, PulsarService, Secret, SubscriptionMode, WebAddress, can_be_sent,
+};
 use super::{PULSAR_TOKEN_VARIABLE, Reader, plain};
 
 const ADDRESS: &str = "sourceConfig.pulsar.address";
@@ -92,7 +94,7 @@ impl Reader<'_> {
         };
         // Without the text, which is a secret.
         let token = given.strip_prefix("token:").unwrap_or(&given).trim().to_owned();
-        if !token.bytes().all(|byte| byte.is_ascii_graphic()) || token.starts_with("file:") || token.starts_with('{') {
+        if !can_be_sent(&token) || token.starts_with("file:") || token.starts_with('{') {
             let message = "it is no token: it looks like `token:eyJ…`".to_owned();
             return Err(match &self.pulsar_token {
                 Some(_) => ConfigError::in_variable(PULSAR_TOKEN_VARIABLE, message),

@@ -7,7 +7,7 @@ use crossbeam_channel::Sender;
 
 use super::copy::{Against, CopyDone, CopyEnd, CopyEvent, CopyJob};
 use super::core::Core;
-use super::members::Rows;
+use super::members::{Member, Rows};
 use crate::catalog::Hint;
 use crate::domain::{Channel, CollectionId, Position};
 use crate::observe::metrics;
@@ -25,11 +25,17 @@ impl Core {
             self.copier.forget_progress(id);
         }
         member.set_rows(Rows::Copying { prune, compare: true, begun: BTreeMap::new() });
-        if member.ready.is_some() && !self.to_copy.contains(&id) {
-            self.to_copy.push(id);
-        }
+        self.queue_copy(id);
         self.discard(id);
         self.dirty = true;
+    }
+
+    /// Its copy starts as soon as it can, if it is to be copied and the catalog has told of it; else the `Ready` that follows queues it.
+    pub(super) fn queue_copy(&mut self, id: CollectionId) {
+        let is_wanted = |member: &Member| matches!(member.rows, Rows::Copying { .. }) && member.ready.is_some();
+        if self.members.get(id).is_some_and(is_wanted) && !self.to_copy.contains(&id) {
+            self.to_copy.push(id);
+        }
     }
 
     /// Starts copies of collections for which no call is under way any more.

@@ -61,7 +61,7 @@ impl Core {
         let copying = matches!(member.rows, Rows::Copying { .. });
         let unread = !copying && member.channels().iter().any(|channel| !self.channels.contains_key(channel));
         if copying && (first || was_blocked) {
-            self.to_copy.push(id);
+            self.queue_copy(id);
         } else if unread {
             log::error!("collection {id}: the checkpoint lacks a channel of it: comparing its rows with the source's");
             self.copy_again(id, true);
@@ -217,9 +217,7 @@ impl Core {
     fn on_unblock(&mut self, id: CollectionId) {
         let Some(member) = self.members.get_mut(id) else { return };
         member.blocked = false;
-        if matches!(member.rows, Rows::Copying { .. }) && member.ready.is_some() && !self.to_copy.contains(&id) {
-            self.to_copy.push(id);
-        }
+        self.queue_copy(id);
     }
 
     /// Tells the catalog when nothing is under way for a collection that it wants to change.
