@@ -1,11 +1,11 @@
 /*!
-The server as a whole: what is opened in which order, and closed in which order.
+The life of the server: the order in which its parts start and stop.
 
-1. The data folder is taken and the journal read: nothing is started on top of damaged or foreign files.
-2. The address is bound, so that a taken one is found before any task runs.
-3. The tasks that ran before run again.
-4. Requests are served until a signal comes.
-5. No more requests; all tasks stop side by side; what is still being answered gets its answer.
+1. The data folder is locked and the journal read: nothing starts on top of damaged or foreign files.
+2. The address is bound, so that a conflict is found before any task runs.
+3. The tasks that were running are started again.
+4. Requests are served until a signal arrives.
+5. No request is accepted any more, all tasks stop concurrently, and pending requests get their answers.
 */
 
 use std::io;
@@ -16,60 +16,60 @@ use std::time::{Duration, Instant};
 use crate::api::Api;
 use crate::api::http::{HttpServer, Limits};
 use crate::config::{Config, ConfigError};
-use crate::journal::{DataDir, DataDirError, FileJournal, JournalError};
+use crate::manager::engine::Engine;
+use crate::manager::store::{FileJournal, JournalError};
+use crate::manager::{ManagerStartError, STOP_TIMEOUT, TaskManager};
 use crate::observe::logging;
 use crate::signals::{self, Signal, SignalError};
-use crate::task::engine::Engine;
-use crate::task::folder;
-use crate::task::manager::{STOP_TIMEOUT, StartError, TaskManager};
+use crate::storage::{DataDir, DataDirError, task_folder};
 
-/// How long answers may take after the tasks have stopped.
+/// Time for pending answers after the tasks have stopped.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Why the server could not start.
 #[derive(Debug, thiserror::Error)]
-pub enum ServerError {
-    /// The data folder.
+pub enum StartupError {
+    /// The data folder cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
-    /// The tasks of earlier runs.
+    /// The journal cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The API's address.
+    /// The API's address cannot be bound.
     #[error("cannot listen on {address}: {source}")]
     Listen {
-        /// As configured.
+        /// Address as configured.
         address: String,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The tasks' owner.
+    /// The task manager could not start.
     #[error(transparent)]
-    Manager(#[from] StartError),
-    /// Signals.
+    Manager(#[from] ManagerStartError),
+    /// Signals cannot be received.
     #[error(transparent)]
     Signals(#[from] SignalError),
 }
 
-/// Reads the configuration again.
+/// Reloads the configuration.
 pub type Reload<'a> = &'a dyn Fn() -> Result<Config, ConfigError>;
 
-/// Runs until a signal says stop. With SIGHUP it takes over the log level and the limits of what `reload` reads.
+/// Runs the server until a signal stops it. SIGHUP applies the log level and the limits that `reload` returns.
 ///
 /// # Errors
-/// [`ServerError`] when it cannot start. Once it runs, it ends by a signal only.
-pub fn run(config: &Config, engine: Arc<dyn Engine>, reload: Reload<'_>) -> Result<(), ServerError> {
+/// [`StartupError`] when the server cannot start. Once it runs, only a signal ends it.
+pub fn run(config: &Config, engine: Arc<dyn Engine>, reload: Reload<'_>) -> Result<(), StartupError> {
     if config.is_open_to_all() {
         log::warn!(
-            "everybody who reaches {} may use the API: there is no api.token, and api.allowUnauthenticated is set",
+            "the API at {} is open to everyone who can reach it: no api.token, and api.allowUnauthenticated is set",
             config.address
         );
     }
     let signals = signals::listen()?;
     let data_dir = DataDir::open(&config.data_dir)?;
-    folder::remove_leftovers(data_dir.path());
+    task_folder::remove_leftovers(data_dir.path());
     let journal = FileJournal::open(data_dir.path())?;
-    let listen = |source| ServerError::Listen { address: config.address.clone(), source };
+    let listen = |source| StartupError::Listen { address: config.address.clone(), source };
     let listener = TcpListener::bind(&config.address).map_err(listen)?;
 
     let (manager, manager_thread) = TaskManager::start(engine, Box::new(journal), config.max_task_num)?;
@@ -82,7 +82,7 @@ pub fn run(config: &Config, engine: Arc<dyn Engine>, reload: Reload<'_>) -> Resu
     let name = loop {
         match signals.wait() {
             Signal::Stop(name) => break name,
-            Signal::Reload => take_over(reload(), config, &manager, &api),
+            Signal::Reload => apply(reload(), config, &manager, &api),
         }
     };
     log::info!("{name} received, stopping");
@@ -95,22 +95,22 @@ pub fn run(config: &Config, engine: Arc<dyn Engine>, reload: Reload<'_>) -> Resu
     Ok(())
 }
 
-/// Takes over what can change while the server runs. A configuration that is wrong changes nothing.
-fn take_over(read: Result<Config, ConfigError>, at_start: &Config, manager: &TaskManager, api: &Api) {
-    let config = match read {
+/// Applies the settings that may change while the server runs. An invalid configuration changes nothing.
+fn apply(reloaded: Result<Config, ConfigError>, at_start: &Config, manager: &TaskManager, api: &Api) {
+    let config = match reloaded {
         Ok(config) => config,
-        Err(error) => return log::error!("SIGHUP received, but nothing is taken over: {error}"),
+        Err(error) => return log::error!("SIGHUP: reload failed, keeping the current configuration: {error}"),
     };
     logging::set_level(config.log_level);
     manager.limit(config.max_task_num);
     api.limit_names(config.max_name_length);
     let level = config.log_level.as_str().to_ascii_lowercase();
     log::info!(logLevel:% = level, maxTaskNum = config.max_task_num, maxNameLength = config.max_name_length;
-        "SIGHUP received, taken over");
+        "SIGHUP: configuration reloaded");
     let mut rest = config;
     (rest.log_level, rest.max_task_num) = (at_start.log_level, at_start.max_task_num);
     rest.max_name_length = at_start.max_name_length;
     if rest != *at_start {
-        log::warn!("the configuration has other changes, which count after a restart only");
+        log::warn!("other configuration changes take effect after a restart");
     }
 }

@@ -1,20 +1,21 @@
 /*!
-Signals, received by a thread of their own.
+Signals, received on a thread of their own.
 */
 
 use std::io;
-use std::thread;
 
 use crossbeam_channel::{Receiver, bounded, select};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// What a signal asks for.
+use crate::observe::thread::ThreadSpec;
+
+/// The request that a signal makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// End the server; the signal's name.
+    /// Stop the server; the signal's name.
     Stop(&'static str),
-    /// Read the configuration again (SIGHUP).
+    /// Reload the configuration (SIGHUP).
     Reload,
 }
 
@@ -22,7 +23,7 @@ pub enum Signal {
 #[derive(Debug)]
 pub struct SignalListener {
     stop: Receiver<&'static str>,
-    /// Apart from `stop`, so that a stop never waits behind it.
+    /// Separate from `stop`, so that a stop never waits behind a reload.
     reload: Receiver<()>,
 }
 
@@ -31,21 +32,21 @@ pub struct SignalListener {
 #[error("cannot listen for signals: {0}")]
 pub struct SignalError(#[from] io::Error);
 
-/// Listens from now on.
+/// Starts to receive signals.
 ///
 /// # Errors
-/// [`SignalError`] when the system does not let us.
+/// [`SignalError`] when a handler or the thread cannot be installed.
 pub fn listen() -> Result<SignalListener, SignalError> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let (stop_sender, stop) = bounded(1);
     let (reload_sender, reload) = bounded(1);
-    // Lives as long as the process: there is nothing that it would have to finish.
-    thread::Builder::new().name("signals".into()).spawn(move || {
+    // Never joined: the thread lives as long as the process and has nothing to finish.
+    ThreadSpec::of_server("signals").spawn(move || {
         for signal in &mut signals {
             match signal {
-                // One that waits already will read the newest file.
+                // A pending reload will read the newest file.
                 SIGHUP => drop(reload_sender.try_send(())),
-                // A second one while the server stops changes nothing.
+                // A second stop signal changes nothing.
                 SIGTERM => drop(stop_sender.try_send("SIGTERM")),
                 _ => drop(stop_sender.try_send("SIGINT")),
             }
@@ -55,9 +56,9 @@ pub fn listen() -> Result<SignalListener, SignalError> {
 }
 
 impl SignalListener {
-    /// Returns with the next signal.
+    /// Waits for the next signal.
     pub fn wait(&self) -> Signal {
-        // The senders live in a thread that ends with the process only.
+        // The senders belong to a thread that ends only with the process.
         let ended = Signal::Stop("the end of the signal thread");
         select! {
             recv(self.stop) -> name => name.map_or(ended, Signal::Stop),

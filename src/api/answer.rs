@@ -1,18 +1,20 @@
 /*!
-What the API shows of tasks and positions. Secrets are not among it: they are never put in.
+Tasks and positions as the API shows them. Answers are built from what may be shown, so secrets never get in.
 */
 
 use serde_json::{Map, Value, json};
 
+use super::failover;
 use crate::config::DialFiles;
 use crate::domain::Timestamp;
+use crate::manager::TaskView;
 use crate::task::definition::TaskState;
-use crate::task::engine::ChannelPosition;
-use crate::task::manager::TaskView;
 use crate::task::position::MsgPosition;
-use crate::task::spec::{CollectionInfo, TargetAddress, TargetParams};
+use crate::task::role::RoleState;
+use crate::task::spec::{SelectedCollection, TargetAddress, TargetParams};
+use crate::task::status::ChannelPosition;
 
-/// Stands where the Go server names a collection: our positions are per channel, whatever collections it carries.
+/// Replaces the Go server's collection id: our positions belong to channels, which carry any number of collections.
 const NO_SINGLE_COLLECTION: i64 = -1;
 
 /// The `Task` object.
@@ -23,13 +25,14 @@ pub(super) fn task(view: &TaskView) -> Value {
     });
     let mut task = json!({
         "task_id": view.id.as_str(),
+        "source": view.spec.source.name(),
         "milvus_connect_param": target(view.spec.target.given()),
         "kafka_connect_param": {"address": "", "topic": "", "enable_sasl": false, "sasl": {}},
         "collection_infos": selection.collection_infos.as_deref().map(collections),
         "db_collections": databases,
         "state": match view.state {
             TaskState::Running => "Running",
-            TaskState::Paused { .. } => "Paused",
+            TaskState::Paused { .. } | TaskState::Stopped { .. } => "Paused",
         },
         "phase": view.status.phase.name(),
         "lag_ms": view.status.lag_ms,
@@ -37,6 +40,13 @@ pub(super) fn task(view: &TaskView) -> Value {
     });
     if let Some(reason) = view.status.reason.as_deref().filter(|reason| !reason.is_empty()) {
         task["reason"] = reason.into();
+    }
+    if let Some(counts) = view.status.collections {
+        task["collections"] =
+            counts.named().into_iter().map(|(stage, count)| (stage.to_owned(), json!(count))).collect();
+    }
+    if view.role != RoleState::default() {
+        task["role"] = failover::role(&view.role).into();
     }
     if let Some(log) = &view.status.source_log {
         task["source_log"] = json!({"kind": log.kind, "why": log.why});
@@ -73,8 +83,8 @@ fn dial(files: &DialFiles) -> Value {
     given.map(|(key, path)| (key.to_owned(), Value::from(path.as_str()))).collect::<Map<_, _>>().into()
 }
 
-fn collections(infos: &[CollectionInfo]) -> Value {
-    let one = |info: &CollectionInfo| {
+fn collections(infos: &[SelectedCollection]) -> Value {
+    let one = |info: &SelectedCollection| {
         json!({
             "name": info.name,
             "positions": info.positions,
@@ -84,7 +94,7 @@ fn collections(infos: &[CollectionInfo]) -> Value {
     infos.iter().map(one).collect()
 }
 
-/// The `Position` objects, `null` when there are none.
+/// The `Position` objects; `null` when there are none.
 pub(super) fn positions(positions: &[ChannelPosition]) -> Value {
     let one = |position: &ChannelPosition| {
         let time = Timestamp(position.time_tick).physical_ms();

@@ -1,51 +1,50 @@
 /*!
-The `check` request: what a `create` with the same data would meet.
+The `check` request: whether a `create` with the same data would succeed, and the task would work.
 */
 
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::create::{CreateParams, Rules, check};
+use super::create::{CreateParams, NewTask, RequestRules, check};
 use super::decode::{Object, Problems};
-use super::error::ApiError;
-use crate::check::{DEFAULT_PAUSE, Level, Report};
+use super::error::{ApiError, RequestError};
 use crate::config::Config;
-use crate::task::spec::{TaskId, TaskSpec};
+use crate::preflight::{DEFAULT_PAUSE, Level, PreflightReport};
 
-/// The longest pause that can be asked for: a year.
+/// The longest pause that a request may name: a year.
 const MAX_PAUSE_HOURS: i64 = 24 * 366;
 
-/// How long a pause may last: `pause_hours`, or a day.
+/// The longest pause that the log must bridge: `pause_hours`, or a day.
 ///
 /// # Errors
-/// The outer one when it is no number, the inner one when it is none that makes sense.
-pub(super) fn pause_of(data: Option<&Map<String, Value>>) -> Result<Result<Duration, ApiError>, String> {
+/// [`RequestError`] when it is no number, or outside the range.
+pub(super) fn pause_of(data: Option<&Map<String, Value>>) -> Result<Duration, RequestError> {
     let mut problems = Problems::default();
     let hours = Object::root(data).integer("pause_hours", &mut problems);
-    problems.or(match hours {
+    match problems.or(hours).map_err(RequestError::Decode)? {
         0 => Ok(DEFAULT_PAUSE),
-        1..=MAX_PAUSE_HOURS => Ok(Duration::from_secs(3600 * hours as u64)),
-        _ => Err(ApiError::client(format!("pause_hours must be from 1 to {MAX_PAUSE_HOURS}"))),
-    })
+        hours @ 1..=MAX_PAUSE_HOURS => Ok(Duration::from_secs(3600 * hours as u64)),
+        _ => Err(ApiError::client(format!("pause_hours must be from 1 to {MAX_PAUSE_HOURS}")).into()),
+    }
 }
 
 /// The answer's `data`.
-pub(super) fn answer(report: &Report) -> Map<String, Value> {
+pub(super) fn answer(report: &PreflightReport) -> Map<String, Value> {
     let fields = [("ok", json!(report.level() < Level::Problem)), ("findings", json!(report.findings()))];
     fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 /// The same for the command line.
-pub fn as_json(report: &Report) -> Value {
+pub(crate) fn as_json(report: &PreflightReport) -> Value {
     Value::Object(answer(report))
 }
 
-/// What a `create` with this `request_data` asks for, for those who look at it without a server.
+/// The task that a `create` with this `request_data` defines; for a check without a server.
 ///
 /// # Errors
-/// What the server would answer.
-pub fn task_of(data: Option<&Map<String, Value>>, config: &Config) -> Result<(Option<TaskId>, TaskSpec), String> {
-    let params = CreateParams::decode(data)?;
-    check(params, &Rules::of(config), config.max_name_length).map_err(|error| error.message)
+/// The error that the server would answer.
+pub(crate) fn task_of(data: Option<&Map<String, Value>>, config: &Config) -> Result<NewTask, RequestError> {
+    let params = CreateParams::decode(data).map_err(RequestError::Decode)?;
+    Ok(check(params, &RequestRules::of(config), config.max_name_length)?)
 }

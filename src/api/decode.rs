@@ -1,27 +1,27 @@
 /*!
-Reads request data the way the Go server's decoder does, because clients were written against that one.
+Decodes request data as the Go server's decoder does, because clients were written against it.
 
-Keys match whatever their case, unknown keys are ignored, `null` is the same as nothing, a fraction given for an integer is
-cut off. Everything else must have the right type; all problems of a request are collected and told together.
+Keys match in any case, unknown keys are ignored, `null` counts as absent, and a fraction given for an integer is
+truncated. Everything else must have the right type; all problems of a request are collected and reported together.
 */
 
 use serde_json::{Map, Value};
 
-/// Keys whose values are never shown, not even in a message about their type.
+/// Keys whose values never appear in a message, not even in one about their type.
 const SECRET_KEYS: [&str; 2] = ["password", "token"];
 
-/// What was wrong with a request so far.
+/// The problems found in a request so far.
 #[derive(Debug, Default)]
 pub(super) struct Problems(Vec<String>);
 
-/// A JSON object, or nothing, and where it was found.
+/// A JSON object, or nothing, and its path in the request.
 pub(super) struct Object<'a> {
     path: String,
     fields: Option<&'a Map<String, Value>>,
 }
 
 impl Problems {
-    /// The result, unless there were problems.
+    /// The result, or all problems as one text.
     pub(super) fn or<T>(self, result: T) -> Result<T, String> {
         if self.0.is_empty() {
             return Ok(result);
@@ -39,7 +39,7 @@ impl<'a> Object<'a> {
         Object { path: String::new(), fields }
     }
 
-    /// The value of a key: the exact one first, then the first that differs only in case. `null` counts as nothing.
+    /// The value of a key: an exact match first, then the first that differs only in case. `null` counts as absent.
     pub(super) fn get(&self, key: &str) -> Option<&'a Value> {
         let fields = self.fields?;
         let found = fields.get(key).or_else(|| {
@@ -59,7 +59,7 @@ impl<'a> Object<'a> {
     pub(super) fn integer(&self, key: &str, problems: &mut Problems) -> i64 {
         match self.get(key) {
             None => 0,
-            // Beyond the range of an i64 the nearest one is taken.
+            // Saturates outside the range of an i64.
             Some(Value::Number(number)) => {
                 number.as_i64().unwrap_or_else(|| number.as_f64().unwrap_or_default() as i64)
             }
@@ -85,12 +85,12 @@ impl<'a> Object<'a> {
         object(self.path_of(key), self.get(key), problems)
     }
 
-    /// The objects of a list; `None` when the list is not there.
+    /// The objects of a list; `None` when the list is absent.
     pub(super) fn objects(&self, key: &str, problems: &mut Problems) -> Option<Vec<Object<'a>>> {
         self.get(key).map(|value| objects(&self.path_of(key), value, problems))
     }
 
-    /// A map whose keys are the client's own; `None` when it is not there.
+    /// A map whose keys are the client's own; `None` when it is absent.
     pub(super) fn map<T>(
         &self,
         key: &str,
@@ -183,7 +183,7 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// A scalar in Go's notation. What is inside a list or an object may be secret and is left out.
+/// A scalar in Go's notation. The contents of lists and objects may be secret and are left out.
 fn show(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -194,7 +194,7 @@ fn show(value: &Value) -> String {
     }
 }
 
-/// A number as Go's `%v` prints it: from a million on with an exponent, of at least two digits.
+/// A number as Go's `%v` prints it: from a million on with an exponent of at least two digits.
 pub(super) fn go_float(number: f64) -> String {
     let scientific = format!("{number:e}");
     let Some((mantissa, exponent)) = scientific.split_once('e') else {
@@ -286,7 +286,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn integers_are_cut_off(number in -1e15f64..1e15) {
+        fn integers_are_truncated(number in -1e15f64..1e15) {
             let value = json!({ "N": number });
             let read = Object::root(value.as_object()).integer("n", &mut Problems::default());
             prop_assert_eq!(read, number.trunc() as i64);

@@ -1,16 +1,17 @@
 /*!
-What a task shows when `get` or `list` is asked for `details` or `events`: for the status page and for people with questions.
+The `details` and `events` of a task in the answers to `get` and `list`, for the status page and for troubleshooting.
 */
 
 use serde_json::{Value, json};
 
 use crate::domain::Timestamp;
+use crate::manager::TaskView;
+use crate::milvus::{Capabilities, ServerDescription, ServerSide};
 use crate::task::detail::{ChannelDetail, CollectionDetail, CopyDetail, RowsFrom};
-use crate::task::engine::ChannelPosition;
-use crate::task::history::{Event, Point, SLOT, unix_ms};
-use crate::task::manager::TaskView;
+use crate::task::history::{HistoryEvent, Point, SLOT, unix_ms};
+use crate::task::status::ChannelPosition;
 
-/// Numbers that are there for every task, running or not.
+/// The figures that every task has, running or not.
 pub(super) fn summary(view: &TaskView) -> Value {
     let detail = view.detail();
     json!({
@@ -20,13 +21,20 @@ pub(super) fn summary(view: &TaskView) -> Value {
             "points": view.history.curve().iter().map(point).collect::<Value>(),
         },
         "copies": detail.copies.iter().map(copy).collect::<Value>(),
+        "echoes": detail.echoes,
         "queue_bytes": detail.queue_bytes,
         "queue_limit_bytes": detail.queue_limit,
+        "refused_rows": {"rows": detail.refused_rows.rows, "bytes": detail.refused_rows.bytes},
         "checkpoint_age_ms": detail.checkpoint_age.map(|age| age.as_millis() as u64),
+        "clock_skew_ms": detail.clock_skew_ms,
+        "servers": {
+            "source": server(detail.servers.source.as_ref(), ServerSide::Source),
+            "target": server(detail.servers.target.as_ref(), ServerSide::Target),
+        },
     })
 }
 
-/// The summary and everything that may be long. `stored` are the positions of a task that does not run.
+/// The summary and the lists that may be long. `stored` holds the positions of a task that is not running.
 pub(super) fn full(view: &TaskView, stored: &[ChannelPosition]) -> Value {
     let mut shown = summary(view);
     let detail = view.detail();
@@ -38,9 +46,9 @@ pub(super) fn full(view: &TaskView, stored: &[ChannelPosition]) -> Value {
     shown
 }
 
-/// The last events, the newest first.
+/// The last events, newest first.
 pub(super) fn events(view: &TaskView) -> Value {
-    let one = |event: &Event| {
+    let one = |event: &HistoryEvent| {
         json!({
             "time": unix_ms(event.last),
             "first_time": unix_ms(event.first),
@@ -52,9 +60,16 @@ pub(super) fn events(view: &TaskView) -> Value {
     view.history.events().iter().rev().map(one).collect()
 }
 
-/// A list, not an object: there are 120 of them for each task.
+/// An array, not an object: each task has 120 of them.
 fn point(point: &Point) -> Value {
     json!([point.at_ms, point.lag.map(|lag| lag.as_millis() as u64), point.rows])
+}
+
+fn server(server: Option<&ServerDescription>, side: ServerSide) -> Value {
+    server.map_or(Value::Null, |told| {
+        let means = Capabilities::of(&told.version).consequences(side);
+        json!({"version": told.version.text(), "build": told.build, "means": means})
+    })
 }
 
 fn copy(copy: &CopyDetail) -> Value {
@@ -77,15 +92,17 @@ fn stored_channel(position: &ChannelPosition) -> Value {
 
 fn collection(collection: &CollectionDetail) -> Value {
     json!({
-        // As text: ids are beyond what JSON's numbers hold in many languages.
+        // As text: in many languages a JSON number cannot hold an id.
         "id": collection.id.to_string(),
         "source": collection.source,
         "target": collection.target,
-        "rows_from": match collection.rows_from {
+        "rows_from": collection.rows_from.map(|from| match from {
             RowsFrom::Log => "log",
             RowsFrom::Copy => "copy",
             RowsFrom::Scan => "scan",
-        },
+        }),
         "channels": collection.channels,
+        "state": collection.stage.name(),
+        "held": collection.hold.as_ref().map(|hold| json!({"reason": hold.why, "since": hold.since_ms})),
     })
 }

@@ -1,14 +1,14 @@
 /*!
-Who may send a request.
+Decides who may send a request.
 
-A login is the token of `api.token`. Besides, and also without a token, a web page of another site must not get a browser
-on this host to send commands here. Two things give such a page away:
+A client authenticates with the token of `api.token`. In addition, and also where no token is configured, a web page of
+another site must not make a browser on this host send commands here. Two signs reveal such a page:
 
 - `Origin`, which every browser sends with a POST, names another site than `Host`.
-- `Host` is a name that we do not go by: the page's own name, made to point at this host (DNS rebinding). An address cannot be
-  rebound, so addresses are always right.
+- `Host` is not a name of this server but the page's own name, made to resolve to this host (DNS rebinding). An IP
+  address cannot be rebound, so addresses are always accepted.
 
-There are no CORS headers either, so that a page cannot read what it managed to ask for.
+Answers carry no CORS headers, so a page cannot read the answer to a request that got through.
 */
 
 use std::net::IpAddr;
@@ -18,16 +18,16 @@ use subtle::ConstantTimeEq;
 use super::http::Headers;
 use crate::config::{ApiConfig, Config, Secret};
 
-/// Judges requests by their headers.
+/// Accepts or rejects requests by their headers.
 pub(super) struct Guard {
     token: Secret,
-    /// The names that we go by, in lower case.
+    /// The names of this server, in lower case.
     names: Vec<String>,
 }
 
-/// Why a request is not served.
+/// Why a request is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refused {
+pub(super) enum Rejection {
     #[error("the request names another host than this server; add the name to api.allowedHosts if it is one of ours")]
     Host,
     #[error("the request comes from a page of another site")]
@@ -38,12 +38,12 @@ pub(super) enum Refused {
     WrongToken,
 }
 
-impl Refused {
-    /// The HTTP status, and the `code` of the answer.
+impl Rejection {
+    /// HTTP status and `code` of the answer.
     pub(super) fn status(&self) -> u16 {
         match self {
-            Refused::Host | Refused::Origin => 403,
-            Refused::NoToken | Refused::WrongToken => 401,
+            Rejection::Host | Rejection::Origin => 403,
+            Rejection::NoToken | Rejection::WrongToken => 401,
         }
     }
 }
@@ -56,41 +56,47 @@ impl Guard {
         Guard { token: token.clone(), names: own.chain(allowed).collect() }
     }
 
-    /// Whether the request may be served.
-    pub(super) fn check(&self, headers: &Headers) -> Result<(), Refused> {
+    /// Checks site and token.
+    ///
+    /// # Errors
+    /// [`Rejection`] when the request must not be served.
+    pub(super) fn check(&self, headers: &Headers) -> Result<(), Rejection> {
         self.check_site(headers)?;
         self.check_token(headers)
     }
 
-    /// Whether it names us, and comes from no other site's page.
-    pub(super) fn check_site(&self, headers: &Headers) -> Result<(), Refused> {
+    /// Checks that the request names this server and does not come from another site's page.
+    ///
+    /// # Errors
+    /// [`Rejection::Host`] or [`Rejection::Origin`].
+    pub(super) fn check_site(&self, headers: &Headers) -> Result<(), Rejection> {
         let mut hosts = headers.all("host");
-        // Without one it was no browser.
+        // A request without `Host` does not come from a browser.
         let host = hosts.next();
         if hosts.next().is_some() || !host.is_none_or(|host| self.is_ours(host)) {
-            return Err(Refused::Host);
+            return Err(Rejection::Host);
         }
         if !headers.all("origin").all(|origin| host.is_some_and(|host| is_same_site(origin, host))) {
-            return Err(Refused::Origin);
+            return Err(Rejection::Origin);
         }
         Ok(())
     }
 
-    fn check_token(&self, headers: &Headers) -> Result<(), Refused> {
+    fn check_token(&self, headers: &Headers) -> Result<(), Rejection> {
         if self.token.is_empty() {
             return Ok(());
         }
         let mut given = headers.all("authorization");
         let (Some(value), None) = (given.next(), given.next()) else {
-            return Err(Refused::NoToken);
+            return Err(Rejection::NoToken);
         };
         let token = match value.split_once(' ') {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-            _ => return Err(Refused::NoToken),
+            _ => return Err(Rejection::NoToken),
         };
-        // The time tells the length at most.
+        // The time of the comparison reveals the length at most.
         let same = token.as_bytes().ct_eq(self.token.expose().as_bytes());
-        if bool::from(same) { Ok(()) } else { Err(Refused::WrongToken) }
+        if bool::from(same) { Ok(()) } else { Err(Rejection::WrongToken) }
     }
 
     fn is_ours(&self, host: &str) -> bool {
@@ -112,7 +118,7 @@ fn non_empty(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 
-/// A proxy may have taken the TLS off, so both schemes are the same site.
+/// A proxy may terminate TLS, so both schemes count as one site.
 fn is_same_site(origin: &str, host: &str) -> bool {
     let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
     authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))

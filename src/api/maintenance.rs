@@ -1,5 +1,5 @@
 /*!
-The `maintenance` request. Its problems are told in `State`, with code 200, as the Go server does.
+The `maintenance` request. Its problems are reported in `State` with code 200, as in the Go server.
 */
 
 use serde_json::{Map, Value};
@@ -7,11 +7,11 @@ use serde_json::{Map, Value};
 use super::decode::{Object, Problems, go_float};
 use crate::observe::logging;
 
-/// The Go server can log samples of the rows it reads; this one never logs rows, so there is nothing to force or reset.
-/// The text is what a Go server without that logger answers.
+/// The Go server can log samples of the rows that it reads; this server never logs rows, so there is nothing to force
+/// or reset. The text is the answer of a Go server without that logger.
 const NO_ROW_LOGGER: &str = "logger is nil";
 
-/// What is asked.
+/// The fields of the request.
 pub(super) struct MaintenanceParams {
     operation: String,
     params: Map<String, Value>,
@@ -26,7 +26,7 @@ impl MaintenanceParams {
         problems.or(MaintenanceParams { operation, params: params.into_iter().collect() })
     }
 
-    /// Does it and says so.
+    /// Performs the operation and returns the text of `State`.
     pub(super) fn perform(&self) -> String {
         match self.operation.as_str() {
             "set_log_level" => self.set_log_level(),

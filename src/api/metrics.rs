@@ -1,17 +1,18 @@
 /*!
-The tasks as a scrape sees them.
+The samples of all tasks for a Prometheus scrape.
 */
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::domain::Timestamp;
-use crate::observe::metrics::{self, TaskSample};
-use crate::task::definition::TaskState;
-use crate::task::engine::Phase;
-use crate::task::manager::{ManagerError, TaskManager, TaskView};
-
 use super::http::Response;
+use crate::domain::Timestamp;
+use crate::manager::{ManagerError, TaskManager, TaskView};
+use crate::milvus::ServerDescription;
+use crate::observe::metrics::{self, CopySample, DetailSample, ServerSample, TaskSample};
+use crate::task::definition::TaskState;
+use crate::task::detail::{ServersDetail, TaskDetail};
+use crate::task::status::{CollectionCounts, Phase};
 
 /// The answer to a scrape.
 pub(super) fn scrape(manager: &TaskManager) -> Response {
@@ -37,11 +38,40 @@ fn samples(manager: &TaskManager) -> Result<Vec<TaskSample>, ManagerError> {
     let sample = |view: TaskView| TaskSample {
         running: view.state == TaskState::Running,
         phase: view.status.phase.name(),
+        role: view.role.name(),
+        epoch: view.role.epoch.0,
         lag: view.status.lag_ms.map(Duration::from_millis),
-        detail: view.detail(),
+        detail: detail_sample(view.detail(), view.status.collections),
         skipped: view.status.skipped.into_iter().collect(),
         channels: channels.remove(&view.id).unwrap_or_default(),
         id: view.id.to_string(),
     };
     Ok(manager.list()?.into_iter().map(sample).collect())
+}
+
+fn servers_sample(servers: &ServersDetail) -> Vec<ServerSample> {
+    let both = [("source", &servers.source), ("target", &servers.target)];
+    let sample = |(side, told): (&'static str, &Option<ServerDescription>)| {
+        let told = told.as_ref()?;
+        Some(ServerSample { side, version: told.version.text().to_owned(), build: told.build.clone() })
+    };
+    both.into_iter().filter_map(sample).collect()
+}
+
+fn detail_sample(detail: TaskDetail, collections: Option<CollectionCounts>) -> DetailSample {
+    let copy = |copy: crate::task::detail::CopyDetail| CopySample {
+        collection: copy.collection,
+        rows: copy.rows,
+        total: copy.total,
+    };
+    DetailSample {
+        queue_bytes: detail.queue_bytes,
+        queue_limit: detail.queue_limit,
+        checkpoint_age: detail.checkpoint_age,
+        refused_rows: detail.refused_rows.rows,
+        clock_skew_ms: detail.clock_skew_ms,
+        servers: servers_sample(&detail.servers),
+        collections: collections.map(|counts| counts.named().to_vec()).unwrap_or_default(),
+        copies: detail.copies.into_iter().map(copy).collect(),
+    }
 }

@@ -1,24 +1,31 @@
 /*!
-The HTTP API: `POST /cdc` with everything a user can ask, and `GET /healthz`.
+The HTTP API: `POST /cdc` with every request of a user, and `GET` for health, metrics and the status page.
 
-`http` brings requests in and answers out, `service` turns one into the other, `decode` and `create` judge what a client
-sent, `answer` decides what is shown.
+`http` reads requests and writes answers, `service` turns one into the other, `decode` and `create` validate a request,
+`answer` and `details` choose what is shown.
 */
 
 mod answer;
 mod check;
+mod collection;
 mod create;
+mod decision;
 mod decode;
 mod details;
+mod drops;
 mod error;
+mod failback;
+mod failover;
 mod guard;
 pub mod http;
 mod maintenance;
 mod metrics;
 mod ready;
+mod refused_rows;
 mod service;
+mod update;
 mod verify;
 mod webui;
 
-pub use self::check::{as_json, task_of};
+pub(crate) use self::check::{as_json, task_of};
 pub use self::service::Api;

@@ -1,7 +1,7 @@
 /*!
-`GET /readyz`: the server serves, and how its tasks are.
+`GET /readyz`: whether the server serves requests, and the phases of its tasks.
 
-A task in trouble does not make the server unready: nothing would be gained by keeping requests away from it.
+A failing task does not make the server unready: keeping requests away from the server would not help the task.
 */
 
 use std::collections::BTreeMap;
@@ -9,11 +9,21 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::http::Response;
-use crate::task::manager::TaskManager;
+use crate::manager::{TaskManager, TaskView};
+use crate::task::status::TaskStatus;
 
-/// The answer; ids and reasons only for those who may use the API.
-pub(super) fn ready(manager: &TaskManager, with_tasks: bool) -> Response {
-    // The address is bound only when configuration and journal are good; what can end later is the manager.
+/// How much `/readyz` answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReadyDetail {
+    /// Ids and reasons too: the client may use the API.
+    Tasks,
+    /// Counts only.
+    Counts,
+}
+
+/// The answer to `/readyz`.
+pub(super) fn ready(manager: &TaskManager, detail: ReadyDetail) -> Response {
+    // The address is bound only after configuration and journal have been read; only the manager can end later.
     let views = match manager.list() {
         Ok(views) => views,
         Err(error) => return Response::json(503, &json!({"status": "stopping", "reason": error.to_string()})),
@@ -23,10 +33,10 @@ pub(super) fn ready(manager: &TaskManager, with_tasks: bool) -> Response {
         *phases.entry(view.status.phase.name()).or_default() += 1;
     }
     let mut answer = json!({"status": "ready", "task_num": views.len(), "phases": phases});
-    if with_tasks {
-        let one = |view: &crate::task::manager::TaskView| {
-            let status = &view.status;
-            json!({"task_id": view.id.as_str(), "phase": status.phase.name(), "lag_ms": status.lag_ms, "reason": status.reason})
+    if detail == ReadyDetail::Tasks {
+        let one = |view: &TaskView| {
+            let TaskStatus { phase, lag_ms, reason, .. } = &view.status;
+            json!({"task_id": view.id.as_str(), "phase": phase.name(), "lag_ms": lag_ms, "reason": reason})
         };
         answer["tasks"] = views.iter().map(one).collect::<Value>();
     }

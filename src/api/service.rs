@@ -1,7 +1,7 @@
 /*!
-From a request to its answer.
+Turns a request into its answer.
 
-For `/cdc` the HTTP status is always 200 and the result is the JSON's `code`: clients of the Go server know it no other way.
+For `/cdc` the HTTP status is always 200 and the outcome is the JSON's `code`: clients of the Go server expect it.
 */
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,61 +9,80 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
-use super::answer;
 use super::check::{self, pause_of};
-use super::create::{CreateParams, Rules, check};
+use super::collection::{self, CollectionParams};
+use super::create::{CreateParams, NewTask, OppositeTask, RequestRules, check};
+use super::decision::DecisionParams;
 use super::decode::{Object, Problems};
-use super::details;
-use super::error::{ApiError, CLIENT, SERVER};
+use super::drops;
+use super::error::{ApiError, CLIENT, RequestError, SERVER};
+use super::failback::{self, FailbackAction, FailbackParams};
+use super::failover::{self, FailoverAction, FailoverParams};
 use super::guard::Guard;
 use super::http::{Request, Response};
 use super::maintenance::MaintenanceParams;
 use super::metrics::scrape;
-use super::ready::ready;
-use super::verify::{Action, VerifyParams, shown};
-use super::webui;
+use super::ready::{ReadyDetail, ready};
+use super::refused_rows;
+use super::update::UpdateParams;
+use super::verify::{Action, Intent, VerifyParams, shown};
+use super::{answer, details, webui};
 use crate::config::Config;
+use crate::domain::TaskId;
+use crate::manager::{ManagerError, TaskManager, TaskView};
 use crate::observe::metrics;
-use crate::task::manager::{ManagerError, TaskManager, TaskView};
-use crate::task::spec::TaskId;
+use crate::task::collection_request::CollectionWish;
+use crate::task::role::Insistence;
 
-/// The `request_type`s there are.
-const REQUEST_TYPES: [&str; 11] =
-    ["create", "delete", "pause", "resume", "get", "position", "list", "maintenance", "verify", "repair", "check"];
+/// Every `request_type`.
+const REQUEST_TYPES: [&str; 18] = [
+    "create",
+    "delete",
+    "pause",
+    "resume",
+    "resync",
+    "get",
+    "position",
+    "list",
+    "maintenance",
+    "verify",
+    "repair",
+    "check",
+    "drops",
+    "refused_rows",
+    "update",
+    "failover",
+    "failback",
+    "pair",
+];
 
-/// Stands for a client's own invention where requests are counted, and for what cannot be read.
+/// Counted in place of an unknown request type, and of requests that cannot be read.
 const UNKNOWN: &str = "unknown";
 
 /// Answers requests.
 pub struct Api {
     manager: TaskManager,
-    rules: Rules,
+    rules: RequestRules,
     guard: Guard,
-    /// The longest name that `create` accepts; may change while the server runs.
+    /// The longest name that `create` accepts, in bytes; may change while the server runs.
     max_name_length: AtomicUsize,
 }
 
 /// The `data` of an answer.
 type Data = Map<String, Value>;
 
-/// Why a request of a known type was not done.
-enum Refusal {
-    Decode(String),
-    Handle(ApiError),
-}
-
 impl Api {
     /// An API in front of this manager.
     pub fn new(manager: TaskManager, config: &Config) -> Self {
         Api {
             manager,
-            rules: Rules::of(config),
+            rules: RequestRules::of(config),
             guard: Guard::new(config),
             max_name_length: config.max_name_length.into(),
         }
     }
 
-    /// The longest name that `create` accepts from now on.
+    /// Sets the longest name that `create` accepts, in bytes.
     pub fn limit_names(&self, max_name_length: usize) {
         self.max_name_length.store(max_name_length, Ordering::Relaxed);
     }
@@ -71,15 +90,15 @@ impl Api {
     /// Answers one request.
     pub fn handle(&self, request: Request) -> Response {
         let allowed = match request.path.as_str() {
-            // The page holds no secret, and asks for the token itself.
+            // The page contains no secret, and asks for the token itself.
             "/webui" | "/webui/" => self.guard.check_site(&request.headers),
             _ => self.guard.check(&request.headers),
         };
-        // Whether the process lives is nobody's secret, and who checks it has no token.
+        // Health is no secret, and health checks have no token.
         let is_open = matches!(request.path.as_str(), "/healthz" | "/readyz");
-        if !is_open && let Err(refused) = allowed {
-            log::warn!("a request was refused: {refused}");
-            return Response::json(refused.status(), &envelope_error(refused.status(), &refused.to_string()));
+        if !is_open && let Err(rejection) = allowed {
+            log::warn!("request rejected: {rejection}");
+            return Response::json(rejection.status(), &envelope_error(rejection.status(), &rejection.to_string()));
         }
         match (request.path.as_str(), request.method.as_str()) {
             ("/cdc", _) => Response::json(200, &self.cdc(request)),
@@ -87,7 +106,9 @@ impl Api {
             ("/healthz", "GET" | "HEAD") => Response::json(200, &json!({"status": "ok"})),
             ("/openapi.json", "GET" | "HEAD") => Response::new(200, "application/json", description()),
             ("/webui" | "/webui/", "GET" | "HEAD") => webui::page(),
-            ("/readyz", "GET" | "HEAD") => ready(&self.manager, allowed.is_ok()),
+            ("/readyz", "GET" | "HEAD") => {
+                ready(&self.manager, if allowed.is_ok() { ReadyDetail::Tasks } else { ReadyDetail::Counts })
+            }
             ("/healthz" | "/readyz" | "/metrics" | "/cdc/metrics" | "/openapi.json" | "/webui" | "/webui/", _) => {
                 Response::json(405, &envelope_error(405, "only support the GET method"))
             }
@@ -107,8 +128,8 @@ impl Api {
                 return envelope_error(SERVER, &format!("fail to read the request body, error: {error}"));
             }
         };
-        let (request_type, data) = match unmarshal(&body) {
-            Ok(parts) => parts,
+        let RequestEnvelope { request_type, data } = match unmarshal(&body) {
+            Ok(envelope) => envelope,
             Err(error) => {
                 metrics::request(UNKNOWN, "unmarshal_error");
                 return envelope_error(SERVER, &format!("fail to unmarshal the request, error: {error}"));
@@ -127,75 +148,101 @@ impl Api {
                 envelope_error(CLIENT, &format!("invalid 'request_type' param, can be set [{types}]"))
             }
             Some(Ok(data)) => json!({"code": 200, "data": data}),
-            Some(Err(Refusal::Decode(problems))) => {
+            Some(Err(RequestError::Decode(problems))) => {
                 envelope_error(SERVER, &format!("fail to decode the {request_type} request, error: {problems}"))
             }
-            Some(Err(Refusal::Handle(ApiError { code, message }))) => {
+            Some(Err(RequestError::Refused(ApiError { code, message }))) => {
                 log::warn!("{request_type} refused: {message}");
                 envelope_error(code, &format!("fail to handle the {request_type} request, error: {message}"))
             }
         }
     }
 
-    fn perform(&self, request_type: &str, data: Option<&Data>) -> Option<Result<Data, Refusal>> {
+    fn perform(&self, request_type: &str, data: Option<&Data>) -> Option<Result<Data, RequestError>> {
         Some(match request_type {
             "create" => self.create(data),
             "delete" => self.delete(data),
-            "pause" => self.change(data, TaskManager::pause),
-            "resume" => self.change(data, TaskManager::resume),
+            "pause" => self.change(data, CollectionWish::Pause, TaskManager::pause),
+            "resume" => self.change(data, CollectionWish::Resume, TaskManager::resume),
+            "resync" => CollectionParams::decode_named(data)
+                .and_then(|params| self.change_collection(params, CollectionWish::Resync)),
             "get" => self.get(data),
             "position" => self.position(data),
             "list" => self.list(data),
             "check" => self.check(data),
-            "verify" => self.verify(data, false),
-            "repair" => self.verify(data, true),
+            "verify" => self.verify(data, Intent::Compare),
+            "repair" => self.verify(data, Intent::Repair),
+            "drops" => self.drops(data),
+            "refused_rows" => self.refused_rows(data),
+            "update" => self.update(data),
+            "failover" => self.failover(data),
+            "failback" => self.failback(data),
+            "pair" => self.pair(data),
             "maintenance" => MaintenanceParams::decode(data)
                 .map(|request| object([("State", request.perform().into())]))
-                .map_err(Refusal::Decode),
+                .map_err(RequestError::Decode),
             _ => return None,
         })
     }
 
-    fn create(&self, data: Option<&Data>) -> Result<Data, Refusal> {
-        let params = CreateParams::decode(data).map_err(Refusal::Decode)?;
-        let (id, spec) = check(params, &self.rules, self.max_name_length.load(Ordering::Relaxed))?;
-        let id = self.manager.create(id, spec)?;
-        Ok(object([("task_id", id.as_str().into())]))
+    fn create(&self, data: Option<&Data>) -> Result<Data, RequestError> {
+        let params = CreateParams::decode(data).map_err(RequestError::Decode)?;
+        let created = match params.reverse_of()? {
+            Some(OppositeTask { id, of }) => self.manager.create_opposite(id, &of)?,
+            None => {
+                let longest = self.max_name_length.load(Ordering::Relaxed);
+                let NewTask { id, spec } = check(params, &self.rules, longest)?;
+                self.manager.create(id, spec)?
+            }
+        };
+        let mut answer = object([("task_id", created.id.as_str().into())]);
+        if !created.warnings.is_empty() {
+            answer.insert("warnings".into(), created.warnings.into());
+        }
+        Ok(answer)
     }
 
-    fn check(&self, data: Option<&Data>) -> Result<Data, Refusal> {
-        let params = CreateParams::decode(data).map_err(Refusal::Decode)?;
-        let pause = pause_of(data).map_err(Refusal::Decode)??;
-        let (id, spec) = check(params, &self.rules, self.max_name_length.load(Ordering::Relaxed))?;
+    fn check(&self, data: Option<&Data>) -> Result<Data, RequestError> {
+        let params = CreateParams::decode(data).map_err(RequestError::Decode)?;
+        let pause = pause_of(data)?;
+        let NewTask { id, spec } = check(params, &self.rules, self.max_name_length.load(Ordering::Relaxed))?;
         let report = self.manager.check(id, spec, pause)?;
         Ok(check::answer(&report))
     }
 
+    /// Changes one collection, if the request names one, else the task.
     fn change(
         &self,
         data: Option<&Data>,
+        wish: CollectionWish,
         change: impl FnOnce(&TaskManager, &TaskId) -> Result<(), ManagerError>,
-    ) -> Result<Data, Refusal> {
-        let (task_id, _) = task_request(data)?;
-        let id = TaskId::parse(&task_id).map_err(|_| ManagerError::NotFound(task_id))?;
+    ) -> Result<Data, RequestError> {
+        if let Some(params) = CollectionParams::decode(data)? {
+            return self.change_collection(params, wish);
+        }
+        let TaskQuery { task_id, .. } = TaskQuery::decode(data)?;
+        let id = task_id_of(&task_id)?;
         change(&self.manager, &id)?;
         Ok(Data::new())
     }
 
-    fn delete(&self, data: Option<&Data>) -> Result<Data, Refusal> {
-        let (task_id, ignore_not_found) = task_request(data)?;
-        let deleted = match TaskId::parse(&task_id) {
-            Ok(id) => self.manager.delete(&id),
-            Err(_) => Err(ManagerError::NotFound(task_id)),
-        };
-        match deleted {
+    fn change_collection(&self, params: CollectionParams, wish: CollectionWish) -> Result<Data, RequestError> {
+        let CollectionParams { task_id, collection } = params;
+        let id = task_id_of(&task_id)?;
+        let outcome = self.manager.change_collection(&id, &collection, wish)?;
+        Ok(collection::shown(&collection, outcome))
+    }
+
+    fn delete(&self, data: Option<&Data>) -> Result<Data, RequestError> {
+        let TaskQuery { task_id, ignore_not_found } = TaskQuery::decode(data)?;
+        match task_id_of(&task_id).and_then(|id| self.manager.delete(&id)) {
             Err(ManagerError::NotFound(_)) if ignore_not_found => Ok(Data::new()),
             other => Ok(other.map(|()| Data::new())?),
         }
     }
 
-    fn get(&self, data: Option<&Data>) -> Result<Data, Refusal> {
-        let (task_id, _) = task_request(data)?;
+    fn get(&self, data: Option<&Data>) -> Result<Data, RequestError> {
+        let TaskQuery { task_id, .. } = TaskQuery::decode(data)?;
         if task_id.is_empty() {
             return Err(ApiError::client("task_id is empty").into());
         }
@@ -205,24 +252,24 @@ impl Api {
         };
         let view = view.ok_or_else(|| ApiError::client(format!("not found: [{task_id}]")))?;
         let mut task = answer::task(&view);
-        let wanted = Wanted::of(data)?;
-        if wanted.details {
+        let extras = Extras::of(data)?;
+        if extras.details {
             let sources = self.manager.positions(Some(view.id.clone()))?;
             let stored: Vec<_> = sources.iter().flat_map(|source| source.positions()).collect();
             task["details"] = details::full(&view, &stored);
         }
-        if wanted.events {
+        if extras.events {
             task["events"] = details::events(&view);
         }
-        // The documentation says `Task`, the Go server answers `task`: clients of either find it.
+        // The Go server documents `Task` but answers `task`: clients of either spelling find it.
         Ok(object([("task", task.clone()), ("Task", task)]))
     }
 
-    fn list(&self, data: Option<&Data>) -> Result<Data, Refusal> {
-        let wanted = Wanted::of(data)?;
+    fn list(&self, data: Option<&Data>) -> Result<Data, RequestError> {
+        let extras = Extras::of(data)?;
         let one = |view: &TaskView| {
             let mut task = answer::task(view);
-            if wanted.details {
+            if extras.details {
                 task["details"] = details::summary(view);
             }
             task
@@ -231,9 +278,9 @@ impl Api {
         Ok(object([("tasks", tasks)]))
     }
 
-    fn verify(&self, data: Option<&Data>, repair: bool) -> Result<Data, Refusal> {
-        let params = VerifyParams::decode(data, repair).map_err(Refusal::Decode)??;
-        let id = TaskId::parse(&params.task_id).map_err(|_| ManagerError::NotFound(params.task_id))?;
+    fn verify(&self, data: Option<&Data>, intent: Intent) -> Result<Data, RequestError> {
+        let params = VerifyParams::decode(data, intent)?;
+        let id = task_id_of(&params.task_id)?;
         let task = self.manager.running(&id)?;
         match params.action {
             Action::Start => task.verify(params.request).map_err(ManagerError::from)?,
@@ -243,8 +290,68 @@ impl Api {
         Ok(shown(task.verification().as_ref()))
     }
 
-    fn position(&self, data: Option<&Data>) -> Result<Data, Refusal> {
-        let (task_id, _) = task_request(data)?;
+    fn drops(&self, data: Option<&Data>) -> Result<Data, RequestError> {
+        let params = DecisionParams::decode(data, &drops::DECISIONS)?;
+        let id = task_id_of(&params.task_id)?;
+        let drops = self.manager.drops(&id, params.decision)?;
+        Ok(drops::shown(&drops))
+    }
+
+    fn refused_rows(&self, data: Option<&Data>) -> Result<Data, RequestError> {
+        let params = DecisionParams::decode(data, &refused_rows::DECISIONS)?;
+        let id = task_id_of(&params.task_id)?;
+        let rows = self.manager.refused_rows(&id, params.decision)?;
+        Ok(refused_rows::shown(&rows))
+    }
+
+    fn update(&self, data: Option<&Data>) -> Result<Data, RequestError> {
+        let params = UpdateParams::decode(data)?;
+        let id = task_id_of(&params.task_id)?;
+        let view = self.manager.view(&id)?;
+        self.manager.reconnect(&id, params.target(view.spec.target.given())?)?;
+        Ok(Data::new())
+    }
+
+    fn failover(&self, data: Option<&Data>) -> Result<Data, RequestError> {
+        let params = FailoverParams::decode(data)?;
+        let id = task_id_of(&params.task_id)?;
+        let objection = match params.action {
+            FailoverAction::DryRun(Insistence::Forced) => None,
+            FailoverAction::Status | FailoverAction::DryRun(Insistence::Patient) => {
+                self.manager.failover_objection(&id)?
+            }
+            FailoverAction::Order(order) => {
+                self.manager.fail_over(&id, order)?;
+                None
+            }
+        };
+        let objection = objection.map(|why| why.to_string());
+        Ok(failover::shown(&self.manager.view(&id)?, objection.as_deref()))
+    }
+
+    fn failback(&self, data: Option<&Data>) -> Result<Data, RequestError> {
+        let params = FailbackParams::decode(data)?;
+        let id = task_id_of(&params.task_id)?;
+        match params.action {
+            FailbackAction::Status => {}
+            FailbackAction::Export(from) => {
+                self.manager.view(&id)?;
+                return Ok(failback::exported(self.manager.lost_lines(&id, from)?));
+            }
+            FailbackAction::Order(order) => self.manager.fail_back(&id, order)?,
+        }
+        let view = self.manager.view(&id)?;
+        Ok(failback::shown(&view, self.manager.lost_writes(&id)?.as_ref()))
+    }
+
+    fn pair(&self, data: Option<&Data>) -> Result<Data, RequestError> {
+        let TaskQuery { task_id, .. } = TaskQuery::decode(data)?;
+        let view = self.manager.view(&task_id_of(&task_id)?)?;
+        Ok(failover::pair(&view, &self.manager.look_at_source(&view.spec)))
+    }
+
+    fn position(&self, data: Option<&Data>) -> Result<Data, RequestError> {
+        let TaskQuery { task_id, .. } = TaskQuery::decode(data)?;
         let sources = match (task_id.as_str(), TaskId::parse(&task_id)) {
             ("", _) => self.manager.positions(None)?,
             (_, Ok(id)) => self.manager.positions(Some(id))?,
@@ -259,44 +366,45 @@ impl Api {
     }
 }
 
-impl From<ApiError> for Refusal {
-    fn from(error: ApiError) -> Self {
-        Refusal::Handle(error)
-    }
-}
-
-impl From<ManagerError> for Refusal {
-    fn from(error: ManagerError) -> Self {
-        Refusal::Handle(error.into())
-    }
-}
-
-/// What a task shall show beyond the usual.
-struct Wanted {
+/// What the answer shows of a task beyond the usual fields.
+struct Extras {
     details: bool,
     events: bool,
 }
 
-impl Wanted {
-    fn of(data: Option<&Data>) -> Result<Wanted, Refusal> {
+impl Extras {
+    fn of(data: Option<&Data>) -> Result<Extras, RequestError> {
         let root = Object::root(data);
         let mut problems = Problems::default();
-        let wanted =
-            Wanted { details: root.flag("details", &mut problems), events: root.flag("events", &mut problems) };
-        problems.or(wanted).map_err(Refusal::Decode)
+        let extras =
+            Extras { details: root.flag("details", &mut problems), events: root.flag("events", &mut problems) };
+        problems.or(extras).map_err(RequestError::Decode)
     }
 }
 
-/// `task_id` and `ignore_not_found`, which is all that most requests have.
-fn task_request(data: Option<&Data>) -> Result<(String, bool), Refusal> {
-    let root = Object::root(data);
-    let mut problems = Problems::default();
-    let request = (root.text("task_id", &mut problems), root.flag("ignore_not_found", &mut problems));
-    problems.or(request).map_err(Refusal::Decode)
+/// The only fields of most requests.
+struct TaskQuery {
+    task_id: String,
+    ignore_not_found: bool,
 }
 
-/// `request_type` and `request_data`.
-fn unmarshal(body: &[u8]) -> Result<(String, Option<Data>), String> {
+impl TaskQuery {
+    fn decode(data: Option<&Data>) -> Result<TaskQuery, RequestError> {
+        let root = Object::root(data);
+        let mut problems = Problems::default();
+        let task_id = root.text("task_id", &mut problems);
+        let ignore_not_found = root.flag("ignore_not_found", &mut problems);
+        problems.or(TaskQuery { task_id, ignore_not_found }).map_err(RequestError::Decode)
+    }
+}
+
+/// The outer object of a request.
+struct RequestEnvelope {
+    request_type: String,
+    data: Option<Data>,
+}
+
+fn unmarshal(body: &[u8]) -> Result<RequestEnvelope, String> {
     let value: Value = match serde_json::from_slice(body) {
         Ok(value) => value,
         Err(error) if body.is_empty() || error.is_eof() => {
@@ -320,14 +428,19 @@ fn unmarshal(body: &[u8]) -> Result<(String, Option<Data>), String> {
         Some(Value::Object(data)) => Some(data.clone()),
         Some(_) => return Err("request_data must be an object".to_owned()),
     };
-    Ok((request_type, data))
+    Ok(RequestEnvelope { request_type, data })
+}
+
+/// What is no task's id is the id of no task.
+fn task_id_of(text: &str) -> Result<TaskId, ManagerError> {
+    TaskId::parse(text).map_err(|_| ManagerError::NotFound(text.to_owned()))
 }
 
 fn object<const N: usize>(fields: [(&str, Value); N]) -> Data {
     fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-/// The OpenAPI description, with this version in it.
+/// The OpenAPI description with the version of this program.
 fn description() -> Vec<u8> {
     include_str!("openapi.json").replacen("VERSION", env!("CARGO_PKG_VERSION"), 1).into_bytes()
 }

@@ -1,22 +1,32 @@
 /*!
-The requests `verify` and `repair`: they start a comparison, or show how far it has come, and end it. It takes as long as the rows take to be
-read, so the answer comes at once and the result with a later request.
+The requests `verify` and `repair`: they start a comparison, show its progress and result, or cancel it. Reading all
+rows takes long, so a start is answered at once, and a later request gets the result.
 */
 
 use serde_json::{Map, Value, json};
 
 use super::decode::{Object, Problems};
-use super::error::ApiError;
-use crate::task::verify::{
-    CollectionReport, CountVerdict, Depth, Outcome, Report, RowDifference, VerifyRequest, VerifyState, VerifyView,
+use super::error::{ApiError, RequestError};
+use crate::verify::{
+    CatalogDifference, CollectionReport, CountVerdict, Depth, RowDifference, VerifyOutcome, VerifyReport,
+    VerifyRequest, VerifyState, VerifyView,
 };
 
-/// What is asked.
+/// The fields of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct VerifyParams {
     pub(super) task_id: String,
     pub(super) action: Action,
     pub(super) request: VerifyRequest,
+}
+
+/// The request's type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Intent {
+    /// `verify`
+    Compare,
+    /// `repair`: write what differs to the target, unless it is a dry run.
+    Repair,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +37,11 @@ pub(super) enum Action {
 }
 
 impl VerifyParams {
-    /// Decodes and judges. `repair` is the request's type.
-    pub(super) fn decode(data: Option<&Map<String, Value>>, repair: bool) -> Result<Result<Self, ApiError>, String> {
+    /// Decodes and validates a request.
+    ///
+    /// # Errors
+    /// [`RequestError`] when a field has the wrong type or an invalid value, or fields exclude each other.
+    pub(super) fn decode(data: Option<&Map<String, Value>>, intent: Intent) -> Result<Self, RequestError> {
         let root = Object::root(data);
         let mut problems = Problems::default();
         let task_id = root.text("task_id", &mut problems);
@@ -36,22 +49,22 @@ impl VerifyParams {
         let keys_only = root.flag("keys_only", &mut problems);
         let sample = root.integer("sample", &mut problems);
         let dry_run = root.flag("dry_run", &mut problems);
-        problems.or(())?;
+        problems.or(()).map_err(RequestError::Decode)?;
         let action = match action.as_str() {
             "" | "start" => Action::Start,
             "status" => Action::Status,
             "cancel" => Action::Cancel,
-            other => return Ok(Err(ApiError::client(format!("invalid action: {other} (start, status, cancel)")))),
+            other => return Err(ApiError::client(format!("invalid action: {other} (start, status, cancel)")).into()),
         };
         let depth = match (keys_only, u64::try_from(sample)) {
             (false, Ok(0)) => Depth::Rows,
             (true, Ok(0)) => Depth::Keys,
             (false, Ok(rows)) => Depth::Sample(rows),
-            (true, Ok(_)) => return Ok(Err(ApiError::client("keys_only and sample exclude each other"))),
-            (_, Err(_)) => return Ok(Err(ApiError::client("sample must be a number of rows"))),
+            (true, Ok(_)) => return Err(ApiError::client("keys_only and sample exclude each other").into()),
+            (_, Err(_)) => return Err(ApiError::client("sample must be a number of rows").into()),
         };
-        let request = VerifyRequest { depth, repair: repair && !dry_run };
-        Ok(Ok(VerifyParams { task_id, action, request }))
+        let request = VerifyRequest { depth, repair: intent == Intent::Repair && !dry_run };
+        Ok(VerifyParams { task_id, action, request })
     }
 }
 
@@ -91,7 +104,7 @@ pub(super) fn shown(view: Option<&VerifyView>) -> Map<String, Value> {
     data
 }
 
-fn result(outcome: &Outcome) -> Value {
+fn result(outcome: &VerifyOutcome) -> Value {
     let mut result = report(&outcome.report);
     if let Some(before) = &outcome.before {
         result["before"] = report(before);
@@ -99,7 +112,7 @@ fn result(outcome: &Outcome) -> Value {
     result
 }
 
-fn report(report: &Report) -> Value {
+fn report(report: &VerifyReport) -> Value {
     let verdict = match (report.differs(), report.is_incomplete()) {
         (true, _) => "different",
         (false, true) => "not compared",
@@ -114,13 +127,12 @@ fn report(report: &Report) -> Value {
 
 fn collection(report: &CollectionReport) -> Value {
     let counts = &report.counts;
-    let name = |(db, name): &(String, String)| format!("{db}.{name}");
     json!({
-        "source": name(&report.source),
-        "target": name(&report.target),
+        "source": report.source.to_string(),
+        "target": report.target.to_string(),
         "equal": !report.differs() && report.failure.is_none(),
         "reason": report.failure,
-        "catalog": report.catalog.iter().map(|found| json!({"what": found.what, "difference": found.difference})).collect::<Vec<_>>(),
+        "catalog": report.catalog.iter().map(catalog).collect::<Vec<_>>(),
         "source_count": counts.source,
         "target_count": counts.target,
         "counts_differ": counts.verdict == CountVerdict::Different,
@@ -128,6 +140,7 @@ fn collection(report: &CollectionReport) -> Value {
         "compared": counts.compared,
         "missing": counts.missing,
         "extra": counts.extra,
+        "outlived": counts.outlived,
         "different": counts.different,
         "misplaced": counts.misplaced,
         "unsettled": counts.unsettled,
@@ -135,7 +148,11 @@ fn collection(report: &CollectionReport) -> Value {
     })
 }
 
-/// The key as text: an int64 is more than many readers of JSON hold.
+fn catalog(found: &CatalogDifference) -> Value {
+    json!({"what": found.what, "difference": found.difference})
+}
+
+/// The key as text: many JSON parsers cannot hold an int64.
 fn row(row: &RowDifference) -> Value {
     json!({"key": row.key.to_string(), "partition": row.partition, "kind": row.kind.name()})
 }
@@ -144,24 +161,29 @@ fn row(row: &RowDifference) -> Value {
 mod tests {
     use super::*;
 
-    fn params(data: &Value, repair: bool) -> Result<VerifyParams, String> {
-        VerifyParams::decode(data.as_object(), repair).unwrap().map_err(|error| error.message)
+    fn params(data: &Value, intent: Intent) -> Result<VerifyParams, String> {
+        VerifyParams::decode(data.as_object(), intent).map_err(|error| match error {
+            RequestError::Refused(error) => error.message,
+            RequestError::Decode(problems) => panic!("{problems}"),
+        })
     }
 
     #[test]
     fn requests() {
-        let plain = params(&json!({"task_id": "a"}), false).unwrap();
+        let plain = params(&json!({"task_id": "a"}), Intent::Compare).unwrap();
         assert_eq!(plain.request, VerifyRequest { depth: Depth::Rows, repair: false });
         assert_eq!(plain.action, Action::Start);
-        let repair = params(&json!({"task_id": "a", "sample": 5}), true).unwrap();
+        let repair = params(&json!({"task_id": "a", "sample": 5}), Intent::Repair).unwrap();
         assert_eq!(repair.request, VerifyRequest { depth: Depth::Sample(5), repair: true });
         let dry =
-            params(&json!({"task_id": "a", "dry_run": true, "keys_only": true, "action": "status"}), true).unwrap();
+            params(&json!({"task_id": "a", "dry_run": true, "keys_only": true, "action": "status"}), Intent::Repair)
+                .unwrap();
         assert_eq!((dry.request.repair, dry.request.depth, dry.action), (false, Depth::Keys, Action::Status));
-        assert!(params(&json!({"sample": -1}), false).is_err());
-        assert!(params(&json!({"sample": 1, "keys_only": true}), false).is_err());
-        assert!(params(&json!({"action": "stop"}), false).unwrap_err().contains("cancel"));
-        assert!(VerifyParams::decode(json!({"sample": "many"}).as_object(), false).is_err());
+        assert!(params(&json!({"sample": -1}), Intent::Compare).is_err());
+        assert!(params(&json!({"sample": 1, "keys_only": true}), Intent::Compare).is_err());
+        assert!(params(&json!({"action": "stop"}), Intent::Compare).unwrap_err().contains("cancel"));
+        let decoded = VerifyParams::decode(json!({"sample": "many"}).as_object(), Intent::Compare);
+        assert!(matches!(decoded, Err(RequestError::Decode(_))));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 /*!
-`GET /webui`: the status page. One HTML document without any outside address, put together from the files in `webui/` when the
-program is compiled. It asks `/cdc` like any other client; there is nothing in it that needs a token.
+`GET /webui`: the status page. One HTML document that loads nothing from elsewhere, assembled at compile time from the
+files in `webui/`. It sends requests to `/cdc` like any other client; the page itself needs no token.
 
-Nothing but what we sent ourselves may run in it: every answer makes a new nonce, and the policy allows that alone.
+Only its own scripts and styles may run: every answer carries a new nonce, and the content security policy allows
+nothing else.
 */
 
 use std::sync::LazyLock;
@@ -11,12 +12,14 @@ use super::http::Response;
 
 const TYPE: &str = "text/html; charset=utf-8";
 
-/// In the order in which one uses another.
-const SCRIPTS: [&str; 5] = [
+/// In order of use: each may use those before it.
+const SCRIPTS: [&str; 7] = [
     include_str!("webui/base.js"),
     include_str!("webui/curve.js"),
     include_str!("webui/tasks.js"),
     include_str!("webui/detail.js"),
+    include_str!("webui/drops.js"),
+    include_str!("webui/failover.js"),
     include_str!("webui/app.js"),
 ];
 
@@ -27,7 +30,7 @@ static PAGE: LazyLock<String> = LazyLock::new(|| {
         .replacen("VERSION", env!("CARGO_PKG_VERSION"), 1)
 });
 
-/// The page.
+/// The answer with the page.
 pub(super) fn page() -> Response {
     let nonce = uuid::Uuid::new_v4().simple().to_string();
     let policy = format!(

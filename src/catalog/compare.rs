@@ -1,20 +1,25 @@
-//! What differs between a collection and its counterpart, for a person to read.
+//! The differences between a collection and its counterpart, as text.
 
 use std::collections::BTreeSet;
 
-use super::look::{Load, SourceCollection};
-use super::schema;
+use super::describe::{Load, SourceCollection};
+use super::{property, schema};
 use crate::milvus::catalog::Index;
+use crate::task::spec::LoadPolicy;
 
-/// Differences as pairs of what and how. Replicas do not count: a target may have too few nodes for them.
+/// Differences as pairs: the part that differs, and how. Numbers of replicas are not compared: the target may have
+/// fewer query nodes.
 pub(crate) fn differences(
     source: &SourceCollection,
     target: &SourceCollection,
     ignore_partitions: bool,
+    policy: LoadPolicy,
 ) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     let by_key = schema::has_partition_key(&source.details.schema);
-    found.extend(schema::difference(&source.details, &target.details, by_key).map(|how| ("schema", how)));
+    found.extend(schema::difference(&source.details, &target.details).map(|how| ("schema", how)));
+    let properties = property::differences(&source.details.properties, &target.details.properties);
+    found.extend(properties.into_iter().map(|how| ("property", how)));
     for name in names(source.indexes.keys(), target.indexes.keys()) {
         match (source.indexes.get(name), target.indexes.get(name)) {
             (Some(_), None) => found.push(("index", format!("{name:?} is missing"))),
@@ -44,14 +49,15 @@ pub(crate) fn differences(
             }
         }
     }
-    if loaded(&source.load) != loaded(&target.load) {
+    let shown = |load: &Load| if ignore_partitions { load.clone().without_partitions() } else { load.clone() };
+    if load_differs(&shown(&source.load), &shown(&target.load), policy) {
         found.push(("load state", format!("it is {} at the source and {} on the target", source.load, target.load)));
     }
     found
 }
 
-/// What two indexes do not have in common. That a Milvus Lite leaves out parameters with nothing in them, and puts in the
-/// field's own dimension, is no difference.
+/// How two indexes differ. Not counted: parameters without a value, which Milvus Lite leaves out, and the field's own
+/// dimension, which it adds.
 fn parameters(source: &Index, target: &Index) -> Option<String> {
     if source.field != target.field {
         return Some(format!("it is of {:?} at the source and of {:?} on the target", source.field, target.field));
@@ -61,8 +67,9 @@ fn parameters(source: &Index, target: &Index) -> Option<String> {
     let other =
         names(source.params.keys(), target.params.keys()).into_iter().filter(|&key| key != "dim").filter_map(|key| {
             let (here, there) = (set(source, key), set(target, key));
-            let told = |value: Option<String>| value.unwrap_or_else(|| "not set".into());
-            (here != there).then(|| format!("{key} is {} at the source and {} on the target", told(here), told(there)))
+            let shown = |value: Option<String>| value.unwrap_or_else(|| "not set".into());
+            (here != there)
+                .then(|| format!("{key} is {} at the source and {} on the target", shown(here), shown(there)))
         });
     Some(other.collect::<Vec<_>>().join(", ")).filter(|text| !text.is_empty())
 }
@@ -74,7 +81,20 @@ fn names<'a>(
     one.into_iter().chain(other).collect()
 }
 
-/// What is loaded, however often; `None`: all of it.
+/// Whether the target's load state is another than the task would make it.
+fn load_differs(source: &Load, target: &Load, policy: LoadPolicy) -> bool {
+    match policy {
+        LoadPolicy::Follow => loaded(source) != loaded(target),
+        LoadPolicy::LoadOnly => match (loaded(source), loaded(target)) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(wanted), Some(found)) => !wanted.is_subset(&found),
+        },
+        LoadPolicy::Ignore => false,
+    }
+}
+
+/// The partitions that are loaded; `None`: all.
 fn loaded(load: &Load) -> Option<BTreeSet<String>> {
     match load {
         Load::Whole { .. } => None,
@@ -93,16 +113,33 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_told_one_by_one() {
+    fn parameters_are_compared_one_by_one() {
         let milvus = index(&[("index_type", "IVF_FLAT"), ("params", "{\"nlist\":8}")]);
         let other = index(&[("index_type", "IVF_FLAT"), ("metric_type", "L2")]);
         assert_eq!(parameters(&milvus, &milvus), None);
-        let told = "metric_type is not set at the source and L2 on the target, params is {\"nlist\":8} at the source and not set on the target";
-        assert_eq!(parameters(&milvus, &other).as_deref(), Some(told));
+        let expected = "metric_type is not set at the source and L2 on the target, \
+                        params is {\"nlist\":8} at the source and not set on the target";
+        assert_eq!(parameters(&milvus, &other).as_deref(), Some(expected));
     }
 
     #[test]
-    fn how_a_milvus_lite_tells_them_is_no_difference() {
+    fn what_is_loaded_on_the_target_only_differs_where_releases_follow() {
+        let part = |name: &str| Load::Partitions { names: [name.to_owned()].into(), replicas: 1 };
+        let whole = || Load::Whole { replicas: 1 };
+        for (source, target, differing) in [
+            (whole(), whole(), [false, false, false]),
+            (whole(), part("p"), [true, true, false]),
+            (part("p"), whole(), [true, false, false]),
+            (Load::None, whole(), [true, false, false]),
+            (part("q"), part("p"), [true, true, false]),
+        ] {
+            let found = LoadPolicy::ALL.map(|policy| load_differs(&source, &target, policy));
+            assert_eq!(found, differing, "{source:?} {target:?}");
+        }
+    }
+
+    #[test]
+    fn the_form_that_milvus_lite_shows_them_in_is_no_difference() {
         let (milvus, lite) =
             (index(&[("index_type", "FLAT"), ("params", "{}")]), index(&[("index_type", "FLAT"), ("dim", "8")]));
         assert_eq!(parameters(&milvus, &lite), None);

@@ -1,5 +1,5 @@
 /*!
-`milvus-cdc check`: looks at everything that a task would need, before there is one, and needs no running server.
+`milvus-cdc check`: checks everything that a task would need before one is created. Needs no running server.
 */
 
 use std::collections::BTreeMap;
@@ -10,60 +10,64 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::exit::{ExitStatus, Failure};
+use super::request::{databases, read_json, request_data};
+use super::secret::secret;
 use super::table::table;
-use super::task::{databases, read_json, request_data};
-use super::{ExitStatus, Failure, secret};
 use crate::api::{as_json, task_of};
-use crate::check::{self, Level, Question, Report};
 use crate::config::{Config, Secret};
+use crate::preflight;
+use crate::preflight::{Level, PreflightReport, PreflightRequest};
 use crate::task::mapping::NameMapping;
 use crate::task::scope::Scope;
-use crate::task::spec::{CollectionInfo, Selection};
+use crate::task::spec::{SelectedCollection, Selection, TaskSpec};
 
-/// What is looked at.
+/// What to check.
 #[derive(Debug, Args)]
 pub struct CheckArguments {
     /// YAML file that the server would read; without it every setting has its default
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The Milvus to write to, such as http://standby:19530; without it only the source and this host are looked at
+    /// The Milvus to write to, such as http://standby:19530; without it only the source and this host are checked
     #[arg(long, value_name = "URI")]
     target: Option<String>,
-    /// Its login, `user:password` or an API key; on a shared machine better in the environment, which others cannot list
+    /// Login of the target, `user:password` or an API key; better in the environment on a shared machine, where other
+    /// users cannot list it
     #[arg(long, value_name = "TOKEN", env = "MILVUS_CDC_TARGET_TOKEN", hide_env_values = true, default_value = "",
           hide_default_value = true, value_parser = secret)]
     target_token: Secret,
-    /// What would follow, may be repeated: NAME, DATABASE.NAME or DATABASE.*; everything when left out
+    /// Collections to replicate, may be repeated: NAME, DATABASE.NAME or DATABASE.*; everything if omitted
     #[arg(long = "collection", value_name = "[DATABASE.]NAME", conflicts_with = "file")]
     collections: Vec<String>,
-    /// Seconds that connecting to the target may take
+    /// Timeout for connecting to the target, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10, conflicts_with = "file")]
     connect_timeout: u32,
-    /// The whole `request_data` of a create as JSON, for everything that has no option here; `-` reads standard input
+    /// File with the complete `request_data` of a create as JSON, for fields that have no option; `-` reads standard
+    /// input
     #[arg(long, value_name = "FILE", conflicts_with = "target")]
     file: Option<PathBuf>,
-    /// How long a task may be paused, or its target away, without a copy of everything afterwards
+    /// Longest pause of a task, or outage of its target, that must not cause a full copy afterwards
     #[arg(long, value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=8784))]
     pause_hours: u64,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Looks, and prints what was found.
+/// Runs the checks and prints the findings.
 pub(super) fn run(arguments: &CheckArguments) -> Result<ExitStatus, Failure> {
     let config = Config::load(arguments.config.as_deref(), |name| env::var(name).ok())?;
     let pause = Duration::from_secs(3600 * arguments.pause_hours);
     let report = match (&arguments.target, &arguments.file) {
         (None, None) => {
             let (scope, mapping) = (scope(&arguments.collections), NameMapping::default());
-            check::check(&config, Question { target: None, scope: &scope, mapping: &mapping, pause })
+            preflight::check(&config, PreflightRequest { target: None, scope: &scope, mapping: &mapping, pause })
         }
         _ => {
             let data = arguments.data()?;
-            let (_, spec) = task_of(data.as_object(), &config).map_err(|why| Failure::new(ExitStatus::Usage, why))?;
-            let (scope, mapping) = (&spec.scope, &spec.mapping);
-            check::check(&config, Question { target: Some(&spec.target), scope, mapping, pause })
+            let task = task_of(data.as_object(), &config).map_err(|why| Failure::new(ExitStatus::Usage, why))?;
+            let TaskSpec { target, scope, mapping, .. } = &task.spec;
+            preflight::check(&config, PreflightRequest { target: Some(target), scope, mapping, pause })
         }
     };
     let text = if arguments.json { format!("{}\n", as_json(&report)) } else { as_table(&report) };
@@ -86,9 +90,9 @@ impl CheckArguments {
     }
 }
 
-/// What these names mean at the source.
+/// The scope of these names at the source.
 fn scope(names: &[String]) -> Scope {
-    let info = |name: &str| CollectionInfo { name: name.to_owned(), ..CollectionInfo::default() };
+    let info = |name: &str| SelectedCollection { name: name.to_owned(), ..SelectedCollection::default() };
     let selection = if names.is_empty() {
         Selection { collection_infos: Some(vec![info("*")]), db_collections: None }
     } else {
@@ -101,16 +105,16 @@ fn scope(names: &[String]) -> Scope {
     Scope::of(&selection)
 }
 
-fn as_table(report: &Report) -> String {
-    let row = |finding: &check::Finding| {
+fn as_table(report: &PreflightReport) -> String {
+    let row = |finding: &preflight::Finding| {
         let remedy = finding.remedy.clone().unwrap_or_default();
         vec![finding.level.mark().to_string(), finding.about.to_owned(), finding.text.clone(), remedy]
     };
     let rows: Vec<_> = report.findings().iter().map(row).collect();
     let verdict = match report.level() {
-        Level::Good => "everything is as it should be",
-        Level::Warning => "a task would work; what is marked ! is worth a look",
-        Level::Problem => "a task would not work before what is marked ✗ is mended",
+        Level::Good => "no problems found",
+        Level::Warning => "a task would work; review the findings marked !",
+        Level::Problem => "a task will not work until the findings marked ✗ are fixed",
     };
     format!("{}\n{verdict}\n", table(&["", "ABOUT", "FOUND", "WHAT TO DO"], &rows))
 }
@@ -121,13 +125,13 @@ mod tests {
 
     #[test]
     fn a_line_for_each_finding_and_a_verdict() {
-        let mut report = Report::default();
+        let mut report = PreflightReport::default();
         report.good("source", "answers");
         report.problem("target", "no answer", "start it");
         let expected = "   ABOUT   FOUND      WHAT TO DO\n\
                         ✓  source  answers\n\
                         ✗  target  no answer  start it\n\n\
-                        a task would not work before what is marked ✗ is mended\n";
+                        a task will not work until the findings marked ✗ are fixed\n";
         assert_eq!(as_table(&report), expected);
     }
 

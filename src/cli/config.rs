@@ -1,5 +1,5 @@
 /*!
-`milvus-cdc config …`: what the server would run with.
+`milvus-cdc config …`: the configuration that the server would use.
 */
 
 use std::env;
@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::exit::{ExitStatus, Failure};
 use super::table::table;
-use super::{ExitStatus, Failure};
 use crate::config::{Config, ConfigError, Leftover, Setting, settings};
 
-/// What to do with which file.
+/// Which file, and what to do with it.
 #[derive(Debug, Args)]
 pub struct ConfigArguments {
     /// YAML file to read; without it every setting has its default
@@ -25,13 +25,13 @@ pub struct ConfigArguments {
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Every setting, its value and where that came from; secrets are masked
+    /// Show every setting, its value and the origin of the value; secrets are masked
     Show {
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Read and check it like the server does, and say nothing more than whether it is right
+    /// Check the file as the server does and print the result only
     Validate,
 }
 
@@ -51,20 +51,19 @@ pub(super) fn run(arguments: &ConfigArguments) -> Result<(), Failure> {
         }
         ConfigCommand::Show { json: false } => {
             let rows: Vec<_> =
-                settings.into_iter().map(|setting| vec![setting.key.to_owned(), setting.value, setting.from]).collect();
+                settings.into_iter().map(|setting| vec![setting.key, setting.value, setting.from]).collect();
             table(&["KEY", "VALUE", "FROM"], &rows)
         }
     };
     Ok(io::stdout().write_all(text.as_bytes())?)
 }
 
-/// That it is right, and which keys of a Go milvus-cdc's file are left over.
+/// The result of the check, and the keys of a Go milvus-cdc's file that are ignored.
 fn validate(arguments: &ConfigArguments) -> Result<String, Failure> {
     let config = Config::load(arguments.config.as_deref(), |name| env::var(name).ok())?;
-    let leftover =
-        |Leftover { key, line, why }: &Leftover| format!("line {line}: `{key}` has no meaning here: {why}\n");
+    let leftover = |Leftover { key, line, why }: &Leftover| format!("line {line}: `{key}` has no effect: {why}\n");
     let leftovers: String = config.leftovers.iter().map(leftover).collect();
-    Ok(format!("{leftovers}the configuration is right\n"))
+    Ok(format!("{leftovers}the configuration is valid\n"))
 }
 
 fn as_json(setting: &Setting) -> Value {

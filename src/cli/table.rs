@@ -1,12 +1,12 @@
 /*!
-Text for people: columns that line up, and nothing that a terminal could take for a command.
+Text for people: aligned columns, without control characters.
 */
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::observe::logging::moment;
 
-/// A table with a heading; columns are as wide as their widest cell.
+/// A table with a heading; each column is as wide as its widest cell.
 pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let heading: Vec<String> = heading.iter().map(|cell| (*cell).to_owned()).collect();
     let rows: Vec<Vec<String>> =
@@ -23,7 +23,7 @@ pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Control characters become spaces: what a server answers must not move the cursor.
+/// Replaces control characters by spaces: a server's answer must not control the terminal.
 pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
@@ -38,12 +38,12 @@ pub(super) fn bar(done: u64, total: u64) -> String {
     format!("[{}{}]", "#".repeat(filled as usize), "-".repeat((WIDTH - filled) as usize))
 }
 
-/// A moment given in milliseconds since 1970, in UTC.
+/// A time in milliseconds since 1970, as text in UTC.
 pub(super) fn clock(unix_ms: u64) -> String {
     moment(UNIX_EPOCH + Duration::from_millis(unix_ms))
 }
 
-/// Milliseconds as a person says them.
+/// A duration in milliseconds, as short text.
 pub(super) fn duration(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;
     match seconds {

@@ -1,5 +1,6 @@
 /*!
-`milvus-cdc verify` and `milvus-cdc repair`: a comparison of a task's source and target, with what differs for people or as JSON.
+`milvus-cdc verify` and `milvus-cdc repair`: compare a task's source and target, and print the differences as text or
+JSON.
 */
 
 use std::io::{self, IsTerminal, Write};
@@ -9,59 +10,62 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::client::{Client, ClientError, ServerUrl};
+use super::client::{ClientError, ServerArguments};
+use super::exit::{ExitStatus, Failure};
 use super::table::plain;
-use super::{ExitStatus, Failure, api_token, secret};
-use crate::config::{API_TOKEN_VARIABLE, Secret};
 
-/// Which task, and how deep.
+/// Which task, and how thoroughly.
 #[derive(Debug, Args)]
 pub struct VerifyArguments {
-    /// The task's id
+    /// Id of the task
     id: String,
-    /// Compare keys, not contents: faster
+    /// Compare keys only: faster
     #[arg(long)]
     keys_only: bool,
-    /// Compare all keys, and the contents of about so many rows of each collection
+    /// Compare all keys, and the contents of about this many rows of each collection
     #[arg(long, value_name = "ROWS", conflicts_with = "keys_only", value_parser = clap::value_parser!(u64).range(1..))]
     sample: Option<u64>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// Where the server listens
-    #[arg(long, value_name = "URL", env = "MILVUS_CDC_URL", default_value = "http://127.0.0.1:8444",
-          value_parser = ServerUrl::parse)]
-    server: ServerUrl,
-    /// The server's api.token; on a shared machine better in the environment, which others cannot list
-    #[arg(long, value_name = "TOKEN", env = API_TOKEN_VARIABLE, hide_env_values = true, default_value = "",
-          hide_default_value = true, value_parser = secret)]
-    token: Secret,
+    #[command(flatten)]
+    server: ServerArguments,
 }
 
-/// The same, and what to do about it.
+/// The same, and whether to repair.
 #[derive(Debug, Args)]
 pub struct RepairArguments {
     #[command(flatten)]
     verify: VerifyArguments,
-    /// Only tell what differs
+    /// Report the differences only
     #[arg(long)]
     dry_run: bool,
 }
 
-/// How often the server is asked.
+/// Interval between two requests for the progress.
 const POLL: Duration = Duration::from_millis(300);
 const BAR: usize = 24;
 
 pub(super) fn verify(arguments: &VerifyArguments) -> Result<ExitStatus, Failure> {
-    run(arguments, "verify", false)
+    run(arguments, Mode::Verify)
 }
 
 pub(super) fn repair(arguments: &RepairArguments) -> Result<ExitStatus, Failure> {
-    run(&arguments.verify, "repair", arguments.dry_run)
+    run(&arguments.verify, Mode::Repair { dry_run: arguments.dry_run })
 }
 
-fn run(arguments: &VerifyArguments, request: &str, dry_run: bool) -> Result<ExitStatus, Failure> {
-    let client = Client { url: arguments.server.clone(), token: api_token(&arguments.token)? };
+#[derive(Clone, Copy)]
+enum Mode {
+    Verify,
+    Repair { dry_run: bool },
+}
+
+fn run(arguments: &VerifyArguments, mode: Mode) -> Result<ExitStatus, Failure> {
+    let (request, dry_run) = match mode {
+        Mode::Verify => ("verify", false),
+        Mode::Repair { dry_run } => ("repair", dry_run),
+    };
+    let client = arguments.server.client()?;
     let failed = |error: ClientError| Failure::new(ExitStatus::NotCompared, plain(&error.to_string()));
     let mut data = json!({
         "task_id": arguments.id,
@@ -71,7 +75,7 @@ fn run(arguments: &VerifyArguments, request: &str, dry_run: bool) -> Result<Exit
     });
     let mut answer = client.request(request, &data).map_err(failed)?;
     data["action"] = "status".into();
-    let mut bar = Bar { shown: false, wanted: !arguments.json && io::stderr().is_terminal() };
+    let mut bar = Bar { shown: false, enabled: !arguments.json && io::stderr().is_terminal() };
     while answer["state"] == "running" {
         bar.show(&answer["progress"]);
         thread::sleep(POLL);
@@ -93,19 +97,19 @@ fn run(arguments: &VerifyArguments, request: &str, dry_run: bool) -> Result<Exit
     Ok(status)
 }
 
-/// A bar on the terminal, while there is one.
+/// A progress bar on the terminal, if stderr is one.
 struct Bar {
     shown: bool,
-    wanted: bool,
+    enabled: bool,
 }
 
 impl Bar {
     fn show(&mut self, progress: &Value) {
-        if !self.wanted {
+        if !self.enabled {
             return;
         }
         self.shown = true;
-        // Without a terminal any more there is nobody to see it.
+        // A failed write means that the terminal is gone.
         let _ = write!(io::stderr(), "\r\x1b[K{}", bar(progress));
     }
 
@@ -132,7 +136,7 @@ fn bar(progress: &Value) -> String {
     )
 }
 
-/// What was found, for a person.
+/// The result as text.
 fn text(answer: &Value) -> String {
     let result = &answer["result"];
     if answer["state"] != "done" {
@@ -154,7 +158,7 @@ fn report(result: &Value) -> String {
     }
     let collections = result["collections"].as_array().map_or(&[][..], Vec::as_slice);
     let equal = collections.iter().filter(|collection| collection["equal"] == true).count();
-    let mut text: String = collections.iter().filter(|collection| is_told(collection)).map(collection).collect();
+    let mut text: String = collections.iter().filter(|collection| is_reported(collection)).map(collection).collect();
     let rows: u64 = collections.iter().filter_map(|collection| collection["compared"].as_u64()).sum();
     text.push_str(&format!(
         "{}: {equal} of {} collections, {rows} keys compared\n",
@@ -164,8 +168,8 @@ fn report(result: &Value) -> String {
     text
 }
 
-/// It is not equal, or not known to be.
-fn is_told(collection: &Value) -> bool {
+/// Sides that differ, or whose equality is unknown, are reported.
+fn is_reported(collection: &Value) -> bool {
     collection["equal"] != true
         || collection["counts_unsettled"] == true
         || collection["unsettled"].as_u64().is_some_and(|rows| rows > 0)
@@ -187,7 +191,7 @@ fn collection(collection: &Value) -> String {
         ("extra", "only on the target"),
         ("different", "with other contents"),
         ("misplaced", "in another partition"),
-        ("unsettled", "not settled: they changed with every look"),
+        ("unsettled", "unsettled: they changed during every comparison"),
     ];
     for (kind, words) in kinds {
         if number(kind) == 0 {
@@ -203,13 +207,13 @@ fn collection(collection: &Value) -> String {
     }
     if collection["counts_differ"] == true {
         text.push_str(&format!(
-            "  {} rows at the source and {} on the target, keys that are there more than once counted\n",
+            "  {} rows at the source and {} on the target, duplicate keys included\n",
             number("source_count"),
             number("target_count")
         ));
     }
     if collection["counts_unsettled"] == true {
-        text.push_str("  the numbers of rows are not settled: they changed with every look\n");
+        text.push_str("  the row counts are unsettled: they changed during every comparison\n");
     }
     text
 }
@@ -232,14 +236,16 @@ mod tests {
         let bad = json!({"source": "d.b", "target": "e.b", "equal": false, "reason": null, "compared": 7, "missing": 1,
             "misplaced": 1, "counts_differ": true, "source_count": 7, "target_count": 6,
             "catalog": [{"what": "index", "difference": "\"i\" is missing"}],
-            "first": [{"key": "\"x\"", "partition": "p", "kind": "missing"}, {"key": "5", "partition": "q", "kind": "misplaced"}]});
+            "first": [{"key": "\"x\"", "partition": "p", "kind": "missing"},
+                {"key": "5", "partition": "q", "kind": "misplaced"}]});
         let answer =
             json!({"state": "done", "result": {"verdict": "different", "reason": null, "collections": [good, bad]}});
         assert_eq!(
             text(&answer),
             "d.b -> e.b\n  index: \"i\" is missing\n  1 rows missing on the target\n    \"x\" in p\n  \
-             1 rows in another partition\n    5 in q\n  7 rows at the source and 6 on the target, keys that are there \
-             more than once counted\ndifferent: 1 of 2 collections, 12 keys compared\n"
+             1 rows in another partition\n    5 in q\n  \
+             7 rows at the source and 6 on the target, duplicate keys included\n\
+             different: 1 of 2 collections, 12 keys compared\n"
         );
     }
 
@@ -250,8 +256,8 @@ mod tests {
         let answer = json!({"state": "done", "result": {"verdict": "equal", "reason": null, "collections": [busy]}});
         assert_eq!(
             text(&answer),
-            "d.a -> d.a\n  2 rows not settled: they changed with every look\n  the numbers of rows are not settled: they \
-             changed with every look\nequal: 1 of 1 collections, 5 keys compared\n"
+            "d.a -> d.a\n  2 rows unsettled: they changed during every comparison\n  the row counts are unsettled: \
+             they changed during every comparison\nequal: 1 of 1 collections, 5 keys compared\n"
         );
     }
 }

@@ -1,14 +1,14 @@
 /*!
-The authorities that the system trusts.
+The certificate authorities that the system trusts.
 
-A released program has an OpenSSL of its own, which looks for them where nobody has put any (/usr/local/ssl). So it is told where systems
-keep them.
+A released program contains an OpenSSL of its own, which searches a folder that no system fills (/usr/local/ssl). So the
+places where systems keep their authorities are listed here.
 */
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-/// Where systems keep all of them in one PEM file.
+/// The PEM files in which systems keep all authorities.
 const BUNDLES: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -17,11 +17,11 @@ const BUNDLES: [&str; 5] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// The PEM file of all authorities that the system trusts. `None`: there is none, or OpenSSL finds them by itself.
+/// The PEM file of all authorities that the system trusts. `None` if there is none, or if OpenSSL finds them by itself.
 pub fn system_authorities() -> Option<PathBuf> {
     let named = |variable| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
     let file = named("SSL_CERT_FILE");
-    // A folder named by the environment is found in any build, and no file must take its place.
+    // Every build finds a folder named by the environment, and no file must override it.
     if file.is_none() && named("SSL_CERT_DIR").is_some() {
         return None;
     }
@@ -37,9 +37,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_that_is_there() {
+    fn the_first_file_that_exists() {
         let mine = || Some(PathBuf::from("/mine.pem"));
-        assert_eq!(choose(mine(), |_| true), mine(), "what the environment names counts first");
+        assert_eq!(choose(mine(), |_| true), mine(), "the environment comes first");
         assert_eq!(choose(mine(), |path| path.starts_with("/etc")), Some(BUNDLES[0].into()));
         assert_eq!(choose(None, |path| path.starts_with("/etc/pki")), Some(BUNDLES[1].into()));
         assert_eq!(choose(None, |path| path.ends_with("cert.pem")), Some(BUNDLES[4].into()));

@@ -1,16 +1,25 @@
-//! Encryption of the connections to a source's brokers, whatever they are.
+//! TLS of the connections to a source's brokers, of Kafka and of Pulsar.
 
 use std::path::PathBuf;
 
 use super::Secret;
 
-/// The files of encrypted connections.
+/// The files for TLS connections.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BrokerTls {
-    /// PEM file of the authority that signed the brokers' certificates; `None`: those that the system trusts.
+    /// PEM file of the authority that signed the brokers' certificates; `None` for those that the system trusts.
     pub ca: Option<PathBuf>,
-    /// PEM files of our certificate and its key, where brokers ask for one.
-    pub identity: Option<(PathBuf, PathBuf)>,
-    /// Opens the key, where it is encrypted.
+    /// Our certificate, for brokers that require one.
+    pub identity: Option<BrokerIdentity>,
+    /// Password of the key, if it is encrypted.
     pub key_password: Secret,
+}
+
+/// A client certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerIdentity {
+    /// PEM file of the certificate.
+    pub certificate: PathBuf,
+    /// PEM file of its private key.
+    pub key: PathBuf,
 }

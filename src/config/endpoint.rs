@@ -1,6 +1,6 @@
 /*!
-Where a Milvus answers, and how to talk to it: the same for the source (from the config file) and for targets (from
-`create`), so that the gRPC client knows one type only.
+The endpoint of a Milvus: its address, TLS, login and timeout. The source (from the config file) and the targets (from
+`create`) share the type.
 */
 
 use std::fmt;
@@ -9,53 +9,53 @@ use std::time::Duration;
 
 use super::secret::Secret;
 
-/// Milvus' own port, used when an address names none.
+/// Port of Milvus, for addresses without a port.
 const DEFAULT_PORT: u16 = 19530;
-/// The port of hosted services, used when an `https` address names none.
+/// Port of hosted services, for `https` addresses without a port.
 const DEFAULT_TLS_PORT: u16 = 443;
-/// How long a connection may take when nothing else was asked for.
+/// Connect timeout unless a request or the file names another.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A Milvus to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Where it listens.
+    /// Host and port.
     pub address: Address,
-    /// Whether and how the connection is encrypted.
+    /// TLS of the connection.
     pub tls: Tls,
-    /// What goes into the `authorization` header (before base64): `user:password` or an API key. Empty: no header.
+    /// Value of the `authorization` header before base64: `user:password` or an API key. Empty for no header.
     pub token: Secret,
-    /// How long connecting may take.
+    /// Longest time for connecting.
     pub connect_timeout: Duration,
 }
 
 /// Host and port, without a scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
-    /// Name or IP address; an IPv6 address without its brackets.
+    /// Host name or IP address; an IPv6 address without its brackets.
     pub host: String,
     /// TCP port.
     pub port: u16,
 }
 
-/// How a connection is encrypted.
+/// TLS of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tls {
-    /// Not at all.
+    /// No TLS.
     Off,
-    /// The server proves itself with a certificate that the system trusts.
+    /// The server's certificate must be trusted by the system.
     System {
-        /// The name that its certificate must carry, when it is not the host's.
+        /// Name in the server's certificate, if it differs from the host.
         server_name: Option<String>,
     },
-    /// The server proves itself with a certificate of the given authority.
+    /// The server's certificate must be signed by the given authority.
     Server {
         /// PEM file of the authority (`server_pem_path`).
         ca: PathBuf,
-        /// The name that its certificate must carry, when it is not the host's.
+        /// Name in the server's certificate, if it differs from the host.
         server_name: Option<String>,
     },
-    /// Both sides prove themselves.
+    /// Both sides present certificates.
     Mutual {
         /// PEM file of the authority (`ca_pem_path`).
         ca: PathBuf,
@@ -63,74 +63,83 @@ pub enum Tls {
         client: PathBuf,
         /// PEM file of our private key (`client_key_path`).
         key: PathBuf,
-        /// The name that its certificate must carry, when it is not the host's.
+        /// Name in the server's certificate, if it differs from the host.
         server_name: Option<String>,
     },
 }
 
-/// The TLS files as a user names them; an empty string stands for "not given".
+/// The TLS files as a user names them; an empty string means "not given".
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DialFiles {
-    /// The name that the server's certificate must carry.
+    /// Name in the server's certificate.
     pub server_name: String,
-    /// The authority for server-only TLS.
+    /// PEM file of the authority for server-only TLS.
     pub server_pem_path: String,
-    /// The authority for mutual TLS.
+    /// PEM file of the authority for mutual TLS.
     pub ca_pem_path: String,
-    /// Our certificate for mutual TLS.
+    /// PEM file of our certificate for mutual TLS.
     pub client_pem_path: String,
-    /// Our key for mutual TLS.
+    /// PEM file of our key for mutual TLS.
     pub client_key_path: String,
 }
 
-/// A text that is no address of a Milvus. Never repeats the text, which may carry a password.
+/// Why a text is no address of a Milvus. The error never repeats the text, which may contain a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// Neither http nor https.
+    /// The scheme is neither `http` nor `https`.
     #[error("the scheme must be http or https")]
     Scheme,
-    /// `user:password@host` would end up in logs.
+    /// The address contains `user:password@`, which would appear in logs.
     #[error("credentials do not belong into an address: use token, or username and password")]
     Credentials,
-    /// Nothing between the scheme and the port.
+    /// No host between the scheme and the port.
     #[error("the host is missing")]
     NoHost,
-    /// Characters that no host has.
-    #[error("the host holds characters that no host has")]
+    /// The host contains characters that are not allowed.
+    #[error("the host contains characters that are not allowed")]
     Host,
-    /// Not a number from 1 to 65535.
+    /// The port is no number from 1 to 65535.
     #[error("the port must be a number from 1 to 65535")]
     Port,
-    /// Something after the port.
-    #[error("an address ends after the port, a path is not expected")]
+    /// Something follows the port.
+    #[error("an address ends after the port, a path is not allowed")]
     Path,
 }
 
-/// Three files make mutual TLS; some of them were missing.
+/// Some of the three files for mutual TLS are missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("mutual TLS needs the CA file, the client certificate and the client key; one or two of them are missing")]
 pub struct HalfMutualTls;
 
-/// An address together with the scheme's wish for TLS.
+/// The scheme of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// `http`, or none: no TLS unless files ask for it.
+    Http,
+    /// `https`
+    Https,
+}
+
+/// An address with its scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParsedUri {
     /// Host and port.
     pub address: Address,
-    /// The scheme was `https`.
-    pub https: bool,
+    /// The scheme.
+    pub scheme: Scheme,
 }
 
 impl ParsedUri {
-    /// Reads `http://host:port`, `https://host:port` or `host:port`; the port may be left out.
+    /// Parses `http://host:port`, `https://host:port` or `host:port`; the port may be omitted.
     ///
     /// # Errors
-    /// What is wrong with the text, without the text.
+    /// [`AddressError`] when the text is no such address.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         let text = text.trim();
-        let (https, rest) = match text.split_once("://") {
-            None => (false, text),
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
+        let (scheme, rest) = match text.split_once("://") {
+            None => (Scheme::Http, text),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Scheme::Http, rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Scheme::Https, rest),
             Some(_) => return Err(AddressError::Scheme),
         };
         if rest.contains('@') {
@@ -147,12 +156,15 @@ impl ParsedUri {
         if host.contains(|c: char| c.is_whitespace() || c.is_control() || "\"\\<>[]".contains(c)) {
             return Err(AddressError::Host);
         }
-        let default = if https { DEFAULT_TLS_PORT } else { DEFAULT_PORT };
+        let default = match scheme {
+            Scheme::Http => DEFAULT_PORT,
+            Scheme::Https => DEFAULT_TLS_PORT,
+        };
         let port = match port {
             None => default,
             Some(digits) => digits.parse().ok().filter(|port| *port != 0).ok_or(AddressError::Port)?,
         };
-        Ok(ParsedUri { address: Address { host: host.to_owned(), port }, https })
+        Ok(ParsedUri { address: Address { host: host.to_owned(), port }, scheme })
     }
 }
 
@@ -173,7 +185,8 @@ pub(super) fn split_port(rest: &str) -> Result<(&str, Option<&str>), AddressErro
 }
 
 impl Address {
-    /// The same listener as far as the text tells: case and the names of the local host do not matter.
+    /// Whether both name the same listener, as far as the texts show: case and the names of the local host do not
+    /// matter.
     pub fn same_as(&self, other: &Address) -> bool {
         self.port == other.port && self.canonical_host() == other.canonical_host()
     }
@@ -198,12 +211,20 @@ impl fmt::Display for Address {
     }
 }
 
+impl Endpoint {
+    /// The address with its scheme.
+    pub fn uri(&self) -> String {
+        let scheme = if self.tls.is_on() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+}
+
 impl Tls {
-    /// What the files and the scheme ask for: files for server-only TLS first, then the mutual triple, then `https`.
+    /// The TLS that files and scheme ask for: files for server-only TLS first, then those for mutual TLS, then `https`.
     ///
     /// # Errors
-    /// [`HalfMutualTls`] when some but not all files of the triple were given.
-    pub fn from_files(files: &DialFiles, https: bool) -> Result<Self, HalfMutualTls> {
+    /// [`HalfMutualTls`] when some but not all files for mutual TLS are given.
+    pub fn from_files(files: &DialFiles, scheme: Scheme) -> Result<Self, HalfMutualTls> {
         let server_name = Some(files.server_name.clone()).filter(|name| !name.is_empty());
         let triple = [&files.ca_pem_path, &files.client_pem_path, &files.client_key_path];
         let given = triple.iter().filter(|path| !path.is_empty()).count();
@@ -217,16 +238,39 @@ impl Tls {
             let [ca, client, key] = triple.map(PathBuf::from);
             return Ok(Tls::Mutual { ca, client, key, server_name });
         }
-        Ok(if https { Tls::System { server_name } } else { Tls::Off })
+        Ok(match scheme {
+            Scheme::Https => Tls::System { server_name },
+            Scheme::Http => Tls::Off,
+        })
     }
 
-    /// Encrypted in whichever way.
+    /// The files that ask for it.
+    pub fn files(&self) -> DialFiles {
+        let text = |path: &PathBuf| path.to_string_lossy().into_owned();
+        let named = |server_name: &Option<String>| DialFiles {
+            server_name: server_name.clone().unwrap_or_default(),
+            ..DialFiles::default()
+        };
+        match self {
+            Tls::Off => DialFiles::default(),
+            Tls::System { server_name } => named(server_name),
+            Tls::Server { ca, server_name } => DialFiles { server_pem_path: text(ca), ..named(server_name) },
+            Tls::Mutual { ca, client, key, server_name } => DialFiles {
+                ca_pem_path: text(ca),
+                client_pem_path: text(client),
+                client_key_path: text(key),
+                ..named(server_name)
+            },
+        }
+    }
+
+    /// Whether the connection uses TLS.
     pub fn is_on(&self) -> bool {
         !matches!(self, Tls::Off)
     }
 }
 
-/// The text for the `authorization` header: a token wins over `username:password`; both empty is no header.
+/// The value of the `authorization` header: a token wins over `username:password`; empty if neither is given.
 pub fn bearer_text(token: &str, username: &str, password: &str) -> Secret {
     if !token.is_empty() {
         Secret::new(token)
@@ -241,23 +285,23 @@ pub fn bearer_text(token: &str, username: &str, password: &str) -> Secret {
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> (String, u16, bool) {
+    fn parsed(text: &str) -> (String, u16, Scheme) {
         let uri = ParsedUri::parse(text).unwrap();
-        (uri.address.host, uri.address.port, uri.https)
+        (uri.address.host, uri.address.port, uri.scheme)
     }
 
     #[test]
     fn addresses_in_all_their_forms() {
-        assert_eq!(parsed("http://127.0.0.1:19531"), ("127.0.0.1".into(), 19531, false));
-        assert_eq!(parsed("HTTPS://Milvus.example:443/"), ("Milvus.example".into(), 443, true));
-        assert_eq!(parsed("milvus"), ("milvus".into(), 19530, false));
-        assert_eq!(parsed("https://in03.example.com"), ("in03.example.com".into(), 443, true));
-        assert_eq!(parsed("http://[::1]:5"), ("::1".into(), 5, false));
-        assert_eq!(parsed("[::1]"), ("::1".into(), 19530, false));
+        assert_eq!(parsed("http://127.0.0.1:19531"), ("127.0.0.1".into(), 19531, Scheme::Http));
+        assert_eq!(parsed("HTTPS://Milvus.example:443/"), ("Milvus.example".into(), 443, Scheme::Https));
+        assert_eq!(parsed("milvus"), ("milvus".into(), 19530, Scheme::Http));
+        assert_eq!(parsed("https://in03.example.com"), ("in03.example.com".into(), 443, Scheme::Https));
+        assert_eq!(parsed("http://[::1]:5"), ("::1".into(), 5, Scheme::Http));
+        assert_eq!(parsed("[::1]"), ("::1".into(), 19530, Scheme::Http));
     }
 
     #[test]
-    fn what_is_no_address() {
+    fn texts_that_are_no_address() {
         for (text, error) in [
             ("ftp://a:1", AddressError::Scheme),
             ("http://root:Milvus@h:1", AddressError::Credentials),
@@ -287,15 +331,15 @@ mod tests {
     #[test]
     fn tls_from_files() {
         let mut files = DialFiles { server_name: "m".into(), ..DialFiles::default() };
-        assert_eq!(Tls::from_files(&files, false), Ok(Tls::Off));
-        assert_eq!(Tls::from_files(&files, true), Ok(Tls::System { server_name: Some("m".into()) }));
+        assert_eq!(Tls::from_files(&files, Scheme::Http), Ok(Tls::Off));
+        assert_eq!(Tls::from_files(&files, Scheme::Https), Ok(Tls::System { server_name: Some("m".into()) }));
         files.ca_pem_path = "ca".into();
         files.client_key_path = "key".into();
-        assert_eq!(Tls::from_files(&files, true), Err(HalfMutualTls));
+        assert_eq!(Tls::from_files(&files, Scheme::Https), Err(HalfMutualTls));
         files.client_pem_path = "pem".into();
-        assert!(matches!(Tls::from_files(&files, false), Ok(Tls::Mutual { .. })));
+        assert!(matches!(Tls::from_files(&files, Scheme::Http), Ok(Tls::Mutual { .. })));
         files.server_pem_path = "server".into();
-        assert!(matches!(Tls::from_files(&files, false), Ok(Tls::Server { .. })));
+        assert!(matches!(Tls::from_files(&files, Scheme::Http), Ok(Tls::Server { .. })));
     }
 
     #[test]

@@ -1,27 +1,27 @@
 /*!
-What can be wrong with a configuration, each as one line that names the file, the line, the key and what is allowed.
+Errors of the configuration: one line each that names the file, the line, the key and what is allowed.
 */
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why the server does not start with this configuration.
+/// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file itself, or a file that it names.
+    /// The file, or a file that it names, cannot be read.
     #[error("{}: cannot be read: {source}", path.display())]
     Read {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// Something in the file, or in the environment.
+    /// A value in the file or in the environment is invalid.
     #[error("{place}: {message}")]
     Wrong {
         /// File and line, or the variable's name.
         place: String,
-        /// The key, what is wrong, what is allowed.
+        /// The key, the problem, and what is allowed.
         message: String,
     },
 }
@@ -36,7 +36,7 @@ impl ConfigError {
         ConfigError::Wrong { place: name.to_owned(), message }
     }
 
-    /// What the YAML reader says, in our words where a user is likely to meet it.
+    /// From an error of the YAML parser, reworded where users are likely to meet it.
     pub(super) fn from_yaml(path: &Path, text: &str, error: &serde_saphyr::Error) -> Self {
         let error = error.without_snippet();
         let line = error.location().map_or(0, |location| location.line());
@@ -47,7 +47,8 @@ impl ConfigError {
             }
             serde_saphyr::Error::SerdeInvalidType { .. } | serde_saphyr::Error::Unexpected { .. } => {
                 format!(
-                    "{}: a value of the wrong shape (a section is a list of `key: value` lines, a value is one word, number or quoted text)",
+                    "{}: a value of the wrong shape (a section is a list of `key: value` lines, a value is one word, \
+                     number or quoted text)",
                     key_at(text, line)
                 )
             }
@@ -68,7 +69,7 @@ fn unknown_key(field: &str, expected: &[&str]) -> String {
     }
 }
 
-/// The key that stands in the line, for errors that come without one.
+/// The key in this line, for errors that do not name one.
 fn key_at(text: &str, line: u64) -> String {
     let line = usize::try_from(line).ok().and_then(|line| text.lines().nth(line.checked_sub(1)?)).unwrap_or_default();
     match line.split_once(':') {
@@ -77,17 +78,17 @@ fn key_at(text: &str, line: u64) -> String {
     }
 }
 
-/// Control characters out: a message is one line and a terminal's own.
+/// Replaces control characters: a message is one line and must not control the terminal.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// The allowed word that a misspelt one is most like, if any is near enough.
+/// The allowed word that is most similar to a misspelt one, if any is similar enough.
 pub(super) fn nearest<'a>(word: &str, allowed: &[&'a str]) -> Option<&'a str> {
     let word = word.to_lowercase().replace(['_', '-'], "");
     let distances = allowed.iter().map(|candidate| (edit_distance(&word, &candidate.to_lowercase()), *candidate));
     let (distance, candidate) = distances.min_by_key(|(distance, _)| *distance)?;
-    // A third of the letters may be wrong, or two (a swap counts as two), but never all of them.
+    // A third of the letters may differ, or two (a swap counts as two), but never all of them.
     let limit = (candidate.len() / 3).max(2).min(candidate.len().saturating_sub(1));
     (distance <= limit).then_some(candidate)
 }

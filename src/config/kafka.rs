@@ -1,50 +1,50 @@
-//! How to reach the brokers of a source's Kafka.
+//! The connection to a source's Kafka brokers.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{BrokerTls, Secret, system_authorities};
+use super::{BrokerIdentity, BrokerTls, Secret, system_authorities};
 
-/// The brokers and how to talk to them.
+/// The Kafka brokers and their connection settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KafkaConfig {
-    /// Some of the brokers, `host:port` with commas between them; they tell of the others.
+    /// Some of the brokers, `host:port` separated by commas; they name the others.
     pub address: String,
-    /// Who we are, where the brokers ask.
+    /// Login, if the brokers require one.
     pub login: Option<KafkaLogin>,
-    /// How the connection is encrypted; `None`: not at all.
+    /// TLS; `None` for plain connections.
     pub tls: Option<BrokerTls>,
-    /// Any other setting of librdkafka, by its own name. Among them may be secrets.
+    /// Other settings of librdkafka by their own names. Values may be secrets.
     pub properties: BTreeMap<String, Secret>,
 }
 
-/// A login by SASL.
+/// A SASL login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KafkaLogin {
-    /// How the password is proved.
+    /// SASL mechanism.
     pub mechanism: SaslMechanism,
-    /// Who.
+    /// User name.
     pub username: String,
-    /// With what.
+    /// Password.
     pub password: Secret,
 }
 
-/// How a password is proved.
+/// A SASL mechanism.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SaslMechanism {
-    /// By sending it.
+    /// PLAIN: sends the password.
     Plain,
-    /// By a challenge, with SHA-256.
+    /// SCRAM with SHA-256.
     ScramSha256,
-    /// By a challenge, with SHA-512.
+    /// SCRAM with SHA-512.
     ScramSha512,
 }
 
 impl SaslMechanism {
-    /// Every mechanism there is.
+    /// All mechanisms.
     pub const ALL: [SaslMechanism; 3] = [SaslMechanism::Plain, SaslMechanism::ScramSha256, SaslMechanism::ScramSha512];
 
-    /// Kafka's name of it.
+    /// Kafka's name.
     pub fn name(self) -> &'static str {
         match self {
             SaslMechanism::Plain => "PLAIN",
@@ -54,21 +54,21 @@ impl SaslMechanism {
     }
 }
 
-/// What a connection consists of.
+/// Kafka's combination of login and encryption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecurityProtocol {
-    /// Neither login nor encryption.
+    /// No login, no TLS.
     Plaintext,
-    /// Encryption.
+    /// TLS without a login.
     Ssl,
-    /// A login.
+    /// A login without TLS.
     SaslPlaintext,
-    /// Both.
+    /// A login over TLS.
     SaslSsl,
 }
 
 impl SecurityProtocol {
-    /// Every protocol there is.
+    /// All protocols.
     pub const ALL: [SecurityProtocol; 4] = [
         SecurityProtocol::Plaintext,
         SecurityProtocol::Ssl,
@@ -76,7 +76,7 @@ impl SecurityProtocol {
         SecurityProtocol::SaslSsl,
     ];
 
-    /// Kafka's name of it.
+    /// Kafka's name.
     pub fn name(self) -> &'static str {
         match self {
             SecurityProtocol::Plaintext => "PLAINTEXT",
@@ -86,7 +86,7 @@ impl SecurityProtocol {
         }
     }
 
-    /// With or without either.
+    /// The protocol with or without a login and TLS.
     pub fn of(login: bool, tls: bool) -> SecurityProtocol {
         match (login, tls) {
             (false, false) => SecurityProtocol::Plaintext,
@@ -101,19 +101,19 @@ impl SecurityProtocol {
         matches!(self, SecurityProtocol::SaslPlaintext | SecurityProtocol::SaslSsl)
     }
 
-    /// Whether it is encrypted.
+    /// Whether there is TLS.
     pub fn has_tls(self) -> bool {
         matches!(self, SecurityProtocol::Ssl | SecurityProtocol::SaslSsl)
     }
 }
 
 impl KafkaConfig {
-    /// What the connection consists of.
+    /// The protocol that login and TLS amount to.
     pub fn protocol(&self) -> SecurityProtocol {
         SecurityProtocol::of(self.login.is_some(), self.tls.is_some())
     }
 
-    /// The settings of librdkafka that follow from this, the user's own last.
+    /// The resulting settings of librdkafka, the user's own last.
     pub fn client_settings(&self) -> Vec<(String, Secret)> {
         let mut settings = vec![("security.protocol", Secret::new(self.protocol().name()))];
         if let Some(login) = &self.login {
@@ -126,7 +126,7 @@ impl KafkaConfig {
             if let Some(ca) = self.authorities(tls) {
                 settings.push(("ssl.ca.location", path(&ca)));
             }
-            if let Some((certificate, key)) = &tls.identity {
+            if let Some(BrokerIdentity { certificate, key }) = &tls.identity {
                 settings.push(("ssl.certificate.location", path(certificate)));
                 settings.push(("ssl.key.location", path(key)));
             }
@@ -138,10 +138,10 @@ impl KafkaConfig {
         own.chain(self.properties.iter().map(|(key, value)| (key.clone(), value.clone()))).collect()
     }
 
-    /// Whose certificates are trusted, where the user has not said it in librdkafka's own way.
+    /// The trusted authorities, unless a property of librdkafka names them.
     fn authorities(&self, tls: &BrokerTls) -> Option<PathBuf> {
-        let is_told = ["ssl.ca.location", "ssl.ca.pem"].iter().any(|key| self.properties.contains_key(*key));
-        tls.ca.clone().or_else(|| if is_told { None } else { system_authorities() })
+        let is_set = ["ssl.ca.location", "ssl.ca.pem"].iter().any(|key| self.properties.contains_key(*key));
+        tls.ca.clone().or_else(|| if is_set { None } else { system_authorities() })
     }
 }
 
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whose_certificates_are_trusted() {
+    fn trusted_authorities() {
         let trusted = |ca: Option<&str>, property: Option<&str>| {
             let config = KafkaConfig {
                 address: "b:9093".into(),

@@ -1,28 +1,28 @@
 /*!
-Reading a configuration of the Go milvus-cdc: what means the same is taken over by the ordinary reader, and the keys that only the Go
-server has are taken out, with the reason why they have no meaning here.
+Configurations of the Go milvus-cdc: keys with the same meaning are read as usual; keys that only the Go server has are
+removed, with the reason why they have no effect here.
 
-The ordinary reader decides what it knows. Where it meets an unknown key that is one of these, its lines are blanked, so that every
-other line keeps its number, and the rest is read again.
+The parser decides which keys are known. If it reports an unknown key that is one of the Go server's, the lines of that
+key are blanked, so that every other line keeps its number, and the rest is parsed again.
 */
 
-/// A key of the Go server that has no meaning here.
+/// A key of the Go server that has no effect here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leftover {
-    /// Its name.
+    /// Name of the key.
     pub key: &'static str,
-    /// Where it stands.
+    /// Line, counted from 1.
     pub line: u64,
-    /// Why it has none.
+    /// Why the key has no effect.
     pub why: &'static str,
 }
 
 const NO_ETCD: &str = "the source's catalog is read through its public API: sourceConfig.milvus.uri names it \
                        (http://127.0.0.1:19530 unless given)";
-const NO_BUFFERS: &str = "memory is bounded by itself";
+const NO_BUFFERS: &str = "memory use is bounded without a setting";
 const DEAD: &str = "the Go server does not read it either";
 
-/// The keys, wherever they stand: no name is used twice with another meaning.
+/// The keys, in any section: no name has two meanings.
 const KEYS: [(&str, &str); 21] = [
     ("metaStoreConfig", "tasks and positions are kept in dataDir: neither etcd nor MySQL is needed"),
     ("etcd", NO_ETCD),
@@ -31,30 +31,29 @@ const KEYS: [(&str, &str); 21] = [
     ("etcdMetaSubPath", NO_ETCD),
     ("webPort", "sourceConfig.pulsar.webAddress holds the port, too: http://host:8080"),
     ("producer", "nothing is written to the source's brokers"),
-    ("consumer", "the brokers are asked by our own settings"),
+    ("consumer", "the brokers are read with settings of our own"),
     ("readChanLen", NO_BUFFERS),
     ("packer", NO_BUFFERS),
     ("batchMode", "small writes are always merged"),
-    ("channelNum", "a target spreads its collections over its channels by itself"),
+    ("channelNum", "a target distributes its collections over its channels by itself"),
     ("timeTickInterval", "the source's own time ticks are followed"),
     ("defaultPartitionName", "partitions are known by their ids"),
-    ("retry", "what passes is tried again for ever, what does not stops the task at once"),
-    ("replicateID", "the target is written with ordinary calls, which carry no such mark"),
-    ("dryRun", "`milvus-cdc check` looks at everything without writing"),
+    ("retry", "transient failures are retried forever, permanent ones stop the task at once"),
+    ("replicateID", "the target is written with ordinary calls, which carry no replicate id"),
+    ("dryRun", "use `milvus-cdc check`, which checks everything without writing"),
     ("detectDeadLock", "there are no locks to watch"),
     ("enableReverse", DEAD),
     ("reverseMilvus", DEAD),
     ("currentMilvus", DEAD),
 ];
 
-/// The key of this name, if it is one of them.
+/// The Go server's key of this name, if it is one.
 pub(super) fn known(field: &str, line: u64) -> Option<Leftover> {
     let (key, why) = KEYS.iter().find(|(key, _)| *key == field)?;
     Some(Leftover { key, line, why })
 }
 
-/// The text without the block that begins with this key in this line (counted from 1); `None` where the line does not begin with
-/// it, as in `{a: 1, b: 2}`.
+/// The text with the block of this key blanked. `None` if the line does not start with the key, as in `{a: 1, b: 2}`.
 pub(super) fn blanked(text: &str, leftover: &Leftover) -> Option<String> {
     let mut lines: Vec<&str> = text.lines().collect();
     let first = usize::try_from(leftover.line).ok()?.checked_sub(1)?;
@@ -66,7 +65,7 @@ pub(super) fn blanked(text: &str, leftover: &Leftover) -> Option<String> {
     let depth = indentation(begin);
     let belongs = |line: &&str| {
         let inner = line.trim_start();
-        // A comment may stand anywhere, the items of a list as far left as its key.
+        // Comments may have any indentation, items of a list the same as their key.
         inner.is_empty()
             || inner.starts_with('#')
             || indentation(line) > depth
@@ -86,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_block_goes_and_every_other_line_stays_where_it_is() {
+    fn a_block_is_blanked_and_every_other_line_keeps_its_number() {
         let text = "a: 1\netcd:\n  address:\n    - x\n\n  # why\n  rootPath: y\nb: 2\n";
         let leftover = known("etcd", 2).unwrap();
         assert_eq!(blanked(text, &leftover).unwrap(), "a: 1\n\n\n\n\n\n\nb: 2\n");

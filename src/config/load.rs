@@ -1,5 +1,5 @@
 /*!
-Reads and checks the configuration file.
+Reads and validates the configuration file.
 */
 
 use std::borrow::Cow;
@@ -11,6 +11,7 @@ use log::LevelFilter;
 
 use super::error::nearest;
 use super::legacy::{self, Leftover};
+use super::peers::{SOURCE_SECTION, in_section};
 use super::raw::{Leaf, RawConfig, RawDial, RawMilvus, RawScan, RawSource};
 use super::{
     AUTO, Config, ConfigError, DialFiles, Endpoint, ParsedUri, Secret, SourceConfig, Tls, bearer_text, without_line_end,
@@ -21,17 +22,18 @@ use crate::observe::logging::{self, LogFormat};
 mod access;
 mod broker_tls;
 mod kafka;
+mod peers;
 mod pulsar;
 
-/// Takes the place of `sourceConfig.milvus.token`, in whichever way the file gives it.
+/// Overrides `sourceConfig.milvus.token` and `tokenFile`.
 pub const SOURCE_TOKEN_VARIABLE: &str = "MILVUS_CDC_SOURCE_TOKEN";
-/// Takes the place of `api.token`, in whichever way the file gives it. The command line reads it, too.
+/// Overrides `api.token` and `api.tokenFile`. The command line reads it too.
 pub const API_TOKEN_VARIABLE: &str = "MILVUS_CDC_API_TOKEN";
 
-/// Takes the place of `sourceConfig.kafka.saslPassword`, in whichever way the file gives it.
+/// Overrides `sourceConfig.kafka.saslPassword` and `saslPasswordFile`.
 pub const KAFKA_PASSWORD_VARIABLE: &str = "MILVUS_CDC_KAFKA_PASSWORD";
 
-/// Takes the place of `sourceConfig.pulsar.authParams`, in whichever way the file gives it.
+/// Overrides `sourceConfig.pulsar.authParams` and `authParamsFile`.
 pub const PULSAR_TOKEN_VARIABLE: &str = "MILVUS_CDC_PULSAR_TOKEN";
 
 const DEFAULT_ADDRESS: &str = "127.0.0.1:8444";
@@ -41,18 +43,21 @@ const DEFAULT_MAX_NAME_LENGTH: usize = 256;
 const DEFAULT_SOURCE_URI: &str = "http://127.0.0.1:19530";
 const DEFAULT_CHANNEL_PREFIX: &str = "by-dev";
 
-/// Bounds of the numbers that may be configured.
+/// Upper bounds of the numbers that may be configured.
 const MAX_TASKS: usize = 10_000;
 const MAX_NAME_LENGTH: usize = 65_535;
 const MAX_CONNECT_TIMEOUT_S: usize = 3_600;
 const MAX_SCAN_INTERVAL_S: usize = 86_400;
 const DEFAULT_SCAN_INTERVAL_S: usize = 10;
+/// Longer than a server needs to start and to load what it had loaded.
+const DEFAULT_RELEASE_AFTER_S: usize = 180;
+const MAX_RELEASE_AFTER_S: usize = 86_400;
 
 impl Config {
-    /// Reads the file, or takes the defaults without one, and fills in what the environment says.
+    /// Reads the file, or uses the defaults without one, and applies the environment's secrets.
     ///
     /// # Errors
-    /// [`ConfigError`]: one line with the file, the line, the key and what is allowed.
+    /// [`ConfigError`] when the file cannot be read or a value is invalid.
     pub fn load(path: Option<&Path>, environment: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let (path, text) = match path {
             None => (Path::new("defaults"), String::new()),
@@ -62,11 +67,13 @@ impl Config {
         let (source_token, api_token) = (variable(SOURCE_TOKEN_VARIABLE), variable(API_TOKEN_VARIABLE));
         let kafka_password = variable(KAFKA_PASSWORD_VARIABLE);
         let pulsar_token = variable(PULSAR_TOKEN_VARIABLE);
-        Reader { path, source_token, api_token, kafka_password, pulsar_token }.config(parse(path, &text)?)
+        let section = SOURCE_SECTION.to_owned();
+        ConfigReader { path, section, source_token, api_token, kafka_password, pulsar_token }
+            .config(parse(path, &text)?)
     }
 }
 
-/// A secret in the environment, without the line ends that a file with it would have lost, too.
+/// A secret in the environment without trailing line ends; `None` if it is empty.
 pub(super) fn variable(environment: impl Fn(&str) -> Option<String>, name: &str) -> Option<String> {
     let secret = without_line_end(&environment(name)?).to_owned();
     (!secret.is_empty()).then_some(secret)
@@ -76,13 +83,13 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<RawConfig, ConfigError> {
     let mut leftovers = Vec::new();
     let mut rest = Cow::Borrowed(text);
     loop {
-        // A file with nothing but comments is a YAML null.
+        // A file of comments only is a YAML null.
         let raw: Result<Option<RawConfig>, _> = serde_saphyr::from_str(&rest);
         let error = match raw {
             Ok(raw) => return Ok(RawConfig { leftovers, ..raw.unwrap_or_default() }),
             Err(error) => error,
         };
-        // Each turn takes lines away, so it ends.
+        // Each iteration blanks lines, so the loop ends.
         let shorter = leftover(&error).and_then(|leftover| Some((legacy::blanked(&rest, &leftover)?, leftover)));
         let Some((shorter, leftover)) = shorter else {
             return Err(ConfigError::from_yaml(path, text, &error));
@@ -92,7 +99,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<RawConfig, ConfigError> {
     }
 }
 
-/// The key of the Go server that the reader did not know, if that is what it met.
+/// The key of the Go server that the parser has rejected, if that is the error.
 fn leftover(error: &serde_saphyr::Error) -> Option<Leftover> {
     let error = error.without_snippet();
     match error {
@@ -105,18 +112,34 @@ pub(super) fn read_text(path: &Path) -> Result<String, ConfigError> {
     fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 
-/// Turns texts into values, with the file's name at hand for the messages.
-struct Reader<'a> {
+/// Turns texts into values; knows the file's path for error messages.
+struct ConfigReader<'a> {
     path: &'a Path,
+    /// The section of the source that is being read: keys are named as those of `sourceConfig`.
+    section: String,
     source_token: Option<String>,
     api_token: Option<String>,
     kafka_password: Option<String>,
     pulsar_token: Option<String>,
 }
 
-impl Reader<'_> {
+impl ConfigReader<'_> {
+    /// A reader to which the environment gives no secrets.
+    fn without_secrets() -> Self {
+        ConfigReader {
+            path: Path::new(""),
+            section: String::new(),
+            source_token: None,
+            api_token: None,
+            kafka_password: None,
+            pulsar_token: None,
+        }
+    }
+
     fn config(&self, raw: RawConfig) -> Result<Config, ConfigError> {
         let api = self.api(&raw.api.unwrap_or_default())?;
+        let source = self.source(raw.source_config.unwrap_or_default())?;
+        let peers = self.peers(raw.peers.unwrap_or_default(), &source)?;
         let config = Config {
             leftovers: raw.leftovers,
             address: self.listen_address(&raw.address)?,
@@ -131,7 +154,8 @@ impl Reader<'_> {
             log_level: self.log_level(&raw.log_level)?,
             log_format: self.log_format(&raw.log_format)?,
             api,
-            source: self.source(raw.source_config.unwrap_or_default())?,
+            source,
+            peers,
         };
         self.check_exposure(&config, &raw.address)?;
         Ok(config)
@@ -144,15 +168,17 @@ impl Reader<'_> {
             given => Some(PathBuf::from(self.text("sourceConfig.rocksmq.path", given, "")?)),
         };
         let channel_prefix = self.text("sourceConfig.channelPrefix", &raw.channel_prefix, DEFAULT_CHANNEL_PREFIX)?;
-        // As Milvus itself makes it from `msgChannel.chanNamePrefix`.
+        // As Milvus derives it from `msgChannel.chanNamePrefix`.
         let replicate_channel = format!("{channel_prefix}-replicate-msg");
         Ok(SourceConfig {
+            section: self.section.clone(),
             endpoint: self.endpoint(&raw.milvus.unwrap_or_default())?,
             log: self.log_kind(&raw.log)?,
             rocksmq_path,
             kafka: self.kafka(&raw.kafka.unwrap_or_default())?,
             pulsar: self.pulsar(&raw.pulsar.unwrap_or_default())?,
             scan_interval: self.scan_interval(&raw.scan.unwrap_or_default())?,
+            release_after: self.release_after(&raw.release_after)?,
             replicate_channel: self.text("sourceConfig.replicateChan", &raw.replicate_chan, &replicate_channel)?,
             channel_prefix,
         })
@@ -165,7 +191,7 @@ impl Reader<'_> {
             self.wrong(KEY, &raw.uri, format!("{error}; an address looks like http://host:19530 or https://host"))
         })?;
         let dial = raw.dial_config.as_ref();
-        let tls = Tls::from_files(&dial.map(dial_files).unwrap_or_default(), uri.https).map_err(|error| {
+        let tls = Tls::from_files(&dial.map(dial_files).unwrap_or_default(), uri.scheme).map_err(|error| {
             let given = dial.and_then(|dial| {
                 [&dial.ca_pem_path, &dial.client_pem_path, &dial.client_key_path]
                     .into_iter()
@@ -179,7 +205,7 @@ impl Reader<'_> {
         Ok(Endpoint { address: uri.address, tls, token: self.token(raw)?, connect_timeout })
     }
 
-    /// The environment, then a file, then the token in the config itself, then username and password.
+    /// The first of: the environment, a file, the token in the config, username and password.
     fn token(&self, raw: &RawMilvus) -> Result<Secret, ConfigError> {
         if let Some(token) = &self.source_token {
             return Ok(Secret::new(token.clone()));
@@ -243,10 +269,17 @@ impl Reader<'_> {
         }
     }
 
-    /// Whole seconds.
+    /// In whole seconds.
     fn scan_interval(&self, raw: &RawScan) -> Result<Duration, ConfigError> {
         const KEY: &str = "sourceConfig.scan.interval";
         let seconds = self.number(KEY, &raw.interval, DEFAULT_SCAN_INTERVAL_S, MAX_SCAN_INTERVAL_S)?;
+        Ok(Duration::from_secs(seconds as u64))
+    }
+
+    /// Whole seconds.
+    fn release_after(&self, leaf: &Leaf) -> Result<Duration, ConfigError> {
+        const KEY: &str = "sourceConfig.releaseAfter";
+        let seconds = self.number(KEY, leaf, DEFAULT_RELEASE_AFTER_S, MAX_RELEASE_AFTER_S)?;
         Ok(Duration::from_secs(seconds as u64))
     }
 
@@ -276,7 +309,7 @@ impl Reader<'_> {
 
     fn wrong(&self, key: &str, leaf: &Leaf, message: String) -> ConfigError {
         let line = leaf.as_ref().map_or(0, |value| value.referenced.line());
-        ConfigError::at(self.path, line, format!("`{key}`: {message}"))
+        ConfigError::at(self.path, line, in_section(&format!("`{key}`: {message}"), &self.section).into_owned())
     }
 }
 

@@ -1,6 +1,6 @@
 /*!
-The server's configuration: what the file may say (`raw`), how it is read and checked (`load`), and what the rest of the
-program gets ([`Config`]): complete, with every default filled in.
+The server's configuration: the keys of the file (`raw`), reading and validation (`load`), and the result for the rest
+of the program ([`Config`]): complete, with every default filled in.
 */
 
 mod authorities;
@@ -10,101 +10,109 @@ mod error;
 mod kafka;
 mod legacy;
 mod load;
+mod peers;
 mod pulsar;
 mod raw;
 mod secret;
 mod show;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use log::LevelFilter;
 
-use crate::domain::LogKind;
-use crate::observe::logging::LogFormat;
-
 pub use self::authorities::system_authorities;
-pub use self::broker_tls::BrokerTls;
+pub use self::broker_tls::{BrokerIdentity, BrokerTls};
 pub use self::endpoint::{
     Address, AddressError, DEFAULT_CONNECT_TIMEOUT, DialFiles, Endpoint, HalfMutualTls, ParsedUri, Tls, bearer_text,
 };
 pub use self::error::ConfigError;
 pub use self::kafka::{KafkaConfig, KafkaLogin, SaslMechanism, SecurityProtocol};
 pub use self::legacy::Leftover;
-pub use self::load::{API_TOKEN_VARIABLE, KAFKA_PASSWORD_VARIABLE, PULSAR_TOKEN_VARIABLE, SOURCE_TOKEN_VARIABLE};
+pub use self::load::API_TOKEN_VARIABLE;
 pub use self::pulsar::{PulsarConfig, PulsarService, SubscriptionMode, WebAddress};
 pub use self::secret::{Secret, can_be_sent, without_line_end};
 pub use self::show::{Setting, settings};
+use crate::domain::{LogKind, PeerName};
+use crate::observe::logging::LogFormat;
 
-/// Everything that the server needs to know before it starts.
+/// Everything that the server needs to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Where the HTTP API listens, `host:port`.
+    /// Address that the HTTP API listens on, `host:port`.
     pub address: String,
-    /// The folder of everything that must outlive the process.
+    /// Folder of everything that outlives the process.
     pub data_dir: PathBuf,
-    /// The most tasks there may be, paused ones included.
+    /// Largest number of tasks, paused ones included.
     pub max_task_num: usize,
-    /// The longest database or collection name that `create` accepts, in bytes.
+    /// Longest name of a database or collection that `create` accepts, in bytes.
     pub max_name_length: usize,
-    /// What is logged until `maintenance` changes it.
+    /// Log level until `maintenance` changes it.
     pub log_level: LevelFilter,
-    /// How a line of the log looks.
+    /// Format of log lines.
     pub log_format: LogFormat,
-    /// Who may use the API.
+    /// Access to the API.
     pub api: ApiConfig,
-    /// The Milvus that is followed.
+    /// The Milvus to replicate from.
     pub source: SourceConfig,
-    /// Keys of a Go milvus-cdc's file that have no meaning here.
+    /// Further Milvus whose logs are in reach.
+    pub peers: BTreeMap<PeerName, SourceConfig>,
+    /// Keys of a Go milvus-cdc's file that have no effect here.
     pub leftovers: Vec<Leftover>,
 }
 
-/// Who may use the API.
+/// Access to the API.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ApiConfig {
-    /// What a request must bring; empty when everybody may who reaches the address.
+    /// Bearer token of requests; empty to accept requests without one.
     pub token: Secret,
-    /// It may listen beyond the local host without a token.
+    /// The API may listen beyond the local host without a token.
     pub allow_unauthenticated: bool,
-    /// Names of this server that a request's `Host` may hold, besides addresses, `localhost` and the name in `address`.
+    /// Names of this server that a request's `Host` may contain, besides IP addresses, `localhost` and the name in
+    /// `address`.
     pub allowed_hosts: Vec<String>,
 }
 
 impl Config {
-    /// The API is open to everybody on the network.
+    /// Whether the API is open to everyone on the network.
     pub fn is_open_to_all(&self) -> bool {
         self.api.token.is_empty() && !is_local(&self.address)
     }
 }
 
-/// Whether an address `host:port` is reached from this host only. Names are not looked up: what they mean can change.
+/// Whether an address `host:port` is reachable from this host only. Names are not resolved: their meaning can change.
 fn is_local(address: &str) -> bool {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     let ip: Result<IpAddr, _> = host.trim_start_matches('[').trim_end_matches(']').parse();
     ip.map_or(host.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback())
 }
 
-/// The name of the choice that leaves the kind of log to the server.
+/// The value that leaves the choice of the log kind to the server.
 const AUTO: &str = "auto";
 
-/// The Milvus that is followed, and its log.
+/// A Milvus to replicate from, and its log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceConfig {
-    /// Where its gRPC API is.
+    /// Where the configuration describes it, for messages: `sourceConfig`, or `peers.` and its name.
+    pub section: String,
+    /// Endpoint of its gRPC API.
     pub endpoint: Endpoint,
-    /// How its log is read; `None` for `auto`: the best that works.
+    /// Kind of its log; `None` for `auto`, the best kind that works.
     pub log: Option<LogKind>,
-    /// The folder of its RocksMQ (`.../rdb_data`), when given.
+    /// Folder of its RocksMQ (`.../rdb_data`), if given.
     pub rocksmq_path: Option<PathBuf>,
-    /// The brokers of its Kafka, when given.
+    /// Its Kafka, if given.
     pub kafka: Option<KafkaConfig>,
-    /// The brokers of its Pulsar, when given.
+    /// Its Pulsar, if given.
     pub pulsar: Option<PulsarConfig>,
-    /// How often its rows are compared where it has no log.
+    /// Interval between comparisons of its rows, for a source without a log.
     pub scan_interval: Duration,
-    /// What its physical channels' names begin with.
+    /// How long something must be released at the source until that follows, where the log shows no request.
+    pub release_after: Duration,
+    /// Prefix of the names of its physical channels.
     pub channel_prefix: String,
-    /// Its channel of replicate messages.
+    /// Name of its replicate channel.
     pub replicate_channel: String,
 }

@@ -1,64 +1,64 @@
-//! How to reach a source's Pulsar.
+//! The connection to a source's Pulsar.
 
 use super::endpoint::split_port;
 use super::{Address, BrokerTls, Secret};
 
-/// The brokers, and what is where.
+/// The Pulsar cluster and its connection settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PulsarConfig {
-    /// Where brokers, or a proxy before them, answer.
+    /// Address of the brokers, or of a proxy in front of them.
     pub service: PulsarService,
-    /// Where the administration answers, if that is known.
+    /// Address of the admin API, if known.
     pub web: Option<WebAddress>,
-    /// The largest message that is taken from a broker that allows larger ones, in bytes.
+    /// Largest message that is accepted from a broker, in bytes.
     pub max_message_size: usize,
-    /// The tenant of the topics.
+    /// Tenant of the topics.
     pub tenant: String,
-    /// Their namespace.
+    /// Namespace of the topics.
     pub namespace: String,
-    /// What shows who we are; empty: nothing does.
+    /// Authentication token; empty for none.
     pub token: Secret,
-    /// The files of encrypted connections.
+    /// TLS files.
     pub tls: BrokerTls,
-    /// How messages are kept until they have been read.
+    /// How messages are retained until they have been read.
     pub subscription: SubscriptionMode,
 }
 
-/// Brokers of one cluster.
+/// The brokers of one cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PulsarService {
-    /// Whether connections are encrypted.
+    /// Whether connections use TLS.
     pub tls: bool,
-    /// One of them is enough: they know of each other.
+    /// One address is enough: brokers know each other.
     pub addresses: Vec<Address>,
 }
 
-/// Where the administration answers.
+/// Address of the admin API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebAddress {
-    /// Whether it speaks HTTPS.
+    /// Whether it uses HTTPS.
     pub tls: bool,
     /// Host and port.
     pub address: Address,
 }
 
-/// How messages are kept until they have been read.
+/// How messages are retained until they have been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SubscriptionMode {
-    /// As the broker's own settings suggest.
+    /// Chosen by the broker's settings.
     Auto,
-    /// A subscription holds them.
+    /// A durable subscription retains them.
     Durable,
-    /// The namespace's retention does.
+    /// The namespace's retention policy retains them.
     Reader,
 }
 
 impl SubscriptionMode {
-    /// Every mode there is.
+    /// All modes.
     pub const ALL: [SubscriptionMode; 3] =
         [SubscriptionMode::Auto, SubscriptionMode::Durable, SubscriptionMode::Reader];
 
-    /// Its name in the configuration.
+    /// The mode's name in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             SubscriptionMode::Auto => "auto",
@@ -74,7 +74,8 @@ const WEB_PORT: u16 = 8080;
 const WEB_PORT_TLS: u16 = 8443;
 
 impl PulsarService {
-    /// Reads `pulsar://host:6650`, `pulsar+ssl://…` or either without scheme or port; several hosts with commas between them.
+    /// Parses `pulsar://host:6650` or `pulsar+ssl://…`; scheme and port may be omitted, several hosts are separated by
+    /// commas.
     pub fn parse(text: &str) -> Option<PulsarService> {
         let (tls, rest) = match text.trim().split_once("://") {
             None => (false, text.trim()),
@@ -98,7 +99,7 @@ impl std::fmt::Display for PulsarService {
 }
 
 impl WebAddress {
-    /// Reads `http://host:8080`, `https://…` or either without scheme or port.
+    /// Parses `http://host:8080` or `https://…`; scheme and port may be omitted.
     pub fn parse(text: &str) -> Option<WebAddress> {
         let (tls, rest) = match text.trim().split_once("://") {
             None => (false, text.trim()),

@@ -1,8 +1,8 @@
 /*!
-The config file as it is written: every key there is, all of them optional.
+The config file as written: every key, all of them optional.
 
-All values are read as text together with their place in the file; turning the text into numbers and choices is done
-where a message can name the key (`load`).
+All values are read as text together with their position in the file; `load` turns them into numbers and choices,
+because its messages can name the key.
 */
 
 use std::collections::BTreeMap;
@@ -12,13 +12,13 @@ use serde_saphyr::Spanned;
 
 use super::legacy::Leftover;
 
-/// A value and where it stands.
+/// A value and its position in the file.
 pub(super) type Leaf = Option<Spanned<String>>;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct RawConfig {
-    /// Keys of the Go server that were taken out before.
+    /// Keys of the Go server that were removed before parsing.
     #[serde(skip)]
     pub(super) leftovers: Vec<Leftover>,
     pub(super) address: Leaf,
@@ -29,9 +29,10 @@ pub(super) struct RawConfig {
     pub(super) log_format: Leaf,
     pub(super) api: Option<RawApi>,
     pub(super) source_config: Option<RawSource>,
+    pub(super) peers: Option<BTreeMap<String, RawSource>>,
 }
 
-/// No `Debug` of its own: it holds a secret.
+/// Its `Debug` omits the secrets.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct RawApi {
@@ -56,11 +57,12 @@ pub(super) struct RawSource {
     pub(super) kafka: Option<RawKafka>,
     pub(super) pulsar: Option<RawPulsar>,
     pub(super) scan: Option<RawScan>,
+    pub(super) release_after: Leaf,
     pub(super) channel_prefix: Leaf,
     pub(super) replicate_chan: Leaf,
 }
 
-/// No `Debug`: it holds secrets.
+/// Its `Debug` omits the secrets.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct RawMilvus {
@@ -86,7 +88,7 @@ pub(super) struct RawRocksMq {
     pub(super) path: Leaf,
 }
 
-/// No `Debug`: it holds secrets, among the properties, too.
+/// Its `Debug` omits the secrets; properties may be secrets too.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct RawKafka {
@@ -106,7 +108,7 @@ impl std::fmt::Debug for RawKafka {
     }
 }
 
-/// No `Debug`: it holds a secret.
+/// Its `Debug` omits the secrets.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct RawBrokerTls {
@@ -118,7 +120,7 @@ pub(super) struct RawBrokerTls {
 }
 
 impl RawBrokerTls {
-    /// The first that is given, which tells the section's line.
+    /// The first value given, for the section's line number.
     pub(super) fn given(&self) -> &Leaf {
         let leaves = [
             &self.ca_pem_path,
@@ -131,7 +133,7 @@ impl RawBrokerTls {
     }
 }
 
-/// No `Debug`: it holds a secret.
+/// Its `Debug` omits the secrets.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct RawPulsar {

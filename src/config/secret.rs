@@ -1,7 +1,7 @@
 /*!
 A string that must not be shown.
 
-`Debug` prints a placeholder and there is neither `Display` nor `Serialize`: whoever needs the text says so with
+`Debug` prints a placeholder, and there is neither `Display` nor `Serialize`: the text is available only through
 [`Secret::expose`], which is easy to search for.
 */
 
@@ -11,28 +11,28 @@ use std::fmt;
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
-/// Without the line ends of the file that a secret may have come from.
+/// A secret without trailing line ends, which files usually have.
 pub fn without_line_end(secret: &str) -> &str {
     secret.trim_end_matches(['\r', '\n'])
 }
 
-/// Whether a token consists of what a header can carry, visible ASCII characters.
+/// Whether a header can carry the token: it consists of visible ASCII characters.
 pub fn can_be_sent(token: &str) -> bool {
     token.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 impl Secret {
-    /// Takes the text in.
+    /// Wraps a text.
     pub fn new(text: impl Into<String>) -> Self {
         Secret(text.into())
     }
 
-    /// The text itself, for the one place that sends it.
+    /// The text itself, for the place that sends it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Nothing was given.
+    /// Whether the secret is empty, which means "not given".
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Milvus's hybrid timestamps.
+//! Hybrid timestamps of Milvus.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,9 +10,9 @@ pub struct Timestamp(pub u64);
 const LOGICAL_BITS: u32 = 18;
 
 impl Timestamp {
-    /// Before everything.
+    /// The smallest timestamp.
     pub const ZERO: Timestamp = Timestamp(0);
-    /// After everything.
+    /// The largest timestamp.
     pub const MAX: Timestamp = Timestamp(u64::MAX);
 
     /// Milliseconds since 1970.
@@ -20,18 +20,18 @@ impl Timestamp {
         self.0 >> LOGICAL_BITS
     }
 
-    /// The hybrid timestamp at which a millisecond begins.
-    pub fn at_ms(ms: u64) -> Timestamp {
+    /// The first hybrid timestamp of a millisecond since 1970.
+    pub const fn at_ms(ms: u64) -> Timestamp {
         Timestamp(ms << LOGICAL_BITS)
     }
 
-    /// The hybrid timestamp of this host's clock.
+    /// The current time of this host's clock as a hybrid timestamp.
     pub fn now() -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::at_ms(since.as_millis() as u64)
     }
 
-    /// How long ago that was, by this host's clock; zero for the future.
+    /// The time since then by this host's clock; zero for the future.
     pub fn age(self) -> Duration {
         Duration::from_millis(Timestamp::now().physical_ms().saturating_sub(self.physical_ms()))
     }

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// By what the task knows a collection of the source: the source's own id, or, where the source gives none, a number below
-/// zero that stands for the (database, name) of one [`ObjectKey`]. Never reused: a collection dropped and created again has another,
-/// as far as that can be seen.
+/// Identifies a collection of the source within a task: the source's own id, or, if the source gives none, a negative
+/// number that stands for the database and name of one [`ObjectKey`]. Never reused: a collection that is dropped and
+/// created again gets another, as far as that can be detected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CollectionId(pub i64);
 
@@ -16,13 +16,13 @@ impl fmt::Display for CollectionId {
 }
 
 impl CollectionId {
-    /// Whether the source gave it. Servers' ids are above zero.
+    /// Whether the source gave it. Servers' ids are positive.
     pub fn is_given(self) -> bool {
         self.0 > 0
     }
 }
 
-/// What tells a collection of the source from all others.
+/// Distinguishes a collection of the source from all others.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectKey {
     /// Its id.
@@ -46,7 +46,7 @@ impl ObjectKey {
     }
 }
 
-/// A partition's id at the source; below -1 where the source gives none.
+/// A partition's id at the source; below -1 if the source gives none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartitionId(pub i64);
 
@@ -55,13 +55,13 @@ impl PartitionId {
     pub const ALL: PartitionId = PartitionId(-1);
 }
 
-/// The place of one message in the log, increasing within a channel. What the numbers are is the business of each kind of
-/// log (`source`): an offset, a ledger and an entry, a time tick.
+/// The place of one message in the log, increasing within a channel. Each kind of log (`source`) defines the numbers:
+/// an offset, a ledger and an entry, a time tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// What orders it among the messages of its channel.
+    /// Its place in the order of the channel's messages.
     order: u128,
-    /// From where the log must be read to come by it, where that is another number.
+    /// Where the log must be read from to get to it; often the same number.
     resume: u128,
 }
 
@@ -71,7 +71,7 @@ impl Position {
         Position::pair(u128::from(number), u128::from(number))
     }
 
-    /// A message whose place in the order and place to read from are different things.
+    /// A message whose place in the order and place to read from are different.
     pub fn pair(order: u128, resume: u128) -> Position {
         Position { order, resume }
     }
@@ -92,7 +92,7 @@ impl Position {
         ((self.order >> 64) as u64, self.order as u64 >> 16, self.order as u16)
     }
 
-    /// What orders it.
+    /// Its place in the order.
     pub fn order(self) -> u128 {
         self.order
     }

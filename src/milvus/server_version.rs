@@ -1,30 +1,42 @@
-//! What a server says it is.
+//! The version that a server reports.
 
 use std::fmt;
 
-use super::client::{CallContext, Client};
-use super::error::{Error, ErrorKind};
-use super::methods;
-use super::pb::api::GetVersionRequest;
-use super::version::Version;
+use super::version::{Version, build_date};
 
-/// The answer to `GetVersion`.
+/// The response to `GetVersion`: a text such as `v2.3.5` or `milvus_lite-3.2.2`; `None` for a server without that call.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ServerVersion(Option<String>);
 
 impl ServerVersion {
-    /// The server's own words, such as `v2.3.5` or `milvus_lite-3.2.2`; `None` for one that does not know the question.
-    pub fn new(told: Option<&str>) -> ServerVersion {
-        ServerVersion(told.map(str::to_owned))
+    /// The version of a server that reports this text.
+    pub fn of(text: &str) -> ServerVersion {
+        ServerVersion(Some(text.to_owned()))
     }
 
-    /// The version of a Milvus. `None` for what is none (Milvus Lite counts on its own) or does not tell.
-    pub fn milvus(&self) -> Option<Version> {
+    /// The version of a server that reports this text, or none.
+    #[cfg(test)]
+    pub(crate) fn new(text: Option<&str>) -> ServerVersion {
+        ServerVersion(text.map(str::to_owned))
+    }
+
+    /// What the server reports; empty for one without the call.
+    pub fn text(&self) -> &str {
+        self.0.as_deref().unwrap_or_default()
+    }
+
+    /// The version of a Milvus. `None` for Milvus Lite, which has its own numbering, and for servers that report none.
+    pub(super) fn milvus(&self) -> Option<Version> {
         Version::parse(self.0.as_deref()?)
     }
 
-    /// Whether it forgets what is loaded when it restarts, as Milvus Lite does from 3 on.
-    pub fn forgets_loads(&self) -> bool {
+    /// The date of a nightly build of a line or of `master`, such as 20260724.
+    pub(super) fn build_date(&self) -> Option<u32> {
+        build_date(self.0.as_deref()?)
+    }
+
+    /// Whether it is a Milvus Lite from 3 on.
+    pub(super) fn is_lite_3(&self) -> bool {
         self.0.as_deref().is_some_and(|text| text.starts_with("milvus_lite"))
     }
 }
@@ -32,20 +44,6 @@ impl ServerVersion {
 impl fmt::Display for ServerVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.as_deref().unwrap_or("a server that does not tell its version, as Milvus Lite before 3"))
-    }
-}
-
-impl Client {
-    /// Asks for the version.
-    ///
-    /// # Errors
-    /// Any failed call; not knowing the call is an answer.
-    pub fn version(&self, context: &CallContext) -> Result<ServerVersion, Error> {
-        match self.call("GetVersion", "", &methods::GET_VERSION, &GetVersionRequest::new(), context) {
-            Ok(answer) => Ok(ServerVersion(Some(answer.version))),
-            Err(error) if error.kind == ErrorKind::Unimplemented => Ok(ServerVersion(None)),
-            Err(error) => Err(error),
-        }
     }
 }
 
@@ -58,7 +56,7 @@ mod tests {
         assert_eq!(ServerVersion::new(Some("v2.3.5-lite")).milvus(), Some(Version::new(2, 3, 5)));
         assert_eq!(ServerVersion::new(Some("milvus_lite-3.2.2")).milvus(), None);
         assert_eq!(ServerVersion::new(None).milvus(), None);
-        assert!(ServerVersion::new(Some("milvus_lite-3.2.2")).forgets_loads());
-        assert!(!ServerVersion::new(Some("v2.3.5-lite")).forgets_loads());
+        assert!(ServerVersion::new(Some("milvus_lite-3.2.2")).is_lite_3());
+        assert!(!ServerVersion::new(Some("v2.3.5-lite")).is_lite_3());
     }
 }

@@ -1,10 +1,10 @@
-//! Every answer of Milvus carries a `Status`; finding it is the same for all.
+//! Access to the `Status` that every response of Milvus carries.
 
 use super::pb::{api, common, wal};
 
-/// An answer with a status in it.
+/// A response that carries a status.
 pub(super) trait HasStatus {
-    /// The status, absent when the server sent none, which means success.
+    /// The status; absent if the server sent none, which means success.
     fn status(&self) -> Option<&common::Status>;
 }
 
@@ -27,12 +27,15 @@ macro_rules! has_status {
 has_status!(
     ConnectResponse,
     DescribeCollectionResponse,
+    DescribeDatabaseResponse,
     DescribeIndexResponse,
     GetLoadStateResponse,
+    GetQuerySegmentInfoResponse,
     GetReplicasResponse,
     GetVersionResponse,
     ListAliasesResponse,
     ListDatabasesResponse,
+    ListImportTasksResponse,
     MutationResult,
     QueryResults,
     ReplicateMessageResponse,
@@ -40,6 +43,12 @@ has_status!(
     ShowPartitionsResponse,
     TruncateCollectionResponse,
 );
+
+impl HasStatus for api::AlterCollectionSchemaResponse {
+    fn status(&self) -> Option<&common::Status> {
+        self.alter_status.as_ref()
+    }
+}
 
 impl HasStatus for wal::FlushAllResponse {
     fn status(&self) -> Option<&common::Status> {

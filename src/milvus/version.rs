@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// A version as far as it matters: `v2.3.5-lite` is 2.3.5.
+/// A version of Milvus without its suffix: `v2.3.5-lite` is 2.3.5. A nightly build of a line (`2.6-20260724-91f1ca6`)
+/// is later than the line's releases: its date stands in place of the patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
     major: u32,
@@ -11,26 +12,44 @@ pub struct Version {
 }
 
 impl Version {
-    /// The version of these numbers.
+    /// Version `major.minor.patch`.
     pub const fn new(major: u32, minor: u32, patch: u32) -> Version {
         Version { major, minor, patch }
     }
 
-    /// From what a server calls itself; `None` for what is not numbered as Milvus is (Milvus Lite, builds without a number).
+    /// The date of a nightly build, such as 20260724.
+    pub fn nightly(self) -> Option<u32> {
+        (self.patch >= FIRST_DATE).then_some(self.patch)
+    }
+
+    /// Parses a reported version; `None` for other numberings (Milvus Lite, builds without a number).
     pub fn parse(text: &str) -> Option<Version> {
         let mut parts = text.trim().trim_start_matches('v').splitn(3, '.');
         let digits = |part: &str| {
             let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
             part.get(..end)?.parse().ok()
         };
-        let (major, minor) = (digits(parts.next()?)?, digits(parts.next()?)?);
-        Some(Version { major, minor, patch: parts.next().and_then(digits).unwrap_or(0) })
+        let (major, minor) = (digits(parts.next()?)?, parts.next()?);
+        let patch = parts.next().and_then(digits).or_else(|| build_date(minor)).unwrap_or(0);
+        Some(Version { major, minor: digits(minor)?, patch })
     }
+}
+
+/// No patch is as large as this, and no date earlier.
+const FIRST_DATE: u32 = 20_000_000;
+
+/// The date in the name of a nightly build: `2.6-20260724-91f1ca6`, `master-20260724-91f1ca6`. What has a patch number
+/// is a release, whatever follows (`2.6.20-20260701-91f1ca6`).
+pub(super) fn build_date(name: &str) -> Option<u32> {
+    let (line, build) = name.split_once('-')?;
+    let date = build.split('-').next().filter(|part| part.len() == 8 && line.split('.').count() < 3)?;
+    date.parse().ok().filter(|date| *date >= FIRST_DATE)
 }
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+        let separator = if self.nightly().is_some() { '-' } else { '.' };
+        write!(f, "{}.{}{separator}{}", self.major, self.minor, self.patch)
     }
 }
 
@@ -45,6 +64,10 @@ mod tests {
             ("2.6.20", Some(Version::new(2, 6, 20))),
             ("v2.6.0-rc1", Some(Version::new(2, 6, 0))),
             ("3.0", Some(Version::new(3, 0, 0))),
+            ("2.6-20260724-91f1ca6", Some(Version::new(2, 6, 20_260_724))),
+            ("v3.0-20260724-91f1ca6-amd64", Some(Version::new(3, 0, 20_260_724))),
+            ("2.6.20-20260701-91f1ca6", Some(Version::new(2, 6, 20))),
+            ("2.6-dev-91f1ca6", Some(Version::new(2, 6, 0))),
             ("milvus_lite-3.2.2", None),
             ("master-20251101", None),
             ("", None),
@@ -52,5 +75,12 @@ mod tests {
             assert_eq!(Version::parse(text), version, "{text}");
         }
         assert!(Version::new(2, 10, 0) > Version::new(2, 9, 9));
+        let nightly = Version::new(2, 6, 20_260_724);
+        assert!(nightly > Version::new(2, 6, 99) && nightly < Version::new(2, 7, 0));
+        assert_eq!(nightly.to_string(), "2.6-20260724");
+        assert_eq!(build_date("master-20260724-91f1ca6"), Some(20_260_724));
+        for release in ["milvus_lite-3.2.2", "2.6.20-20260701-91f1ca6", "v2.6.20-20260701"] {
+            assert_eq!(build_date(release), None, "{release}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Waiting for a call in a plain thread, cancellable from another.
+//! Blocks a plain thread until a call ends; another thread can cancel it.
 
 use std::future::Future;
 use std::pin::pin;
@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-/// Tells calls under way to end. Cloning shares it.
+/// Cancels calls in flight. Clones share one state.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel {
     flag: Arc<AtomicBool>,
@@ -16,22 +16,22 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// Ends every call that waits with this, and every later one, at once.
+    /// Ends every call in flight and every later one at once.
     pub fn cancel(&self) {
         self.flag.store(true, Ordering::Release);
     }
 
-    /// Whether [`Self::cancel`] was called, here or on what this is a part of.
+    /// Whether [`Self::cancel`] was called on this or on its parent.
     pub fn is_cancelled(&self) -> bool {
         self.flag.load(Ordering::Acquire) || self.parent.as_ref().is_some_and(|parent| parent.is_cancelled())
     }
 
-    /// One for a part of the work: it ends with the whole, or alone.
+    /// A child for a part of the work: it is cancelled with its parent, or alone.
     pub fn part(&self) -> Cancel {
         Cancel { flag: Arc::default(), parent: Some(Arc::new(self.clone())) }
     }
 
-    /// Sleeps for `duration`, less when cancelled. True when it was cancelled.
+    /// Sleeps for `duration`, or until cancelled. Returns whether it was cancelled.
     pub fn sleep(&self, duration: Duration) -> bool {
         let end = std::time::Instant::now() + duration;
         while !self.is_cancelled() {
@@ -45,7 +45,7 @@ impl Cancel {
     }
 }
 
-/// How soon a waiting call notices that it was cancelled.
+/// The interval at which waiting calls check for cancellation.
 pub(super) const CANCEL_LATENCY: Duration = Duration::from_millis(50);
 
 struct Unpark(Thread);
@@ -56,7 +56,7 @@ impl Wake for Unpark {
     }
 }
 
-/// Blocks until the call is done; `None` when it was cancelled first (dropping the future cancels the call).
+/// Blocks until the call ends; `None` if it was cancelled first (dropping the future cancels the call).
 pub(super) fn wait<F: Future>(future: F, cancel: &Cancel) -> Option<F::Output> {
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));

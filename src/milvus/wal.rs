@@ -11,30 +11,30 @@ use bytes::Bytes;
 use futures_core::Stream as _;
 
 use super::client::{CallContext, Client};
-use super::error::Error;
+use super::error::{Error, ErrorKind};
 use super::methods;
 use super::pb::wal::{
     AllocTimestampRequest, DumpMessagesRequest, FlushAllRequest, FlushAllResponse, MessageID as WireId,
 };
 
-/// A stretch of a channel to be read.
+/// A range of a channel to be read.
 #[derive(Debug, Clone, Copy)]
 pub struct DumpRequest<'a> {
     /// The physical channel.
     pub channel: &'a str,
-    /// Where the server begins to look, this message included: its id's text, and the kind of log that it is of.
+    /// The message that the server starts at, inclusive: the text of its id, and the number of its kind of log.
     pub start: (&'a str, i32),
     /// Only messages from this time tick on.
     pub from: u64,
-    /// Only messages up to this time tick, then the stream ends.
+    /// Only messages up to this time tick; then the stream ends.
     pub until: u64,
 }
 
-/// One blocking call each, failing as [`Error`] describes.
+/// One blocking call each; [`Error`] describes the failures.
 #[allow(clippy::missing_errors_doc)]
 impl Client {
-    /// Reads a stretch of a channel. `ready` is set whenever the stream may have something new.
-    pub fn dump_messages(&self, wanted: DumpRequest<'_>, ready: &Ready) -> Result<DumpStream, Error> {
+    /// Reads a range of a channel. `ready` is set whenever the stream may have something new.
+    pub fn dump_messages(&self, wanted: DumpRequest<'_>, ready: &StreamReady) -> Result<DumpStream, Error> {
         let (id, kind) = wanted.start;
         let start = WireId { id: id.into(), WAL_name: kind, ..WireId::default() };
         let request = DumpMessagesRequest {
@@ -45,33 +45,35 @@ impl Client {
             include_start_message: true,
             ..DumpMessagesRequest::default()
         };
-        let stream = self.stream(DUMP, wanted.channel, &methods::DUMP_MESSAGES, &request)?;
+        let stream = self.stream(wanted.channel, &methods::DUMP_MESSAGES, &request)?;
         ready.set();
         Ok(DumpStream { stream, waker: ready.waker() })
     }
 
-    /// What an interrupted [`DumpStream`] means.
+    /// The error of an interrupted [`DumpStream`].
     pub fn dump_failed(&self, channel: &str, error: Interrupted) -> Error {
-        self.failed(DUMP, channel, error.0)
+        let error = self.failed(&methods::DUMP_MESSAGES, channel, error.0);
+        if error.kind == ErrorKind::Transport {
+            self.lose_server();
+        }
+        error
     }
 
-    /// Seals what the server has not stored yet, which leaves a message on every channel: answers these messages.
+    /// Seals the growing segments, which writes a message to every channel. Returns these messages.
     pub fn flush_all(&self, context: &CallContext) -> Result<FlushAllResponse, Error> {
-        self.call("FlushAll", "", &methods::FLUSH_ALL, &FlushAllRequest::new(), context)
+        self.call("", &methods::FLUSH_ALL, &FlushAllRequest::new(), context)
     }
 
-    /// The server's time: a hybrid timestamp later than that of every write that was acknowledged before.
+    /// A new hybrid timestamp of the server: later than that of every write acknowledged before.
     pub fn server_time(&self, context: &CallContext) -> Result<u64, Error> {
         let request = AllocTimestampRequest::new();
-        Ok(self.call("AllocTimestamp", "", &methods::ALLOC_TIMESTAMP, &request, context)?.timestamp)
+        Ok(self.call("", &methods::ALLOC_TIMESTAMP, &request, context)?.timestamp)
     }
 }
 
-const DUMP: &str = "DumpMessages";
-
 /// Whether one of several streams may have something new. Cloning shares it.
 #[derive(Debug, Clone, Default)]
-pub struct Ready(Arc<Flag>);
+pub struct StreamReady(Arc<Flag>);
 
 #[derive(Debug, Default)]
 struct Flag(AtomicBool);
@@ -82,8 +84,8 @@ impl Wake for Flag {
     }
 }
 
-impl Ready {
-    /// Whether it was set since the last question.
+impl StreamReady {
+    /// Whether it was set since the last call.
     pub fn take(&self) -> bool {
         self.0.0.swap(false, Ordering::AcqRel)
     }
@@ -105,31 +107,31 @@ pub struct DumpStream {
 }
 
 impl Drop for DumpStream {
-    /// grpcio leaves a call that nobody reads any more open.
+    /// grpcio keeps a call open even when its stream is no longer read.
     fn drop(&mut self) {
         self.stream.cancel();
     }
 }
 
-/// What a stream has at the moment.
+/// The state of a stream when it is polled.
 #[derive(Debug)]
 pub enum Next {
-    /// An answer: a serialized `DumpMessagesResponse`.
+    /// A response: a serialized `DumpMessagesResponse`.
     Answer(Bytes),
     /// Nothing yet.
     Nothing,
-    /// The server has ended it in order.
+    /// The server ended the stream regularly.
     End,
-    /// It broke.
+    /// The stream broke.
     Broken(Interrupted),
 }
 
-/// What broke a stream.
+/// Why a stream broke.
 #[derive(Debug)]
 pub struct Interrupted(grpcio::Error);
 
 impl DumpStream {
-    /// Takes what is there without waiting. After an end there is nothing more to ask for.
+    /// Takes the next item without waiting. Must not be called after an end.
     pub fn poll(&mut self) -> Next {
         match Pin::new(&mut self.stream).poll_next(&mut Context::from_waker(&self.waker)) {
             Poll::Ready(Some(Ok(answer))) => Next::Answer(answer),

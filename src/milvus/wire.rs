@@ -3,19 +3,19 @@
 /// One field: its number and its bytes (for numbers, their encoding).
 pub(crate) type RawField<'a> = (u32, &'a [u8]);
 
-/// The fields of a message in the order of the wire; ends with an error where the bytes are no message.
-pub(crate) struct Fields<'a> {
+/// The fields of a message in wire order; ends with an error where the bytes are malformed.
+pub(crate) struct RawFields<'a> {
     rest: &'a [u8],
 }
 
 /// The number in a varint field's bytes.
 pub(crate) fn number(bytes: &[u8]) -> Result<u64, Malformed> {
-    Fields { rest: bytes }.varint()
+    RawFields { rest: bytes }.varint()
 }
 
-/// The numbers of a packed field, or the one number of a field that is not packed: both are varints one after the other.
+/// The numbers of a packed field, or the single number of an unpacked one: both are consecutive varints.
 pub(crate) fn numbers(bytes: &[u8]) -> impl Iterator<Item = Result<u64, Malformed>> + '_ {
-    let mut rest = Fields { rest: bytes };
+    let mut rest = RawFields { rest: bytes };
     std::iter::from_fn(move || {
         if rest.rest.is_empty() {
             return None;
@@ -28,7 +28,7 @@ pub(crate) fn numbers(bytes: &[u8]) -> impl Iterator<Item = Result<u64, Malforme
     })
 }
 
-/// Bytes that are no protobuf message.
+/// The bytes are no protobuf message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
@@ -38,11 +38,11 @@ const LENGTH: u64 = 2;
 const FIXED32: u64 = 5;
 
 /// Walks over `message`.
-pub(crate) fn fields(message: &[u8]) -> Fields<'_> {
-    Fields { rest: message }
+pub(crate) fn fields(message: &[u8]) -> RawFields<'_> {
+    RawFields { rest: message }
 }
 
-impl<'a> Fields<'a> {
+impl<'a> RawFields<'a> {
     fn varint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0;
         for (index, &byte) in self.rest.iter().enumerate().take(10) {
@@ -83,7 +83,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-impl<'a> Iterator for Fields<'a> {
+impl<'a> Iterator for RawFields<'a> {
     type Item = Result<RawField<'a>, Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {

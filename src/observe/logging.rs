@@ -4,31 +4,24 @@ The server's log: one line per event on stderr, in the format of Milvus' own ser
 `[2026/11/22 18:19:09.123 +00:00] [INFO] [task::manager] ["task started"] [task=standby]`
 */
 
+mod format;
 mod line;
 mod repeats;
 mod time;
 
 use std::io::Write;
-use std::thread;
 use std::time::{Instant, SystemTime};
 
 use log::LevelFilter;
 use parking_lot::Mutex;
 
-use self::line::Event;
+pub use self::format::LogFormat;
+use self::line::LogLine;
 use self::repeats::Repeats;
+use super::thread::current_task;
 
 /// The names that a level may have, in the config and in `maintenance`; case does not matter.
 pub const LEVELS: [&str; 7] = ["debug", "info", "warn", "error", "dpanic", "panic", "fatal"];
-
-/// How a line looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// As Milvus' own servers write it.
-    Text,
-    /// A JSON object.
-    Json,
-}
 
 /// The level with this name; the three above `error` mean `error`, since nothing here is logged above it.
 pub fn parse_level(name: &str) -> Option<LevelFilter> {
@@ -52,7 +45,7 @@ pub fn init(level: LevelFilter, format: LogFormat) {
     let mut builder = env_logger::Builder::new();
     // The logger lets everything through: `log`'s own maximum decides, because it can change at run time.
     builder.filter_level(LevelFilter::Trace).format(move |out, record| {
-        let event = Event::new(record, thread::current().name());
+        let event = LogLine::new(record, current_task().as_deref());
         let (now, time) = (Instant::now(), SystemTime::now());
         let tell = repeats.lock().admit(event, now);
         tell.iter().try_for_each(|event| writeln!(out, "{}", event.line(time, format)))

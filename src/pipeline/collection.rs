@@ -1,44 +1,54 @@
-//! What the pipeline must know of a collection to apply its rows.
+//! What the pipeline must know about a collection to write its rows.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use super::columns::{KnownFields, Shape};
-use crate::domain::{Channel, CollectionId, PartitionId, Position};
+use crate::domain::{Channel, CollectionId, KeyField, PartitionId, Position};
+use crate::milvus::field_data::{KnownFields, Shape};
 
-/// The primary key's field.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyField {
-    /// Its name.
-    pub name: String,
-    /// Int64; else VarChar.
-    pub is_int: bool,
+/// How rows are written that may be on the target already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Replacement {
+    /// By an upsert.
+    #[default]
+    Upsert,
+    /// By a delete of their keys and an insert: where the target generates keys, an upsert gives the rows new ones
+    /// (seen on 2.6.20 and 3.0).
+    DeleteAndInsert,
 }
 
-/// A collection that is ready on the target. Replaced as a whole whenever the catalog has looked at it again.
+/// A collection that exists on the target and can be written. Replaced as a whole whenever the catalog has described it
+/// again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CollectionInfo {
+pub struct WritableCollection {
     /// Its id at the source.
     pub id: CollectionId,
+    /// Its id on the target; not above 0 where that has none.
+    pub target_id: CollectionId,
     /// Database on the target.
     pub db: String,
     /// Name on the target.
     pub name: String,
     /// The primary key.
     pub key: KeyField,
-    /// Partitions by their id at the source.
+    /// Partition names by their id at the source.
     pub partitions: HashMap<PartitionId, String>,
-    /// Rows go without a partition's name: they find it by a key (then the target refuses a name), or the task was told to
-    /// ignore partitions.
+    /// Requests name no partition: a partition key decides (then the target refuses a name), or the task ignores
+    /// partitions.
     pub unnamed_partitions: bool,
-    /// Columns of two messages may be put one behind the other (see [`super::columns`]).
+    /// Columns of two messages may be concatenated (see [`crate::milvus::field_data`]).
     pub mergeable: bool,
     /// The fields that its rows may have.
     pub fields: KnownFields,
-    /// The fields whose columns must get another form before they are written.
+    /// The fields whose columns must be converted before they are written.
     pub shape: Shape,
-    /// Rows up to here may be on the target already (they were there when the collection was adopted, or were copied), so
-    /// inserts go in as upserts.
+    /// How its rows are replaced.
+    pub replacement: Replacement,
+    /// How long the source keeps a row; `None`: for ever.
+    pub ttl: Option<Duration>,
+    /// By channel: inserts up to this position are written as upserts, because a backfill or an earlier writer may
+    /// have put the rows on the target already.
     pub upsert_until: HashMap<Channel, Position>,
-    /// The look that this comes from began after every question up to this number was asked.
+    /// The describe behind this value began after every question up to this number was asked.
     pub generation: u64,
 }

@@ -1,10 +1,11 @@
-//! The keys of a call under way, asked whether another operation touches one of them.
+//! The set of keys of a call in flight: tells whether another operation touches one of them.
 
 use std::cell::OnceCell;
-use std::collections::HashSet;
-use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::source::Keys;
+use rustc_hash::FxHashSet;
+
+use crate::domain::Keys;
 
 /// Keys as 64-bit fingerprints: an integer key is its own, a string's is a hash. Two different strings with one
 /// fingerprint only make one operation wait for another without need.
@@ -15,28 +16,8 @@ pub struct KeySet {
     max: u64,
     /// In strictly increasing order so far, hence without repetition.
     increasing: bool,
-    /// Built when a question cannot be answered from the range alone.
-    set: OnceCell<HashSet<u64, BuildHasherDefault<Mix>>>,
-}
-
-/// Spreads integers that are near to each other; the fingerprints of strings are spread already.
-#[derive(Default)]
-struct Mix(u64);
-
-impl Hasher for Mix {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u64(u64::from(byte));
-        }
-    }
-    fn write_u64(&mut self, value: u64) {
-        // Fibonacci hashing, the high half folded in so that the low bits depend on all.
-        let mixed = (self.0 ^ value).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        self.0 = mixed ^ (mixed >> 32);
-    }
+    /// Built when the range alone does not decide.
+    set: OnceCell<FxHashSet<u64>>,
 }
 
 impl Default for KeySet {
@@ -59,12 +40,17 @@ impl KeySet {
         KeySet { fingerprints, min, max, increasing, set: OnceCell::new() }
     }
 
-    /// How many keys, repetitions counted.
+    /// Number of keys, repetitions counted.
     pub fn len(&self) -> usize {
         self.fingerprints.len()
     }
 
-    /// Whether there are none.
+    /// The keys' fingerprints, repetitions included.
+    pub(super) fn fingerprints(&self) -> &[u64] {
+        &self.fingerprints
+    }
+
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.fingerprints.is_empty()
     }
@@ -101,7 +87,7 @@ impl KeySet {
         self.fingerprints.extend(other.fingerprints);
     }
 
-    fn set(&self) -> &HashSet<u64, BuildHasherDefault<Mix>> {
+    fn set(&self) -> &FxHashSet<u64> {
         self.set.get_or_init(|| self.fingerprints.iter().copied().collect())
     }
 }
@@ -120,7 +106,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_plain_sets(a in proptest::collection::vec(-20i64..20, 0..12), b in proptest::collection::vec(-20i64..20, 0..12)) {
+        fn agrees_with_plain_sets(
+            a in proptest::collection::vec(-20i64..20, 0..12),
+            b in proptest::collection::vec(-20i64..20, 0..12),
+        ) {
             let plain = |keys: &[i64]| keys.iter().copied().collect::<std::collections::BTreeSet<i64>>();
             let (set_a, set_b) = (KeySet::new(&Keys::Int(a.clone())), KeySet::new(&Keys::Int(b.clone())));
             prop_assert_eq!(set_a.intersects(&set_b), !plain(&a).is_disjoint(&plain(&b)));
@@ -133,7 +122,10 @@ mod tests {
         }
 
         #[test]
-        fn strings_too(a in proptest::collection::vec("[ab]{0,3}", 0..8), b in proptest::collection::vec("[ab]{0,3}", 0..8)) {
+        fn strings_too(
+            a in proptest::collection::vec("[ab]{0,3}", 0..8),
+            b in proptest::collection::vec("[ab]{0,3}", 0..8),
+        ) {
             let (set_a, set_b) = (KeySet::new(&Keys::Str(a.clone())), KeySet::new(&Keys::Str(b.clone())));
             prop_assert_eq!(set_a.intersects(&set_b), a.iter().any(|key| b.contains(key)));
         }

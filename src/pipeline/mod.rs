@@ -1,22 +1,29 @@
 /*!
-Between the log and the target: putting records into order, deciding which calls may be under way at once, and knowing
-how far everything has been acknowledged. Pure logic: no threads, no IO, so that property tests can crash it anywhere.
+The path of a row between the log and the target: restores the order of records, decides which calls may be in flight at
+once, and tracks how far everything has been acknowledged. Pure logic without threads or IO, so that property tests can
+crash it at any point.
 */
 
+mod ack_tracker;
 mod collection;
-pub mod columns;
+mod decision;
+mod early;
+mod early_inserts;
+mod echoes;
+mod expiry;
 mod keyset;
 mod lane;
-mod order;
-mod progress;
+mod merged_rows;
+mod op;
+mod reorder_buffer;
 mod scheduler;
 #[cfg(test)]
 pub(crate) mod testing;
 mod truncation;
 
-pub use collection::{CollectionInfo, KeyField};
-pub use keyset::KeySet;
-pub use lane::{Call, CallId, Done, Rules, Step, Work};
-pub use order::{Op, OpBody, Pending};
-pub use progress::{Acknowledged, BatchSeq, Mark, Progress};
+pub use ack_tracker::{AckTracker, AckedFrontier, AppliedMark, BatchSeq};
+pub use collection::{Replacement, WritableCollection};
+pub use decision::{Call, CallId, CompletedOp, Decision, DispatchRules, Work};
+pub use op::{Op, OpBody};
+pub use reorder_buffer::{RecordOrigin, ReorderBuffer, TickPlace};
 pub use scheduler::Scheduler;

@@ -1,38 +1,20 @@
-//! What tests have in common: columns, and one collection whose calls may all be made.
+//! A collection for tests, and rules under which all its calls may be made.
 
 use std::sync::Arc;
 
-use protobuf::Message;
-
-use super::columns::KnownFields;
-use super::{CollectionInfo, KeyField, Rules};
-use crate::domain::{Channel, CollectionId, Timestamp};
-use crate::milvus::pb::schema::field_data::Field;
-use crate::milvus::pb::schema::scalar_field::Data;
-use crate::milvus::pb::schema::{FieldData, LongArray, ScalarField, StringArray};
-use crate::milvus::rows::Column;
-
-fn scalar(name: &str, data: Data) -> Column {
-    let field = Some(Field::Scalars(ScalarField { data: Some(data), ..Default::default() }));
-    FieldData { field_name: name.into(), field, ..Default::default() }.write_to_bytes().unwrap().into()
-}
-
-pub(crate) fn longs(name: &str, data: &[i64]) -> Column {
-    scalar(name, Data::LongData(LongArray { data: data.to_vec(), ..Default::default() }))
-}
-
-pub(super) fn strings(name: &str, data: &[&str]) -> Column {
-    let data = data.iter().map(|&text| text.to_owned()).collect();
-    scalar(name, Data::StringData(StringArray { data, ..Default::default() }))
-}
+use super::{DispatchRules, WritableCollection};
+use crate::domain::{Channel, CollectionId, KeyField, Timestamp};
+use crate::milvus::field_data::KnownFields;
 
 pub(super) const COLLECTION: CollectionId = CollectionId(7);
+/// The source's time.
+pub(super) const NOW: Timestamp = Timestamp::at_ms(1_700_000_000_000);
 
 /// Nothing that is queued for the collection has to wait.
-pub(super) struct Anything(Arc<CollectionInfo>);
+pub(super) struct Anything(Arc<WritableCollection>);
 
-impl Rules for Anything {
-    fn collection(&self, id: CollectionId) -> Option<Arc<CollectionInfo>> {
+impl DispatchRules for Anything {
+    fn collection(&self, id: CollectionId) -> Option<Arc<WritableCollection>> {
         (id == self.0.id).then(|| Arc::clone(&self.0))
     }
     fn question(&self) -> u64 {
@@ -47,11 +29,27 @@ impl Rules for Anything {
     fn replayed(&self, _: &Channel) -> Timestamp {
         Timestamp::ZERO
     }
+    fn now(&self) -> Timestamp {
+        NOW
+    }
+}
+
+/// The same for a collection that is different in something.
+pub(super) fn rules_for(change: impl FnOnce(&mut WritableCollection)) -> Anything {
+    let mut collection = collection();
+    change(&mut collection);
+    Anything(Arc::new(collection))
 }
 
 pub(super) fn rules() -> Anything {
-    Anything(Arc::new(CollectionInfo {
+    rules_for(|_| {})
+}
+
+/// Tests change what matters to them: `WritableCollection { name: "n".into(), ..collection() }`.
+pub(crate) fn collection() -> WritableCollection {
+    WritableCollection {
         id: COLLECTION,
+        target_id: CollectionId(0),
         db: "d".into(),
         name: "c".into(),
         key: KeyField { name: "id".into(), is_int: true },
@@ -60,7 +58,9 @@ pub(super) fn rules() -> Anything {
         mergeable: true,
         fields: KnownFields::named(&["id", "text"]),
         shape: Default::default(),
+        replacement: Default::default(),
+        ttl: None,
         upsert_until: Default::default(),
         generation: 1,
-    }))
+    }
 }

@@ -1,15 +1,17 @@
 /*!
-A column row by row. Nothing is decoded further than to find where each row's value lies in the bytes of the column, so that every
-kind of field can be digested and picked out, kinds that are not known here included as long as they are made of bytes.
+Splits a column into the values of its rows. Decoding only locates each row's value in the bytes of the column, so that
+fields of every type can be digested and picked, unknown types included if their values are byte strings.
 */
 
 use protobuf::CodedOutputStream;
 use protobuf::rt::WireType;
 
-use crate::milvus::rows::Column;
+use super::value_kind::{Layout, ValueKind};
+use crate::domain::Column;
+use crate::milvus::DataType;
 use crate::milvus::wire::{Malformed, fields, number, numbers};
 
-/// Columns whose rows cannot be told apart.
+/// A column cannot be split into rows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RowError {
     /// Not a `FieldData`.
@@ -20,9 +22,9 @@ pub enum RowError {
     Uneven {
         /// The field's name.
         name: String,
-        /// What was found.
+        /// Values in the column.
         values: usize,
-        /// What was expected.
+        /// Number of rows.
         rows: usize,
     },
 }
@@ -51,60 +53,6 @@ mod field {
     pub(super) const STRUCTS: u32 = 8;
 }
 
-/// How values of one kind lie in their array.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Layout {
-    /// Numbers of 1 to 10 bytes: bool, int, long, timestamptz.
-    Varints,
-    /// All of one width in bytes.
-    Fixed(usize),
-    /// Strings, bytes, JSON, messages.
-    Delimited,
-}
-
-/// Which array of a `ScalarField` or `VectorField` holds the values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Kind {
-    vector: bool,
-    number: u32,
-}
-
-impl Kind {
-    pub(super) const JSON: Kind = Kind { vector: false, number: 9 };
-    pub(super) const ARRAY: Kind = Kind { vector: false, number: 8 };
-
-    /// How scalars lie; what is not known is made of bytes, as everything so far that is no number.
-    fn scalars(number: u32) -> Layout {
-        match number {
-            1..=3 | 11 => Layout::Varints,
-            4 => Layout::Fixed(4),
-            5 => Layout::Fixed(8),
-            _ => Layout::Delimited,
-        }
-    }
-
-    /// The width of a vector in bytes; `None` for those of varying length.
-    fn vector_width(number: u32, dim: usize) -> Option<usize> {
-        match number {
-            2 => Some(4 * dim),
-            3 => Some(dim / 8),
-            4 | 5 => Some(2 * dim),
-            7 => Some(dim),
-            _ => None,
-        }
-    }
-
-    /// The number of the values in their array.
-    fn item(self) -> u32 {
-        if self.vector && self.number == 8 { 2 } else { 1 }
-    }
-
-    /// Vectors that are one `bytes` field, without an array around them.
-    fn is_bare(self) -> bool {
-        self.vector && matches!(self.number, 3 | 4 | 5 | 7)
-    }
-}
-
 /// One column.
 pub(super) struct RowColumn<'a> {
     pub(super) name: String,
@@ -115,27 +63,27 @@ pub(super) struct RowColumn<'a> {
     valid: Vec<bool>,
 }
 
-/// What is in it.
+/// The contents of a column.
 pub(super) enum Contents<'a> {
-    /// Values, those of null rows left out; with what their array says besides (the elements' type, a dimension).
-    Values { kind: Option<Kind>, layout: Layout, dim: u64, values: Vec<&'a [u8]>, besides: Vec<(u32, u64)> },
+    /// Values without those of null rows, and the other numbers of their array (the element type, a dimension).
+    Values { kind: Option<ValueKind>, layout: Layout, dim: u64, values: Vec<&'a [u8]>, besides: Vec<(u32, u64)> },
     /// The columns of an array of structs.
     Structs(Vec<RowColumn<'a>>),
 }
 
 impl<'a> RowColumn<'a> {
-    /// Finds the values of `rows` rows.
+    /// Locates the values of `rows` rows.
     pub(super) fn read(column: &'a Column, rows: usize) -> Result<RowColumn<'a>, RowError> {
         let parts: Vec<&[u8]> = column.parts().iter().map(|part| &part[..]).collect();
         RowColumn::of(&parts, rows)
     }
 
     fn of(parts: &[&'a [u8]], rows: usize) -> Result<RowColumn<'a>, RowError> {
-        let mut found = Raw::default();
+        let mut found = RawColumn::default();
         for part in parts {
             found.add(part)?;
         }
-        let Raw { name, is_dynamic, type_, id, valid, scalars, vectors, structs } = found;
+        let RawColumn { name, is_dynamic, type_, id, valid, scalars, vectors, structs } = found;
         let contents = if structs.is_empty() {
             let (kind, dim, arrays) = arrays(&scalars, &vectors)?;
             let nulls = valid.iter().filter(|valid| !**valid).count();
@@ -147,9 +95,9 @@ impl<'a> RowColumn<'a> {
             let besides = besides(kind, arrays.first().copied())?;
             let values = match values.len() {
                 count if count == rows - nulls => values,
-                // Null rows have a filler.
+                // Null rows have filler values.
                 count if count == rows => pick_valid(values, &valid),
-                // A column that is empty says nothing of any row.
+                // An empty column contributes nothing to any row.
                 0 if valid.is_empty() => values,
                 count => return Err(uneven(count)),
             };
@@ -161,7 +109,7 @@ impl<'a> RowColumn<'a> {
         Ok(RowColumn { name, is_dynamic, contents, type_, id, valid })
     }
 
-    /// The value of every row, `None` for null.
+    /// The value of every row; `None` for null.
     pub(super) fn each(&self, values: &[&'a [u8]], rows: usize) -> Vec<Option<&'a [u8]>> {
         if values.is_empty() {
             return vec![None; rows];
@@ -174,10 +122,11 @@ impl<'a> RowColumn<'a> {
         self.valid.get(row).copied().unwrap_or(true)
     }
 
-    /// Whether `Insert` wants it otherwise than `Query` answers: of null rows no values, of empty arrays the elements' kind.
+    /// Whether `Insert` expects another form than `Query` returns: no values for null rows, an element kind in empty
+    /// arrays.
     fn must_change(&self) -> bool {
         match &self.contents {
-            Contents::Values { kind: Some(Kind::ARRAY), values, .. } => {
+            Contents::Values { kind: Some(ValueKind::ARRAY), values, .. } => {
                 !self.valid.is_empty() || values.iter().any(|row| row.is_empty())
             }
             Contents::Values { .. } => !self.valid.is_empty(),
@@ -186,9 +135,9 @@ impl<'a> RowColumn<'a> {
     }
 }
 
-/// The fields of a `FieldData`, of all its parts.
+/// The fields of a `FieldData`, merged from all its parts.
 #[derive(Default)]
-struct Raw<'a> {
+struct RawColumn<'a> {
     name: String,
     is_dynamic: bool,
     type_: u64,
@@ -199,7 +148,7 @@ struct Raw<'a> {
     structs: Vec<Vec<&'a [u8]>>,
 }
 
-impl<'a> Raw<'a> {
+impl<'a> RawColumn<'a> {
     fn add(&mut self, part: &'a [u8]) -> Result<(), RowError> {
         for part in fields(part) {
             match part? {
@@ -230,19 +179,21 @@ impl<'a> Raw<'a> {
     }
 }
 
-type Arrays<'a> = (Option<Kind>, u64, Vec<&'a [u8]>);
+type Arrays<'a> = (Option<ValueKind>, u64, Vec<&'a [u8]>);
 
-/// The arrays with the values, one a part, and what kind they are; with the vectors' dimension.
+/// The value arrays, one per part, with their kind and the dimension of vectors.
 fn arrays<'a>(scalars: &[&'a [u8]], vectors: &[&'a [u8]]) -> Result<Arrays<'a>, RowError> {
     let (mut kind, mut dim, mut arrays) = (None, 0, Vec::new());
-    for (vector, bytes) in scalars.iter().map(|bytes| (false, bytes)).chain(vectors.iter().map(|bytes| (true, bytes))) {
+    let scalars = scalars.iter().map(|bytes| (ValueKind::Scalars as fn(u32) -> ValueKind, bytes));
+    let vectors = vectors.iter().map(|bytes| (ValueKind::Vectors as fn(u32) -> ValueKind, bytes));
+    for (kind_of, bytes) in scalars.chain(vectors) {
         for part in fields(bytes) {
-            let (number, bytes) = part?;
-            if vector && number == 1 {
-                dim = crate::milvus::wire::number(bytes)?;
+            let (field, bytes) = part?;
+            let found = kind_of(field);
+            if found == ValueKind::DIMENSION {
+                dim = number(bytes)?;
                 continue;
             }
-            let found = Kind { vector, number };
             if kind.is_some_and(|kind| kind != found) {
                 return Err(RowError::Damaged);
             }
@@ -253,9 +204,9 @@ fn arrays<'a>(scalars: &[&'a [u8]], vectors: &[&'a [u8]]) -> Result<Arrays<'a>, 
     Ok((kind, dim, arrays))
 }
 
-/// Where each value lies.
+/// Locates each value.
 fn values<'a>(
-    kind: Option<Kind>,
+    kind: Option<ValueKind>,
     dim: u64,
     arrays: &[&'a [u8]],
     rows: usize,
@@ -275,17 +226,10 @@ fn values<'a>(
             }
         }
     }
-    let layout = match kind {
-        Kind { vector: false, number } => Kind::scalars(number),
-        Kind { vector: true, number } => {
-            let length: usize = items.iter().map(|item| item.len()).sum();
-            match Kind::vector_width(number, dim as usize) {
-                None => Layout::Delimited,
-                // Some servers leave the dimension out.
-                Some(0) => Layout::Fixed(width(length, rows, valid)),
-                Some(width) => Layout::Fixed(width),
-            }
-        }
+    let layout = match kind.layout(dim as usize) {
+        // Some servers omit the dimension.
+        Layout::Fixed(0) => Layout::Fixed(width(items.iter().map(|item| item.len()).sum(), rows, valid)),
+        layout => layout,
     };
     let mut values = Vec::with_capacity(rows);
     match layout {
@@ -313,8 +257,8 @@ fn values<'a>(
     Ok((layout, values))
 }
 
-/// What an array says besides its values: all of it numbers.
-fn besides(kind: Option<Kind>, array: Option<&[u8]>) -> Result<Vec<(u32, u64)>, RowError> {
+/// The other numbers of an array besides its values.
+fn besides(kind: Option<ValueKind>, array: Option<&[u8]>) -> Result<Vec<(u32, u64)>, RowError> {
     let (Some(kind), Some(array)) = (kind.filter(|kind| !kind.is_bare()), array) else { return Ok(Vec::new()) };
     let mut besides = Vec::new();
     for part in fields(array) {
@@ -326,7 +270,7 @@ fn besides(kind: Option<Kind>, array: Option<&[u8]>) -> Result<Vec<(u32, u64)>, 
     Ok(besides)
 }
 
-/// The width of values that together are so long: of the rows that are not null, or of all with a filler.
+/// The width of values with this total length: of the rows that are not null, or of all rows if nulls have fillers.
 fn width(length: usize, rows: usize, valid: usize) -> usize {
     let of = |count: usize| (count > 0 && length.is_multiple_of(count)).then(|| length / count);
     of(valid).or_else(|| of(rows)).unwrap_or(0)
@@ -336,8 +280,8 @@ fn pick_valid<'a>(values: Vec<&'a [u8]>, valid: &[bool]) -> Vec<&'a [u8]> {
     values.into_iter().zip(valid).filter(|(_, valid)| **valid).map(|(value, _)| value).collect()
 }
 
-/// The rows with these indexes, in that order, as columns for an insert or upsert; without indexes all rows. Columns that need no
-/// change are passed on as they are.
+/// The rows with these indexes, in that order, as columns for an insert or upsert; all rows without indexes. Columns
+/// that need no change are returned as they are.
 ///
 /// # Errors
 /// A column is damaged.
@@ -383,14 +327,15 @@ fn write_column(
             let mut picked: Vec<&[u8]> =
                 indexes.iter().filter_map(|&index| each.get(index).copied().flatten()).collect();
             let empty = empty_array(besides, values);
-            if *kind == Some(Kind::ARRAY) {
+            if *kind == Some(ValueKind::ARRAY) {
                 picked.iter_mut().filter(|row| row.is_empty()).for_each(|row| *row = &empty);
             }
             if let Some(kind) = kind {
-                out.write_bytes(
-                    if kind.vector { field::VECTORS } else { field::SCALARS },
-                    &container((*kind, *layout), *dim, &picked, besides)?,
-                )?;
+                let field = match kind {
+                    ValueKind::Scalars(_) => field::SCALARS,
+                    ValueKind::Vectors(_) => field::VECTORS,
+                };
+                out.write_bytes(field, &container(*kind, *layout, *dim, &picked, besides)?)?;
             }
         }
         Contents::Structs(columns) => {
@@ -422,27 +367,25 @@ fn write_column(
     Ok(())
 }
 
-/// An array without elements, as `Insert` wants it. `Query` answers nothing at all for it, and a server that gets that back dies of it
-/// (2.3.5). The kind of its elements is told by the column, or by another row.
+/// An empty array in the form that `Insert` expects. `Query` returns nothing at all for it, and a 2.3.5 crashes if it
+/// gets that back. The element kind comes from the column, or from another row.
 fn empty_array(besides: &[(u32, u64)], rows: &[&[u8]]) -> [u8; 2] {
     const ELEMENT_TYPE: u32 = 2;
-    let told = besides.iter().find(|(number, _)| *number == ELEMENT_TYPE).and_then(|(_, element)| match element {
-        1 => Some(1),
-        2..=4 => Some(2),
-        5 => Some(3),
-        10 => Some(4),
-        11 => Some(5),
-        20 | 21 => Some(6),
-        _ => None,
+    /// The array `long_data` of a `ScalarField`.
+    const LONG: u8 = 3;
+    let declared = besides.iter().find(|(number, _)| *number == ELEMENT_TYPE).and_then(|(_, element)| {
+        let element = DataType::of(i32::try_from(*element).ok()?);
+        u8::try_from(ValueKind::of_elements(element)?.number()).ok()
     });
     let shown = || rows.iter().find_map(|row| row.first()).map(|tag| tag >> 3);
-    let kind: u8 = told.or_else(shown).unwrap_or(3);
+    let kind: u8 = declared.or_else(shown).unwrap_or(LONG);
     [kind << 3 | 2, 0]
 }
 
 /// A `ScalarField` or `VectorField` with these values.
 fn container(
-    (kind, layout): (Kind, Layout),
+    kind: ValueKind,
+    layout: Layout,
     dim: u64,
     values: &[&[u8]],
     besides: &[(u32, u64)],
@@ -456,7 +399,7 @@ fn container(
         match layout {
             Layout::Delimited => values.iter().try_for_each(|value| stream.write_bytes(kind.item(), value))?,
             Layout::Varints | Layout::Fixed(_) => {
-                stream.write_tag(1, WireType::LengthDelimited)?;
+                stream.write_tag(kind.item(), WireType::LengthDelimited)?;
                 stream.write_raw_varint64(values.iter().map(|value| value.len() as u64).sum())?;
                 values.iter().try_for_each(|value| stream.write_raw_bytes(value))?;
             }
@@ -466,10 +409,10 @@ fn container(
     }
     let mut message = Vec::with_capacity(array.len() + 32);
     let mut stream = CodedOutputStream::vec(&mut message);
-    if kind.vector {
-        stream.write_uint64(1, dim)?;
+    if matches!(kind, ValueKind::Vectors(_)) {
+        stream.write_uint64(ValueKind::DIMENSION.number(), dim)?;
     }
-    stream.write_bytes(kind.number, &array)?;
+    stream.write_bytes(kind.number(), &array)?;
     stream.flush()?;
     drop(stream);
     Ok(message)

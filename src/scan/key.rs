@@ -1,9 +1,10 @@
-//! Keys, their order, and the expressions that name ranges of them.
+//! Primary keys, their order, and the filter expressions for ranges of them.
 
-use crate::source::Keys;
-use crate::target::expression::{self, quoted};
+use crate::domain::Keys;
+use crate::milvus::expression;
+use crate::milvus::expression::quoted;
 
-/// One primary key. The order is the server's: integers by value, strings by their bytes.
+/// One primary key. The order is that of the server: integers by value, strings by their bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// Int64.
@@ -12,7 +13,7 @@ pub enum Key {
     Str(String),
 }
 
-/// As a person writes it: strings in quotes.
+/// Integers as digits, strings in quotes.
 impl std::fmt::Display for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -42,7 +43,7 @@ impl Key {
         Keys::Int(keys.filter_map(integer).collect())
     }
 
-    /// What it takes in memory, roughly.
+    /// Approximate memory use in bytes.
     pub fn weight(&self) -> usize {
         match self {
             Key::Int(_) => 24,
@@ -51,8 +52,31 @@ impl Key {
     }
 }
 
-/// An expression for all keys above one. The smallest integer cannot be written: it is reached as below the second smallest.
-pub fn above(field: &str, key: &Key) -> String {
+/// A range of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyRange<'a> {
+    /// Keys above this one, exclusive; `None`: no lower bound.
+    pub above: Option<&'a Key>,
+    /// Keys up to this one, inclusive; `None`: no upper bound.
+    pub up_to: Option<&'a Key>,
+}
+
+impl KeyRange<'_> {
+    /// Whether a key lies in the range.
+    pub fn contains(&self, key: &Key) -> bool {
+        self.above.is_none_or(|above| key > above) && self.up_to.is_none_or(|up_to| key <= up_to)
+    }
+
+    /// The filter expression of the range; `None` if it is unbounded.
+    pub fn expression(&self, field: &str) -> Option<String> {
+        let bounds = [self.above.map(|key| above(field, key)), self.up_to.map(|key| up_to(field, key))];
+        let bounds: Vec<String> = bounds.into_iter().flatten().collect();
+        (!bounds.is_empty()).then(|| bounds.join(" and "))
+    }
+}
+
+/// The smallest integer cannot be written: the keys above it are those from the second smallest on.
+fn above(field: &str, key: &Key) -> String {
     match key {
         Key::Int(i64::MIN) => format!("{field} >= {}", i64::MIN + 1),
         Key::Int(key) => format!("{field} > {key}"),
@@ -68,14 +92,7 @@ fn up_to(field: &str, key: &Key) -> String {
     }
 }
 
-/// An expression for keys above `low` and up to `high`; `None` when that is everything.
-pub fn between(field: &str, low: Option<&Key>, high: Option<&Key>) -> Option<String> {
-    let parts: Vec<String> =
-        [low.map(|low| above(field, low)), high.map(|high| up_to(field, high))].into_iter().flatten().collect();
-    (!parts.is_empty()).then(|| parts.join(" and "))
-}
-
-/// Expressions that together match exactly these keys, none of them over-long.
+/// Expressions that together match exactly these keys; each is within the length limits.
 pub fn any_of(field: &str, keys: &[Key]) -> Vec<String> {
     expression::any_of(field, &Key::collect(keys))
 }
@@ -86,7 +103,9 @@ mod tests {
 
     #[test]
     fn ranges_as_the_server_can_read_them() {
-        let text = |low: Option<Key>, high: Option<Key>| between("id", low.as_ref(), high.as_ref());
+        let text = |low: Option<Key>, high: Option<Key>| {
+            KeyRange { above: low.as_ref(), up_to: high.as_ref() }.expression("id")
+        };
         assert_eq!(text(None, Some(Key::Int(i64::MIN))).unwrap(), "id < -9223372036854775807");
         assert_eq!(
             text(Some(Key::Int(i64::MIN)), Some(Key::Int(-5))).unwrap(),

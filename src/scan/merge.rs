@@ -1,24 +1,25 @@
 /*!
-Two streams of rows in the order of their keys, side by side: what only the left one has, what only the right one has, and what
-differs. The left one comes in pages, whose rows may have to be written; the right one row by row.
+Compares two streams of rows in the order of their keys: rows that only the left one has, rows that only the right one
+has, and rows that differ. The left stream comes in pages, whose rows may have to be written; the right one row by row.
 
-A key that is there more than once stands for one row. It is equal when any of its rows is equal to any on the other side, because
-which of them a server shows is its own business; where it differs, the last one is the row.
+A duplicate key counts as one row. It is equal if any of its rows equals any on the other side, because a server may
+show any of them; if it differs, its last row counts.
 */
 
 use std::collections::{BTreeSet, btree_set};
 use std::iter::Peekable;
 
+use super::digest::Digest;
+use super::error::{PageError, ScanError};
 use super::key::Key;
-use super::pages::{Page, PageError};
-use super::{Digest, ScanError};
+use super::pages::Page;
 
 /// A stream of pages, in order.
-pub trait Left {
+pub trait PageStream {
     /// The next page; `None` at the end.
     ///
     /// # Errors
-    /// It cannot be read now. The next call tries again.
+    /// The stream cannot be read now. The next call tries again.
     fn next_page(&mut self) -> Result<Option<Page>, ScanError>;
 
     /// Database and collection, for messages.
@@ -26,91 +27,91 @@ pub trait Left {
 }
 
 /// A stream of rows, in order.
-pub trait Right {
+pub trait RowStream {
     /// The next row; `None` at the end.
     ///
     /// # Errors
-    /// It cannot be read now. The next call tries again.
-    fn next_entry(&mut self) -> Result<Option<Entry>, ScanError>;
+    /// The stream cannot be read now. The next call tries again.
+    fn next_entry(&mut self) -> Result<Option<RowEntry>, ScanError>;
 }
 
-impl<R: Right + ?Sized> Right for Box<R> {
-    fn next_entry(&mut self) -> Result<Option<Entry>, ScanError> {
+impl<R: RowStream + ?Sized> RowStream for Box<R> {
+    fn next_entry(&mut self) -> Result<Option<RowEntry>, ScanError> {
         (**self).next_entry()
     }
 }
 
 /// One row of the right stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct RowEntry {
     /// Its key.
     pub key: Key,
-    /// Its digest; `None` when nobody knows what is there, which differs from everything.
+    /// Its digest; `None` if the contents are unknown: such a row differs from every other.
     pub digest: Option<Digest>,
 }
 
-/// A right stream without rows.
+/// A stream without rows.
 #[derive(Debug, Clone, Copy)]
-pub struct Nothing;
+pub struct EmptyStream;
 
-impl Right for Nothing {
-    fn next_entry(&mut self) -> Result<Option<Entry>, ScanError> {
+impl RowStream for EmptyStream {
+    fn next_entry(&mut self) -> Result<Option<RowEntry>, ScanError> {
         Ok(None)
     }
 }
 
-/// A right stream of which some rows are not known for sure.
+/// A stream of rows with unknown contents for some keys.
 pub struct Overlay<R> {
     below: R,
-    peeked: Option<Entry>,
+    peeked: Option<RowEntry>,
     unknown: Peekable<btree_set::IntoIter<Key>>,
 }
 
-impl<R: Right> Overlay<R> {
-    /// `below`, but nobody knows what is there for the keys of `unknown`.
+impl<R: RowStream> Overlay<R> {
+    /// `below`, with unknown contents for the keys in `unknown`.
     pub fn new(below: R, unknown: BTreeSet<Key>) -> Overlay<R> {
         Overlay { below, peeked: None, unknown: unknown.into_iter().peekable() }
     }
 }
 
-impl<R: Right> Right for Overlay<R> {
-    fn next_entry(&mut self) -> Result<Option<Entry>, ScanError> {
+impl<R: RowStream> RowStream for Overlay<R> {
+    fn next_entry(&mut self) -> Result<Option<RowEntry>, ScanError> {
         loop {
             if self.peeked.is_none() {
                 self.peeked = self.below.next_entry()?;
             }
             match (self.unknown.peek(), &self.peeked) {
-                // What lies below says nothing.
+                // The contents below are outdated.
                 (Some(unknown), Some(below)) if *unknown == below.key => self.peeked = None,
                 (Some(unknown), Some(below)) if *unknown > below.key => return Ok(self.peeked.take()),
-                (Some(_), _) => return Ok(self.unknown.next().map(|key| Entry { key, digest: None })),
+                (Some(_), _) => return Ok(self.unknown.next().map(|key| RowEntry { key, digest: None })),
                 (None, _) => return Ok(self.peeked.take()),
             }
         }
     }
 }
 
-/// The differences of one stretch of keys.
+/// The differences within one range of keys.
 #[derive(Debug)]
-pub struct Step {
-    /// The left rows of the stretch.
+pub struct MergeStep {
+    /// The left rows of the range.
     pub page: Page,
-    /// Indexes of rows in `page` that only the left stream has, one a key.
+    /// Indexes in `page` of rows that only the left stream has, one per key.
     pub added: Vec<usize>,
-    /// Indexes of rows in `page` that are another on the right.
+    /// Indexes in `page` of rows whose contents differ on the right.
     pub changed: Vec<usize>,
     /// Keys that only the right stream has.
     pub removed: Vec<Key>,
-    /// Different keys of `page`.
+    /// Number of distinct keys in `page`.
     pub keys: usize,
-    /// Everything up to this key is in this step or an earlier one, and nothing behind it.
+    /// The end of the range, inclusive: all keys up to here are in this step or an earlier one.
     pub up_to: Key,
 }
 
-/// So many keys that only the right stream has end a step, within a page, too: whoever writes a step keeps its keys.
+/// A step ends, even within a page, after this many keys that only the right stream has: bounds the memory for a step.
 const MAX_REMOVED: usize = 8192;
 
-/// What was found since the last step.
+/// The differences found since the last step.
 #[derive(Default)]
 struct Differences {
     added: Vec<usize>,
@@ -123,19 +124,19 @@ struct Differences {
 pub struct Merge<L, R> {
     left: L,
     right: R,
-    /// The right stream's next row, once it was asked for; `Some(None)` at its end.
-    peeked: Option<Option<Entry>>,
-    /// The page that is being compared, and how many of its rows have been. Empty: the next one is to be read.
+    /// The right stream's next row, once it was read; `Some(None)` at its end.
+    peeked: Option<Option<RowEntry>>,
+    /// The page that is being compared, and the number of its compared rows. Empty: the next page has to be read.
     page: Page,
     at: usize,
     left_ended: bool,
     differences: Differences,
-    /// Of the key at hand: the right stream has it (true: equal), as far as it was read.
+    /// Whether the right stream has the current key (true: equal), as far as it was read.
     found: Option<bool>,
     max_removed: usize,
 }
 
-impl<L: Left, R: Right> Merge<L, R> {
+impl<L: PageStream, R: RowStream> Merge<L, R> {
     /// Both streams begin at one key.
     pub fn new(left: L, right: R) -> Merge<L, R> {
         Merge {
@@ -155,7 +156,7 @@ impl<L: Left, R: Right> Merge<L, R> {
     ///
     /// # Errors
     /// A stream cannot be read now. The next call goes on.
-    pub fn next_step(&mut self) -> Result<Option<Step>, ScanError> {
+    pub fn next_step(&mut self) -> Result<Option<MergeStep>, ScanError> {
         while self.page.keys.is_empty() && !self.left_ended {
             match self.left.next_page()? {
                 Some(page) => self.page = page,
@@ -177,18 +178,19 @@ impl<L: Left, R: Right> Merge<L, R> {
         self.end_step()
     }
 
-    /// What was found up to the key at hand; the rows from there on are a page of their own. `None` when there is nothing.
-    fn end_step(&mut self) -> Result<Option<Step>, ScanError> {
+    /// What was found up to the key at hand; the rows from there on are a page of their own. `None` when there is
+    /// nothing.
+    fn end_step(&mut self) -> Result<Option<MergeStep>, ScanError> {
         let page = self.page.split_to(self.at);
         let page = page.map_err(|source| PageError::Rows { object: self.left.object(), source })?;
         self.at = 0;
         let Differences { added, changed, removed, keys } = std::mem::take(&mut self.differences);
-        // Either may be the last: the removed keys may lie before a row, or behind it.
+        // Removed keys may lie before the last row, or behind it.
         let up_to = page.keys.last().max(removed.last()).cloned();
-        Ok(up_to.map(|up_to| Step { page, added, changed, removed, keys, up_to }))
+        Ok(up_to.map(|up_to| MergeStep { page, added, changed, removed, keys, up_to }))
     }
 
-    /// Compares the key at hand. False when so much was removed before it that the step must end first.
+    /// Compares the current key. Returns false if so many keys were removed before it that the step must end first.
     fn compare_key(&mut self) -> Result<bool, ScanError> {
         let Some(key) = self.page.keys.get(self.at).cloned() else { return Ok(true) };
         while let Some(entry) = self.peek()?.filter(|entry| entry.key < key).cloned() {
@@ -213,8 +215,8 @@ impl<L: Left, R: Right> Merge<L, R> {
         Ok(true)
     }
 
-    /// Takes one row that only the right stream has. False when the step has enough of them.
-    fn take_removed(&mut self, entry: Entry) -> bool {
+    /// Takes a row that only the right stream has. Returns false if the step is full.
+    fn take_removed(&mut self, entry: RowEntry) -> bool {
         let removed = &mut self.differences.removed;
         if removed.last() != Some(&entry.key) {
             if removed.len() >= self.max_removed {
@@ -226,7 +228,7 @@ impl<L: Left, R: Right> Merge<L, R> {
         true
     }
 
-    fn peek(&mut self) -> Result<Option<&Entry>, ScanError> {
+    fn peek(&mut self) -> Result<Option<&RowEntry>, ScanError> {
         if self.peeked.is_none() {
             self.peeked = Some(self.right.next_entry()?);
         }

@@ -1,45 +1,44 @@
 /*!
-The rows of one place in the order of their keys, page by page.
+Reads the rows of a collection or partition in the order of their keys, page by page.
 
-Most servers answer `key > last` with a limit in the order of the keys: the next page begins behind the last key of this one. Some do
-not (Milvus Lite 3.2.2 returns any rows of the range, in any order). What a server does is found out with its first full page, not
-by its name: one that is out of order, or that left out a smaller key, makes the rest be read by bisecting ranges ([`super::ranges`]).
+Most servers answer `key > last` with a limit in the order of the keys, so the next page begins behind the last key of
+this one. Some do not: Milvus Lite 3.2.2 returns any rows of the range, in any order. The behaviour is detected with the
+first full page, not by the server's name: if the page is out of order, or a smaller key is missing from it, the
+remaining rows are read by bisecting ranges ([`super::ranges`]).
+
+Others answer in order, but leave out keys where a key is there more than once (Milvus from 2.4 on): they are asked as
+iterators ask, and then end a page before the hole. So a page that is not full is not the last one.
 */
 
 use std::ops::Range;
 
-use super::Digest;
 use super::column::{RowError, pick};
-use super::digest::digest;
-use super::key::Key;
+use super::digest::{Digest, digest};
+use super::error::PageError;
+use super::key::{Key, KeyRange};
 use super::ranges::Ranges;
-use super::server::{Answer, Ask, Server, Target};
-use crate::milvus::rows::Column;
-use crate::milvus::{Error, ErrorKind};
-use crate::pipeline::columns::ColumnError;
+use super::row_reader::{MAX_ROWS, RowReader, is_too_large};
+use super::server::{MilvusRows, Projection, ReadSpec, RowBatch, RowDetail};
+use crate::domain::Column;
 
-/// Milvus answers at most so many rows to one query.
-pub(super) const MAX_ROWS: usize = 16_384;
-/// The first page: how large rows are is not known yet.
-const FIRST_ROWS: usize = 1000;
-/// Rows of a page that prove the order of a server.
+/// A full page of this many rows in order proves that the server answers in order.
 const PROOF: usize = 32;
-/// What a page should weigh: small pages cost calls, large ones memory.
+/// Target size of a page: small pages cost calls, large ones memory.
 const PAGE_BYTES: usize = 4 << 20;
 
-/// Rows that follow one another in the order of their keys. A key may be there more than once.
+/// Consecutive rows in the order of their keys. A key may occur more than once.
 #[derive(Debug, Default)]
 pub struct Page {
     /// Their keys.
     pub keys: Vec<Key>,
     /// Their digests.
     pub digests: Vec<Digest>,
-    /// Their columns, if kept.
+    /// Their columns; empty unless [`RowDetail::Columns`] was asked for.
     pub columns: Vec<Column>,
 }
 
 impl Page {
-    /// Takes the first `at` rows; the others stay. When that fails, all stay.
+    /// Takes the first `at` rows; the others stay. On failure all rows stay.
     pub(super) fn split_to(&mut self, at: usize) -> Result<Page, RowError> {
         let rows = self.keys.len();
         if at == 0 {
@@ -55,103 +54,53 @@ impl Page {
     }
 }
 
-/// Why a page could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum PageError {
-    /// The call.
-    #[error(transparent)]
-    Call(#[from] Error),
-    /// The key column.
-    #[error("{object}: {source}")]
-    Columns {
-        /// Database and collection.
-        object: String,
-        /// What is wrong.
-        source: ColumnError,
-    },
-    /// Another column.
-    #[error("{object}: {source}")]
-    Rows {
-        /// Database and collection.
-        object: String,
-        /// What is wrong.
-        source: RowError,
-    },
-    /// More rows of one key than a call can answer.
-    #[error("{object}: the key {key} is there so often that no call can answer all its rows")]
-    SameKey {
-        /// Database and collection.
-        object: String,
-        /// Which.
-        key: Key,
-    },
-    /// A row outside of the range that was asked for.
-    #[error("{object}: the server answered a row that was not asked for: its key is {key}")]
-    Outside {
-        /// Database and collection.
-        object: String,
-        /// What came.
-        key: Key,
-    },
-}
-
-/// How the server answers.
-enum Order {
-    /// By keys, as far as it is known.
+/// The order in which the server answers.
+enum AnswerOrder {
+    /// By keys, as far as known.
     ByKey { proved: bool },
-    /// Any rows of a range.
+    /// Any rows of a range, in any order.
     Any(Ranges),
 }
 
-/// Walks over one place.
+/// Walks over one collection or partition.
 pub struct Pages {
-    pub(super) server: Box<dyn Ask>,
-    pub(super) how: How,
+    reader: RowReader,
+    is_int: bool,
     /// Everything up to this key has been read.
     last: Option<Key>,
-    /// The next page's size.
-    pub(super) rows: usize,
-    /// So many rows did not fit into a message.
+    /// The smallest number of rows that did not fit into a message.
     refused: usize,
     ended: bool,
-    order: Order,
-}
-
-/// What a walk is to bring.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct How {
-    pub(super) is_int: bool,
-    pub(super) keys_only: bool,
-    pub(super) keep_columns: bool,
+    order: AnswerOrder,
 }
 
 impl Pages {
-    /// The rows behind `after`; all without it.
-    pub fn new(target: Target, after: Option<Key>) -> Pages {
-        let how = How { is_int: target.key.is_int, keys_only: target.keys_only, keep_columns: target.keep_columns };
-        Pages::of(Box::new(Server::new(target)), how, after)
+    /// Reads the rows behind `after`; all rows without it.
+    pub fn new(spec: ReadSpec, after: Option<Key>) -> Pages {
+        let (is_int, detail) = (spec.key.is_int, spec.detail);
+        Pages::of(RowReader::new(Box::new(MilvusRows::new(spec)), detail), is_int, after)
     }
 
-    pub(super) fn of(server: Box<dyn Ask>, how: How, after: Option<Key>) -> Pages {
-        let order = Order::ByKey { proved: false };
-        Pages { server, how, last: after, rows: FIRST_ROWS, refused: MAX_ROWS + 1, ended: false, order }
+    pub(super) fn of(reader: RowReader, is_int: bool, after: Option<Key>) -> Pages {
+        let order = AnswerOrder::ByKey { proved: false };
+        Pages { reader, is_int, last: after, refused: MAX_ROWS + 1, ended: false, order }
     }
 
-    /// The next page, never an empty one; `None` at the end. After an error the same page is read again.
+    pub(super) fn object(&self) -> String {
+        self.reader.object()
+    }
+
+    /// The next page, never empty; `None` at the end. After an error the same page is read again.
     ///
     /// # Errors
-    /// [`PageError`]
+    /// The page could not be read, or the server answered what it was not asked for.
     pub fn next_page(&mut self) -> Result<Option<Page>, PageError> {
         while !self.ended {
             let answer = match &mut self.order {
-                Order::ByKey { .. } if self.how.is_int && self.last.is_none() => self.smallest()?,
-                Order::ByKey { .. } => self.next_by_key()?,
-                Order::Any(ranges) => {
-                    // Taken out while it works with the rest of this; put back whatever comes.
-                    let mut ranges = std::mem::take(ranges);
-                    let answer = ranges.next_answer(self);
-                    self.order = Order::Any(ranges);
-                    let answer = answer?;
+                AnswerOrder::ByKey { .. } if self.is_int && self.last.is_none() => self.smallest()?,
+                AnswerOrder::ByKey { .. } => self.next_by_key()?,
+                AnswerOrder::Any(ranges) => {
+                    let answer = ranges.next_answer(&mut self.reader)?;
                     self.ended = answer.is_none();
                     answer
                 }
@@ -163,22 +112,23 @@ impl Pages {
         Ok(None)
     }
 
-    /// The smallest integer is asked for first, alone: it cannot be written, and a range without a lower end does not always have
-    /// it (seen on 2.3.5).
-    fn smallest(&mut self) -> Result<Option<Answer>, PageError> {
+    /// Reads the smallest integer key first, alone: it cannot be written in an expression, and a range without a
+    /// lower bound does not always include it (seen on 2.3.5).
+    fn smallest(&mut self) -> Result<Option<RowBatch>, PageError> {
         let smallest = Key::Int(i64::MIN);
-        let answer = self.ask((None, Some(&smallest)), MAX_ROWS, self.how.keys_only)?;
+        let answer = self.reader.read(KeyRange { above: None, up_to: Some(&smallest) }, MAX_ROWS)?;
         self.last = Some(smallest);
         Ok((!answer.keys.is_empty()).then_some(answer))
     }
 
-    /// One step of the walk by keys; `None` when there was nothing to take, or the order turned out to be another.
-    fn next_by_key(&mut self) -> Result<Option<Answer>, PageError> {
-        let limit = self.rows;
+    /// One step of the walk by keys; `None` if there was nothing to take, or the server turned out to answer in
+    /// another order.
+    fn next_by_key(&mut self) -> Result<Option<RowBatch>, PageError> {
+        let limit = self.reader.page_rows;
         let last = self.last.clone();
-        let mut answer = match self.ask((last.as_ref(), None), limit, self.how.keys_only) {
+        let mut answer = match self.reader.read_page(KeyRange { above: last.as_ref(), up_to: None }, limit) {
             Err(error) if is_too_large(&error) && limit > 1 => {
-                self.rows = limit / 2;
+                self.reader.page_rows = limit / 2;
                 self.refused = limit;
                 return Ok(None);
             }
@@ -190,14 +140,19 @@ impl Pages {
         }
         let is_full = answer.keys.len() >= limit;
         let is_sorted = answer.keys.is_sorted();
-        if is_full && !(is_sorted && self.is_lowest(&answer)?) {
+        let is_misordered = match is_full {
+            true => !(is_sorted && self.is_lowest(&answer)?),
+            // A short page of some servers does not say that there is no more.
+            false => !is_sorted && self.reader.has_whole_pages(),
+        };
+        if is_misordered {
             log::info!("{} does not answer in the order of the keys: reading by ranges", self.object());
-            self.order = Order::Any(Ranges::above(self.last.clone()));
+            self.order = AnswerOrder::Any(Ranges::above(self.last.clone()));
             return Ok(None);
         }
         if !is_sorted {
-            // All there is, in some order.
-            answer = self.sort(answer)?;
+            // The response is complete, but unordered.
+            answer = self.reader.sort(answer)?;
             self.ended = true;
         }
         if is_full && !self.cut_last_key(&mut answer)? {
@@ -208,93 +163,58 @@ impl Pages {
         Ok(Some(answer))
     }
 
-    /// The last key of a full page may be there again behind it: it is left to the next page. False when nothing is left: then the
-    /// next page is larger.
-    fn cut_last_key(&mut self, answer: &mut Answer) -> Result<bool, PageError> {
+    /// More rows of a full page's last key may follow, so that key is left to the next page. Returns false if no
+    /// other key is in the page; then the next page is larger.
+    fn cut_last_key(&mut self, answer: &mut RowBatch) -> Result<bool, PageError> {
         let Some(last) = answer.keys.last().cloned() else { return Ok(false) };
         let keep = answer.keys.iter().position(|key| *key == last).unwrap_or(0);
         if keep == 0 {
-            let larger = (self.rows * 2).min(self.refused - 1);
-            if larger <= self.rows {
-                // Rows so large that no more fit: their keys alone tell whether this is all of them.
-                let before = self.last.clone();
-                let range = (before.as_ref(), Some(&last));
-                let found = self.ask(range, (answer.keys.len() + 1).min(MAX_ROWS), true)?;
-                if found.keys.len() <= answer.keys.len() && answer.keys.len() < MAX_ROWS {
+            let larger = (self.reader.page_rows * 2).min(self.refused - 1);
+            if larger <= self.reader.page_rows {
+                // No more rows of this size fit into a response: the keys alone tell whether these are all rows of
+                // the key.
+                let range = KeyRange { above: self.last.as_ref(), up_to: Some(&last) };
+                let found = self.reader.read_keys(range, (answer.keys.len() + 1).min(MAX_ROWS))?;
+                if found.len() <= answer.keys.len() && answer.keys.len() < MAX_ROWS {
                     return Ok(true);
                 }
                 return Err(PageError::SameKey { object: self.object(), key: last });
             }
-            self.rows = larger;
+            self.reader.page_rows = larger;
             return Ok(false);
         }
-        answer.columns = self.pick(&answer.columns, answer.keys.len(), &(0..keep).collect::<Vec<_>>())?;
+        answer.columns = self.reader.pick(&answer.columns, answer.keys.len(), &(0..keep).collect::<Vec<_>>())?;
         answer.keys.truncate(keep);
         Ok(true)
     }
 
-    /// Whether a full page holds the smallest keys of what was asked for: asked with the keys alone, until a page has shown it that is too
-    /// long to be right by chance.
-    fn is_lowest(&mut self, answer: &Answer) -> Result<bool, PageError> {
-        if let Order::ByKey { proved: true } = self.order {
+    /// Whether a full page holds the smallest keys of the range. Checked by reading the keys alone, until a page was
+    /// in order that is too long to be so by chance.
+    fn is_lowest(&mut self, answer: &RowBatch) -> Result<bool, PageError> {
+        // Reading the keys alone proves nothing there, when rows come in meanwhile, and ranges may have holes.
+        if self.reader.has_whole_pages() || matches!(self.order, AnswerOrder::ByKey { proved: true }) {
             return Ok(true);
         }
-        let last = self.last.clone();
-        let range = (last.as_ref(), answer.keys.last());
-        let found = self.ask(range, (answer.keys.len() + 1).min(MAX_ROWS), true)?;
-        let is_lowest = found.keys.len() <= answer.keys.len();
-        self.order = Order::ByKey { proved: is_lowest && answer.keys.len() >= PROOF };
+        let range = KeyRange { above: self.last.as_ref(), up_to: answer.keys.last() };
+        let found = self.reader.read_keys(range, (answer.keys.len() + 1).min(MAX_ROWS))?;
+        let is_lowest = found.len() <= answer.keys.len();
+        self.order = AnswerOrder::ByKey { proved: is_lowest && answer.keys.len() >= PROOF };
         Ok(is_lowest)
     }
 
-    /// Asks for rows above one key and up to another. What comes must lie there, or the walk would never end or miss rows.
-    pub(super) fn ask(
-        &mut self,
-        (low, high): (Option<&Key>, Option<&Key>),
-        limit: usize,
-        keys_only: bool,
-    ) -> Result<Answer, PageError> {
-        let answer = self.server.ask((low, high), limit, keys_only)?;
-        let is_outside = |key: &&Key| low.is_some_and(|low| *key <= low) || high.is_some_and(|high| *key > high);
-        match answer.keys.iter().find(is_outside) {
-            None => Ok(answer),
-            Some(key) => Err(PageError::Outside { object: self.object(), key: key.clone() }),
-        }
-    }
-
-    /// The rows in the order of their keys.
-    pub(super) fn sort(&self, answer: Answer) -> Result<Answer, PageError> {
-        let Answer { keys, columns } = answer;
-        let mut order: Vec<usize> = (0..keys.len()).collect();
-        order.sort_by_key(|&index| &keys[index]);
-        let columns = self.pick(&columns, keys.len(), &order)?;
-        Ok(Answer { keys: order.into_iter().map(|index| keys[index].clone()).collect(), columns })
-    }
-
-    fn pick(&self, columns: &[Column], rows: usize, indexes: &[usize]) -> Result<Vec<Column>, PageError> {
-        pick(columns, rows, Some(indexes)).map_err(|source| PageError::Rows { object: self.object(), source })
-    }
-
-    fn page(&mut self, answer: Answer) -> Result<Page, PageError> {
-        let Answer { keys, columns } = answer;
+    fn page(&mut self, answer: RowBatch) -> Result<Page, PageError> {
+        let RowBatch { keys, columns } = answer;
         let bytes: usize = columns.iter().map(Column::len).sum();
-        self.rows = (PAGE_BYTES / (bytes / keys.len().max(1)).max(1)).clamp(1, MAX_ROWS);
-        let digests = if self.how.keys_only {
-            vec![0; keys.len()]
-        } else {
-            digest(&columns, keys.len()).map_err(|source| PageError::Rows { object: self.object(), source })?
+        self.reader.page_rows = (PAGE_BYTES / (bytes / keys.len().max(1)).max(1)).clamp(1, MAX_ROWS);
+        let digests = match self.reader.detail.projection() {
+            Projection::Key => vec![0; keys.len()],
+            Projection::AllFields => {
+                digest(&columns, keys.len()).map_err(|source| PageError::Rows { object: self.object(), source })?
+            }
         };
-        Ok(Page { keys, digests, columns: if self.how.keep_columns { columns } else { Vec::new() } })
+        let columns = if self.reader.detail == RowDetail::Columns { columns } else { Vec::new() };
+        Ok(Page { keys, digests, columns })
     }
-
-    pub(super) fn object(&self) -> String {
-        self.server.object()
-    }
-}
-
-/// The answer does not fit into a message: gRPC's limit, or that of the server (`quotaAndLimits.limits.maxOutputSize`).
-pub(super) fn is_too_large(error: &PageError) -> bool {
-    matches!(error, PageError::Call(error) if error.kind == ErrorKind::TooLarge || error.detail.contains("maxOutputSize"))
 }
 
 #[cfg(test)]

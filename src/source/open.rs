@@ -1,12 +1,13 @@
-//! Which log a source is read from, and opening it.
+//! Chooses the log that a source is read from, and opens it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::idle_ticks::IdleTicks;
 use super::kafka::Kafka;
-use super::log::{Log, LogError};
-use super::pulsar::{self, Pulsar};
+use super::log::{Log, LogAccess, LogError};
+use super::pulsar::{self, OpenPulsar, Pulsar};
 use super::rocksmq::RocksMq;
 use super::scan::NoLog;
 use super::wal::{Unusable, Wal, probe};
@@ -14,10 +15,10 @@ use crate::config::{KafkaConfig, PulsarConfig};
 use crate::domain::LogKind;
 use crate::milvus::{CallContext, Cancel, Client};
 
-/// What the configuration says about a source's log.
+/// The configuration of a source's log.
 #[derive(Debug, Clone)]
 pub struct LogSettings {
-    /// The kind that is asked for; `None`: the best that works.
+    /// The configured kind; `None`: the best that works.
     pub wanted: Option<LogKind>,
     /// The folder of the source's RocksMQ.
     pub rocksmq: Option<PathBuf>,
@@ -28,28 +29,28 @@ pub struct LogSettings {
 }
 
 impl LogSettings {
-    /// The kinds that come into question, the best first. What needs no look at the source is found out here, so that
-    /// `create` can refuse at once.
+    /// The kinds that are configured, the best first. Checks what can be checked without the source, so that `create`
+    /// can refuse at once.
     ///
     /// # Errors
-    /// The kind that is asked for is not configured: what to set.
-    pub fn candidates<'a>(&'a self) -> Result<Vec<Choice<'a>>, Unconfigured> {
-        let rocksmq = self.rocksmq.as_deref().map(Choice::RocksMq);
-        let kafka = self.kafka.as_ref().map(Choice::Kafka);
-        let pulsar = self.pulsar.as_ref().map(Choice::Pulsar);
-        let needs = |choice: Option<Choice<'a>>, what: &str| {
+    /// The wanted kind lacks its settings, or several queues are configured: the text says what to set.
+    pub fn candidates<'a>(&'a self) -> Result<Vec<LogChoice<'a>>, Unconfigured> {
+        let rocksmq = self.rocksmq.as_deref().map(LogChoice::RocksMq);
+        let kafka = self.kafka.as_ref().map(LogChoice::Kafka);
+        let pulsar = self.pulsar.as_ref().map(LogChoice::Pulsar);
+        let needs = |choice: Option<LogChoice<'a>>, what: &str| {
             choice.map(|choice| vec![choice]).ok_or_else(|| Unconfigured(what.to_owned()))
         };
         match self.wanted {
             Some(LogKind::RocksMq) => needs(rocksmq, NO_ROCKSMQ),
             Some(LogKind::Kafka) => needs(kafka, NO_KAFKA),
             Some(LogKind::Pulsar) => needs(pulsar, NO_PULSAR),
-            Some(LogKind::Wal) => Ok(vec![Choice::Wal]),
-            Some(LogKind::Scan) => Ok(vec![Choice::Scan]),
+            Some(LogKind::Wal) => Ok(vec![LogChoice::Wal]),
+            Some(LogKind::Scan) => Ok(vec![LogChoice::Scan]),
             None => {
-                let queues: Vec<Choice<'a>> = [rocksmq, kafka, pulsar].into_iter().flatten().collect();
+                let queues: Vec<LogChoice<'a>> = [rocksmq, kafka, pulsar].into_iter().flatten().collect();
                 match queues.len() {
-                    0 | 1 => Ok(queues.into_iter().chain([Choice::Wal, Choice::Scan]).collect()),
+                    0 | 1 => Ok(queues.into_iter().chain([LogChoice::Wal, LogChoice::Scan]).collect()),
                     _ => Err(Unconfigured(SEVERAL_QUEUES.to_owned())),
                 }
             }
@@ -57,76 +58,78 @@ impl LogSettings {
     }
 }
 
-const NO_ROCKSMQ: &str = "sourceConfig.log is `rocksmq` and sourceConfig.rocksmq.path is not set: it names the folder of the \
-     source's log (rocksmq.path of its milvus.yaml)";
-const NO_KAFKA: &str = "sourceConfig.log is `kafka` and sourceConfig.kafka.address is not set: it names the source's brokers \
-     (kafka.brokerList of its milvus.yaml)";
-const NO_PULSAR: &str = "sourceConfig.log is `pulsar` and sourceConfig.pulsar.address is not set: it names the source's brokers \
-     (pulsar.address and pulsar.port of its milvus.yaml)";
-const SEVERAL_QUEUES: &str = "sourceConfig.log is `auto`, and more than one of sourceConfig.rocksmq.path, sourceConfig.kafka.address \
-     and sourceConfig.pulsar.address are set: a source has one log, so name its kind in sourceConfig.log";
+const NO_ROCKSMQ: &str = "sourceConfig.log is `rocksmq` and sourceConfig.rocksmq.path is not set: it names the folder \
+     of the source's log (rocksmq.path of its milvus.yaml)";
+const NO_KAFKA: &str = "sourceConfig.log is `kafka` and sourceConfig.kafka.address is not set: it names the source's \
+     brokers (kafka.brokerList of its milvus.yaml)";
+const NO_PULSAR: &str = "sourceConfig.log is `pulsar` and sourceConfig.pulsar.address is not set: it names the \
+     source's brokers (pulsar.address and pulsar.port of its milvus.yaml)";
+const SEVERAL_QUEUES: &str = "sourceConfig.log is `auto`, and more than one of sourceConfig.rocksmq.path, \
+     sourceConfig.kafka.address and sourceConfig.pulsar.address are set: a source has one log, so name its kind in \
+     sourceConfig.log";
 
-/// A kind of log with what it needs.
+/// A kind of log with its settings.
 #[derive(Debug, Clone, Copy)]
-pub enum Choice<'a> {
+pub enum LogChoice<'a> {
     /// The files of the built-in queue, in this folder.
     RocksMq(&'a Path),
-    /// The topics of its brokers.
+    /// The topics of Kafka brokers.
     Kafka(&'a KafkaConfig),
-    /// The topics of its brokers.
+    /// The topics of Pulsar brokers.
     Pulsar(&'a PulsarConfig),
     /// The source's own write-ahead log.
     Wal,
-    /// None: the rows themselves.
+    /// No log: the rows themselves are compared.
     Scan,
 }
 
-impl Choice<'_> {
+impl LogChoice<'_> {
     /// Which kind it is.
     pub fn kind(self) -> LogKind {
         match self {
-            Choice::RocksMq(_) => LogKind::RocksMq,
-            Choice::Kafka(_) => LogKind::Kafka,
-            Choice::Pulsar(_) => LogKind::Pulsar,
-            Choice::Wal => LogKind::Wal,
-            Choice::Scan => LogKind::Scan,
+            LogChoice::RocksMq(_) => LogKind::RocksMq,
+            LogChoice::Kafka(_) => LogKind::Kafka,
+            LogChoice::Pulsar(_) => LogKind::Pulsar,
+            LogChoice::Wal => LogKind::Wal,
+            LogChoice::Scan => LogKind::Scan,
         }
     }
 }
 
-/// The configuration names no log: what to set.
+/// The configuration names no log; the text says what to set.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Unconfigured(String);
 
 /// A log, ready to be read.
 pub struct OpenLog {
-    /// The log.
+    /// Shared with the reader thread.
     pub log: Arc<dyn Log>,
-    /// What it is.
+    /// Its kind.
     pub kind: LogKind,
-    /// Why it is this one and not another, for a person to read.
+    /// Why this kind was chosen, for a person to read.
     pub why: String,
 }
 
 /// No log to read from.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The configuration names none: only a human can mend it.
+    /// The configuration names none: only a change of it helps.
     #[error(transparent)]
     Unconfigured(#[from] Unconfigured),
-    /// This source has none that can be read: only a human can mend it.
+    /// No configured log of this source can be read: only a change of the configuration or of the source helps.
     #[error("{0}")]
     Unusable(String),
-    /// It may be there later.
+    /// Out of reach now: worth another attempt.
     #[error(transparent)]
     Unreachable(#[from] LogError),
 }
 
-/// Chooses and opens the log of the source behind `client`. `own` is a folder of the task's for what the log keeps.
+/// Chooses and opens the log of the source behind `client`. `own` is the task's folder, where a
+/// log may keep files of its own.
 ///
 /// # Errors
-/// [`OpenError`]: none is configured, or none of those that are can be read.
+/// [`OpenError`]: no log is configured, or none of the configured ones can be read.
 pub fn open(settings: &LogSettings, client: &Arc<Client>, cancel: &Cancel, own: &Path) -> Result<OpenLog, OpenError> {
     let candidates = settings.candidates()?;
     if settings.wanted.is_some() {
@@ -147,7 +150,7 @@ pub fn open(settings: &LogSettings, client: &Arc<Client>, cancel: &Cancel, own: 
                 let why = std::iter::once(format!("sourceConfig.log is `auto`, {what}")).chain(others);
                 return Ok(OpenLog { log, kind: choice.kind(), why: why.collect::<Vec<_>>().join("; ") });
             }
-            // Servers that do not answer now say nothing about what they have.
+            // An unreachable server tells nothing about which log it has.
             Err(error @ OpenError::Unreachable(_)) if choice.kind() != LogKind::RocksMq => return Err(error),
             Err(error) => others.push(format!("not `{}`: {error}", choice.kind().name())),
         }
@@ -155,7 +158,28 @@ pub fn open(settings: &LogSettings, client: &Arc<Client>, cancel: &Cancel, own: 
     Err(OpenError::Unusable(format!("sourceConfig.log is `auto`, and no log can be read: {}", others.join("; "))))
 }
 
-/// Ends what a task that is deleted has left at the source. `own` is its folder.
+/// Why a task that reads this source's log would be denied it later on: only a log over gRPC needs a privilege that
+/// nothing else shows. `None` also when the source does not answer.
+pub fn denied(settings: &LogSettings, client: &Arc<Client>, cancel: &Cancel) -> Option<String> {
+    if !client.has_credentials() {
+        return None;
+    }
+    let candidates = settings.candidates().ok()?;
+    if candidates.first()?.kind() != LogKind::Wal || probe(client, &wal_context(cancel)).is_err() {
+        return None;
+    }
+    match Wal::new(client, cancel).access() {
+        Ok(LogAccess::Denied(why)) => Some(why),
+        Ok(LogAccess::Granted) | Err(_) => None,
+    }
+}
+
+fn wal_context(cancel: &Cancel) -> CallContext {
+    const TIMEOUT: Duration = Duration::from_secs(5);
+    CallContext { timeout: TIMEOUT, cancel: cancel.clone() }
+}
+
+/// Removes what a deleted task has left at the source, such as subscriptions. `own` is its folder.
 ///
 /// # Errors
 /// What is left, and what to do about it.
@@ -163,40 +187,34 @@ pub fn forget(settings: &LogSettings, own: &Path) -> Result<(), String> {
     pulsar::forget(settings.pulsar.as_ref(), own)
 }
 
-/// Opens it and says what it is.
+/// Opens a log and describes it.
 fn open_one(
-    choice: Choice<'_>,
+    choice: LogChoice<'_>,
     client: &Arc<Client>,
     cancel: &Cancel,
     own: &Path,
 ) -> Result<(Arc<dyn Log>, String), OpenError> {
+    let idle = || IdleTicks::of_source(client, cancel);
     match choice {
-        Choice::RocksMq(path) => {
-            let log = Arc::new(RocksMq::open(path, &own.join("rocksmq"))?);
+        LogChoice::RocksMq(path) => {
+            let log = Arc::new(RocksMq::open(path, &own.join("rocksmq"), idle())?);
             Ok((log, format!("{} is configured and can be read", path.display())))
         }
-        Choice::Kafka(config) => {
-            Ok((Arc::new(Kafka::open(config)?), format!("sourceConfig.kafka.address is {}", config.address)))
+        LogChoice::Kafka(config) => {
+            Ok((Arc::new(Kafka::open(config, idle())?), format!("sourceConfig.kafka.address is {}", config.address)))
         }
-        Choice::Pulsar(config) => {
-            let (log, held) = Pulsar::open(config, own)?;
-            Ok((Arc::new(log), format!("sourceConfig.pulsar.address is {}; {held}", config.service)))
+        LogChoice::Pulsar(config) => {
+            let OpenPulsar { log, held_by } = Pulsar::open(config, own, idle())?;
+            Ok((Arc::new(log), format!("sourceConfig.pulsar.address is {}; {held_by}", config.service)))
         }
-        Choice::Scan => Ok((Arc::new(NoLog), "no log is read: the rows are read and compared".to_owned())),
-        Choice::Wal => {
-            const TIMEOUT: Duration = Duration::from_secs(5);
-            let context = CallContext { timeout: TIMEOUT, cancel: cancel.clone() };
-            match probe(client, &context) {
-                Ok(version) => {
-                    let log = Arc::new(Wal::new(client, cancel));
-                    Ok((log, format!("the source is Milvus {version}, whose log is read by DumpMessages")))
-                }
-                Err(Unusable::Never(why)) => Err(OpenError::Unusable(why)),
-                Err(Unusable::Now(error)) => {
-                    let (place, detail) = (format!("of {}", client.address()), error.to_string());
-                    Err(LogError { place, detail }.into())
-                }
+        LogChoice::Scan => Ok((Arc::new(NoLog), "no log is read: the rows are read and compared".to_owned())),
+        LogChoice::Wal => match probe(client, &wal_context(cancel)) {
+            Ok(told) => {
+                let log = Arc::new(Wal::new(client, cancel));
+                Ok((log, format!("the source is Milvus {told}, whose log is read by DumpMessages")))
             }
-        }
+            Err(Unusable::Never(why)) => Err(OpenError::Unusable(why)),
+            Err(Unusable::Now(error)) => Err(LogError::new(format!("of {}", client.address()), error).into()),
+        },
     }
 }

@@ -1,35 +1,28 @@
-//! A source without a log: it has no channels, so nothing is ever read. Its rows are compared instead (`task::follow`).
+//! A source without a log: it has no channels, so nothing is ever read. The task compares rows instead.
 
-use super::log::{Log, LogError, Next, ReadEnd, Start};
-use super::message::Record;
-use crate::domain::{Channel, CollectionId, Position, Timestamp};
+use super::log::{Log, LogError, ReadEnd, ReadFrom, Refreshed, Start, StartQuery};
+use crate::domain::{Channel, Position, Record, Timestamp};
 
-/// The log that is not there.
+/// An empty log.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct NoLog;
+pub(crate) struct NoLog;
 
 impl Log for NoLog {
-    fn refresh(&self) -> Result<bool, LogError> {
-        Ok(false)
+    fn refresh(&self) -> Result<Refreshed, LogError> {
+        Ok(Refreshed::Unchanged)
     }
 
     fn read(
         &self,
         _channel: &Channel,
-        _next: Next,
+        _next: ReadFrom,
         _max_bytes: usize,
         _visit: &mut dyn FnMut(Record),
     ) -> Result<ReadEnd, LogError> {
         Ok(ReadEnd::AtTail)
     }
 
-    fn birth(
-        &self,
-        _channel: &Channel,
-        _collection: CollectionId,
-        _created: Timestamp,
-        _begins: Option<&[u8]>,
-    ) -> Result<Option<Position>, LogError> {
+    fn collection_start(&self, _channel: &Channel, _query: &StartQuery<'_>) -> Result<Option<Position>, LogError> {
         Ok(None)
     }
 

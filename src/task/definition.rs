@@ -1,44 +1,51 @@
 /*!
-A task as it outlives the process: its id, what it is asked to do, and whether it runs.
+A task as it outlives the process: its id, its definition and its state.
 */
 
 use std::sync::Arc;
 
-use super::spec::{TaskId, TaskSpec};
+use super::role::RoleState;
+use super::spec::TaskSpec;
+use crate::domain::TaskId;
 
-/// What the journal keeps of a task.
+/// The journal's entry for a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskDefinition {
-    /// Its name.
+    /// Id of the task.
     pub id: TaskId,
-    /// What it is asked to do; shared with whoever looks at it.
+    /// What the task is to do; shared with its readers.
     pub spec: Arc<TaskSpec>,
-    /// Whether it runs.
+    /// Whether the task is to run.
     pub state: TaskState,
+    /// Which part it plays for its two sites.
+    pub role: RoleState,
 }
 
-/// Whether a task runs.
+/// Whether a task is to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TaskState {
-    /// It runs, also after a restart of the server.
+    /// The task runs, also after a restart of the server.
     Running,
-    /// It waits for a `resume`.
+    /// A user or a rule has paused the task; it waits for a `resume`.
     Paused {
         /// Why, for a person to read.
         reason: String,
-        /// An error ended it, not a user.
-        stopped: bool,
+    },
+    /// An error that needs a human has ended the task; it waits for a `resume`.
+    Stopped {
+        /// Why, for a person to read.
+        reason: String,
     },
 }
 
 impl TaskState {
-    /// Paused by a user or by a rule, not by an error.
+    /// Paused by a user or by a rule.
     pub fn paused(reason: &str) -> Self {
-        TaskState::Paused { reason: reason.to_owned(), stopped: false }
+        TaskState::Paused { reason: reason.to_owned() }
     }
 
     /// Ended by an error that needs a human.
     pub fn stopped(reason: String) -> Self {
-        TaskState::Paused { reason, stopped: true }
+        TaskState::Stopped { reason }
     }
 }

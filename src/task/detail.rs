@@ -1,74 +1,136 @@
 /*!
-What a running task shows beyond its status: for the status page, `get` with `details`, and metrics.
+Details of a running task beyond its status: for the status page, `get` with `details`, and metrics.
 */
 
 use std::time::Duration;
 
-/// Where the rows of a collection come from at the moment.
+use super::refused_rows::RefusedRowsAmount;
+use crate::milvus::ServerDescription;
+
+/// Where the rows of a collection currently come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowsFrom {
-    /// The log.
+    /// The source's log.
     Log,
-    /// A copy, under way or waited for.
+    /// A backfill, running or waiting.
     Copy,
-    /// Rounds that compare all rows: the source's log is not read.
+    /// Repeated comparisons of all rows: the source's log is not read.
     Scan,
 }
 
-/// One collection that a task follows.
+/// One replicated collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CollectionDetail {
-    /// Its id at the source.
+    /// Id at the source.
     pub id: i64,
-    /// Database and name at the source; `None` until the catalog has been looked at.
+    /// Database and name at the source; `None` until the catalog has described the collection.
     pub source: Option<String>,
-    /// Database and name on the target; `None` until the catalog has been looked at.
+    /// Database and name on the target; `None` until the catalog has described the collection.
     pub target: Option<String>,
-    /// Where its rows come from.
-    pub rows_from: RowsFrom,
-    /// The physical channels that they arrive on.
+    /// Current origin of the rows; `None` while it is held before it has joined.
+    pub rows_from: Option<RowsFrom>,
+    /// Physical channels that carry the collection's rows.
     pub channels: Vec<String>,
+    /// Where it is in its life.
+    pub stage: CollectionStage,
+    /// Why it stands still; `None` unless it is held, paused or set aside.
+    pub hold: Option<HoldDetail>,
+}
+
+/// Where a collection is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CollectionStage {
+    /// Its rows follow the source's.
+    Following,
+    /// It is about to join, cannot be read or copied yet, or is set aside and read again later.
+    Waiting,
+    /// Its rows are being copied.
+    Copying,
+    /// It stands still until something about it changes.
+    Held,
+    /// It stands still until a user resumes it.
+    Paused,
+}
+
+impl CollectionStage {
+    /// The stage's name in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            CollectionStage::Following => "following",
+            CollectionStage::Waiting => "waiting",
+            CollectionStage::Copying => "copying",
+            CollectionStage::Held => "held",
+            CollectionStage::Paused => "paused",
+        }
+    }
+}
+
+/// Why a collection stands still.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldDetail {
+    /// What is in the way, and what to do.
+    pub why: String,
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: u64,
 }
 
 /// One physical channel of the source's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelDetail {
-    /// Its name.
+    /// Name of the channel.
     pub name: String,
-    /// Unix time in milliseconds of the source up to which the target has everything.
+    /// Source time up to which the target has acknowledged everything, in milliseconds since 1970.
     pub acknowledged_ms: u64,
-    /// The reader has no more at the moment.
+    /// The reader is at the end of the channel.
     pub at_end: bool,
-    /// Collections of the task on it.
+    /// Number of the task's collections on the channel.
     pub collections: usize,
 }
 
-/// One copy of a collection's rows.
+/// One backfill of a collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopyDetail {
     /// Database and name at the source.
     pub collection: String,
-    /// Rows that are there.
+    /// Rows written to the target.
     pub rows: u64,
-    /// Rows that the source had when the copy began; `None` where it does not tell.
+    /// Rows at the source when the backfill started; `None` where the source does not report a count.
     pub total: Option<u64>,
-    /// What it waits for.
+    /// What the backfill is waiting for.
     pub waiting: Option<String>,
 }
 
-/// Everything of one task at one moment.
+/// Which servers a task runs between; `None` until one has told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServersDetail {
+    /// The source.
+    pub source: Option<ServerDescription>,
+    /// The target.
+    pub target: Option<ServerDescription>,
+}
+
+/// The details of one task at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskDetail {
-    /// In the order of their names.
+    /// Sorted by name.
     pub channels: Vec<ChannelDetail>,
-    /// In the order of their ids.
+    /// Sorted by id.
     pub collections: Vec<CollectionDetail>,
-    /// Copies under way or waited for.
+    /// Backfills, running or waiting.
     pub copies: Vec<CopyDetail>,
-    /// Bytes of rows in memory that wait for the target.
+    /// Rows, and deleted keys, that came from the target and were not sent back, since the task was started.
+    pub echoes: u64,
+    /// Bytes of rows in memory that have not been acknowledged by the target.
     pub queue_bytes: usize,
-    /// With so many no more is read.
+    /// Bytes at which reading pauses.
     pub queue_limit: usize,
-    /// Time since the checkpoint was written last; `None` before the first time.
+    /// Time since the last checkpoint was written; `None` before the first one.
     pub checkpoint_age: Option<Duration>,
+    /// Rows that the target refuses for good.
+    pub refused_rows: RefusedRowsAmount,
+    /// Milliseconds by which the source's clock is ahead of this host's, below zero when it is behind; `None` until
+    /// the source has told its time.
+    pub clock_skew_ms: Option<i64>,
+    /// Which servers answer.
+    pub servers: ServersDetail,
 }

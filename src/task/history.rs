@@ -1,138 +1,75 @@
 /*!
-What has happened to a task lately: its last events, its lag over the last hour, and how fast rows arrive.
+The recent past of a task: its last events, its lag over the last hour, and its rows per second.
 
-It belongs to the task, not to one run of it: a pause and a resume leave it as it is. The events are kept in a file of the task's, and
-outlive the server; the rest begins anew with it.
+A history belongs to the task, not to one run: pausing and resuming do not reset it. The events are kept in a file of
+the task and outlive the server; the rest starts empty with it.
 */
 
 mod curve;
+mod event;
 mod file;
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
 use self::curve::Curve;
-pub use self::curve::{Point, SLOT, SLOTS};
+pub use self::curve::{Point, SLOT};
+use self::event::EVENTS;
+pub use self::event::{EventKind, HistoryEvent, unix_ms};
 use self::file::EventFile;
 
-/// So many events are kept.
-pub const EVENTS: usize = 200;
-/// An event like one of the last few is counted there: what comes again and again must not push everything else out.
+/// An event equal to one of the last few is counted there: a repeated event must not push all others out.
 const ALIKE: usize = 8;
-/// The longest text of an event, in characters.
+/// Longest text of an event, in characters.
 const TEXT: usize = 500;
-/// Rows per second are told over this time.
+/// The period over which rows per second are averaged.
 const RATE_TIME: Duration = Duration::from_secs(10);
 
-/// What an event is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EventKind {
-    /// It was created, paused, resumed or stopped, and by whom or why.
-    State,
-    /// It does something else now, such as following instead of catching up.
-    Phase,
-    /// Something failed and is tried again.
-    Retry,
-    /// Nothing fails any more.
-    Recovered,
-    /// Rows are copied, wait for it, or have been.
-    Copy,
-    /// The log no longer had what was to be read next.
-    Gap,
-    /// Something was not carried over.
-    Skip,
-    /// Something of the catalog was changed on the target.
-    Catalog,
-}
-
-impl EventKind {
-    /// Every kind there is.
-    pub const ALL: [EventKind; 8] = [
-        EventKind::State,
-        EventKind::Phase,
-        EventKind::Retry,
-        EventKind::Recovered,
-        EventKind::Copy,
-        EventKind::Gap,
-        EventKind::Skip,
-        EventKind::Catalog,
-    ];
-
-    /// Its name in answers.
-    pub fn name(self) -> &'static str {
-        match self {
-            EventKind::State => "state",
-            EventKind::Phase => "phase",
-            EventKind::Retry => "retry",
-            EventKind::Recovered => "recovered",
-            EventKind::Copy => "copy",
-            EventKind::Gap => "gap",
-            EventKind::Skip => "skip",
-            EventKind::Catalog => "catalog",
-        }
-    }
-}
-
-/// Something that happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    /// When it happened first.
-    pub first: SystemTime,
-    /// When it happened last.
-    pub last: SystemTime,
-    /// How often.
-    pub count: u64,
-    /// What it is about.
-    pub kind: EventKind,
-    /// For a person to read.
-    pub text: String,
-}
-
-/// Shared by all who have something to tell about one task.
+/// The history of one task, shared by all threads that record events of it.
 #[derive(Debug, Default)]
 pub struct History {
-    events: Mutex<Events>,
+    events: Mutex<RecentEvents>,
     curve: Mutex<Curve>,
-    /// All rows so far, once a second.
+    /// Total rows acknowledged so far, sampled once a second.
     rates: Mutex<VecDeque<(Instant, u64)>>,
 }
 
 #[derive(Debug, Default)]
-struct Events {
-    last: VecDeque<Event>,
+struct RecentEvents {
+    last: VecDeque<HistoryEvent>,
     file: Option<EventFile>,
 }
 
-impl Events {
-    fn add(&mut self, event: Event) {
+impl RecentEvents {
+    fn add(&mut self, event: HistoryEvent) {
         if self.last.len() == EVENTS {
             self.last.pop_front();
         }
         self.last.push_back(event);
         if let Some(file) = &mut self.file {
-            tell(file.added(&self.last));
+            log_failure(file.added(&self.last));
         }
     }
 
     fn save(&mut self) {
         if let Some(file) = &mut self.file {
-            tell(file.write(&self.last));
+            log_failure(file.write(&self.last));
         }
     }
 }
 
-/// Nothing depends on the file: what cannot be written now is written with the next event.
-fn tell(outcome: std::io::Result<()>) {
+/// Nothing depends on the file: events that cannot be written now are written with the next one.
+fn log_failure(outcome: std::io::Result<()>) {
     if let Err(error) = outcome {
-        log::debug!("events cannot be written down: {error}");
+        log::debug!("events cannot be written to their file: {error}");
     }
 }
 
 impl History {
-    /// Takes over what an earlier server has written into the file at `path`, and keeps the events there from now on.
+    /// Loads the events that an earlier process wrote to the file at `path`, and keeps the events there from now on.
     pub fn keep_in(&self, path: &Path) {
         let (before, file) = EventFile::open(path);
         let mut events = self.events.lock();
@@ -141,19 +78,19 @@ impl History {
         since.into_iter().for_each(|event| events.add(event));
     }
 
-    /// The file goes, or is not ours any more.
+    /// Detaches the file: it is about to be removed, or belongs to another task.
     pub fn let_go(&self) {
         self.events.lock().file = None;
     }
 
-    /// Something has happened.
+    /// Records an event.
     pub fn add(&self, kind: EventKind, text: impl Into<String>) {
         let text: String = text.into();
         let text: String = text.chars().take(TEXT).collect();
         let now = SystemTime::now();
         let mut events = self.events.lock();
         let alike = events.last.iter_mut().rev().take(ALIKE).find(|event| event.kind == kind && event.text == text);
-        // A change of state is told each time: their order is what one wants to know.
+        // Changes of state and phase are recorded each time: their order matters.
         if let Some(event) = alike.filter(|event| !matches!(event.kind, EventKind::State | EventKind::Phase)) {
             event.last = now;
             event.count += 1;
@@ -162,16 +99,16 @@ impl History {
             }
             return;
         }
-        events.add(Event { first: now, last: now, count: 1, kind, text });
+        events.add(HistoryEvent { first: now, last: now, count: 1, kind, text });
     }
 
-    /// The last events, the oldest first.
-    pub fn events(&self) -> Vec<Event> {
+    /// The last events, oldest first.
+    pub fn events(&self) -> Vec<HistoryEvent> {
         self.events.lock().last.iter().cloned().collect()
     }
 
-    /// Notes how it is now; to be called several times a second while the task runs. `rows` are all that the target has
-    /// acknowledged so far, whatever that began with.
+    /// Records lag and rows; to be called several times a second while the task runs. `rows` is a running total of
+    /// acknowledged rows, counted from any start.
     pub fn sample(&self, lag: Option<Duration>, rows: u64) {
         let now = Instant::now();
         self.curve.lock().note(unix_ms(SystemTime::now()), lag, rows);
@@ -190,13 +127,13 @@ impl History {
         let (Some((since, before)), Some((until, rows))) = (rates.front(), rates.back()) else { return 0 };
         let elapsed = until.duration_since(*since);
         if until.elapsed() > RATE_TIME || elapsed.is_zero() {
-            // Nobody has noted anything for a while: the task does not run.
+            // No recent sample: the task is not running.
             return 0;
         }
         (rows.saturating_sub(*before) as f64 / elapsed.as_secs_f64()).round() as u64
     }
 
-    /// The last hour, the oldest first; nothing for the times when the task did not run.
+    /// The last hour, oldest first; no points for the times when the task was not running.
     pub fn curve(&self) -> Vec<Point> {
         self.curve.lock().points(unix_ms(SystemTime::now()))
     }
@@ -206,11 +143,6 @@ impl Drop for History {
     fn drop(&mut self) {
         self.events.get_mut().save();
     }
-}
-
-/// Milliseconds since 1970.
-pub fn unix_ms(at: SystemTime) -> u64 {
-    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
 #[cfg(test)]
@@ -246,7 +178,7 @@ mod tests {
     fn events_outlive_the_server() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.jsonl");
-        let told = |history: &History| -> Vec<(u64, String)> {
+        let texts = |history: &History| -> Vec<(u64, String)> {
             history.events().into_iter().map(|event| (event.count, event.text)).collect()
         };
         let first = History::default();
@@ -262,7 +194,7 @@ mod tests {
 
         let second = History::default();
         second.keep_in(&path);
-        assert_eq!(told(&second), [(1, "created".to_owned()), (1, "no answer".to_owned())]);
+        assert_eq!(texts(&second), [(1, "created".to_owned()), (1, "no answer".to_owned())]);
         for number in 0..EVENTS * 3 {
             second.add(EventKind::Catalog, format!("{number}"));
         }
@@ -273,7 +205,7 @@ mod tests {
         let third = History::default();
         third.keep_in(&path);
         assert_eq!(third.events().len(), EVENTS);
-        assert_eq!(told(&third)[EVENTS - 1], (2, "599".to_owned()));
+        assert_eq!(texts(&third)[EVENTS - 1], (2, "599".to_owned()));
         third.let_go();
         std::fs::remove_file(&path).unwrap();
         third.add(EventKind::State, "deleted");

@@ -1,17 +1,18 @@
 /*!
-Names that are another on the target.
+Collections and databases that have another name on the target.
 */
 
 use std::collections::BTreeMap;
 
 use super::scope::Scope;
-use super::spec::DEFAULT_DATABASE;
+use super::selection::database_name;
+use crate::domain::CollectionName;
 
-/// All mappings of a task.
+/// The name mappings of a task.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NameMapping(Vec<DatabaseMapping>);
 
-/// What becomes of one source database.
+/// The mapping of one source database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatabaseMapping {
     /// Database on the source; empty for `default`.
@@ -23,7 +24,8 @@ pub struct DatabaseMapping {
 }
 
 impl NameMapping {
-    /// Takes the mappings of a request; where two fit one collection, the one that names it wins, then the earlier one.
+    /// From the mappings of a request; where two match one collection, the one that names it wins, then the earlier
+    /// one.
     pub fn new(mappings: Vec<DatabaseMapping>) -> Self {
         NameMapping(mappings)
     }
@@ -33,21 +35,22 @@ impl NameMapping {
         &self.0
     }
 
-    /// Database and collection on the target for a collection of the source.
-    pub fn map(&self, database: &str, collection: &str) -> (String, String) {
-        let named = self.of(database).find_map(|mapping| {
-            mapping.collections.get(collection).map(|target| (name_or_default(&mapping.target_db), target.clone()))
+    /// The target's name for a collection of the source.
+    pub fn map(&self, source: &CollectionName) -> CollectionName {
+        let named = self.of(&source.db).find_map(|mapping| {
+            let target = mapping.collections.get(&source.name)?;
+            Some(CollectionName::new(database_name(&mapping.target_db), target))
         });
-        named.unwrap_or_else(|| (self.map_database(database), collection.to_owned()))
+        named.unwrap_or_else(|| CollectionName::new(self.map_database(&source.db), &source.name))
     }
 
-    /// The target's database for a database of the source that moves as a whole; else the same name.
+    /// The target's name for a database of the source that moves as a whole; else the same name.
     pub fn map_database(&self, database: &str) -> String {
         let whole = self.of(database).find(|mapping| mapping.collections.is_empty());
-        whole.map_or_else(|| name_or_default(database), |mapping| name_or_default(&mapping.target_db))
+        database_name(whole.map_or(database, |mapping| &mapping.target_db)).to_owned()
     }
 
-    /// Everything that is mapped is in the scope.
+    /// Every mapped database and collection is in the scope.
     pub fn within(&self, scope: &Scope) -> bool {
         self.0.iter().all(|mapping| {
             scope.touches_database(&mapping.source_db)
@@ -56,20 +59,15 @@ impl NameMapping {
     }
 
     fn of<'a>(&'a self, database: &str) -> impl Iterator<Item = &'a DatabaseMapping> {
-        let database = name_or_default(database);
-        self.0.iter().filter(move |mapping| name_or_default(&mapping.source_db) == database)
+        let database = database_name(database).to_owned();
+        self.0.iter().filter(move |mapping| database_name(&mapping.source_db) == database)
     }
-}
-
-/// An empty name is the default database's.
-pub(super) fn name_or_default(database: &str) -> String {
-    if database.is_empty() { DEFAULT_DATABASE.to_owned() } else { database.to_owned() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::scope::ScopePattern;
-    use super::super::spec::{CollectionInfo, Selection};
+    use super::super::selection::{SelectedCollection, Selection};
     use super::*;
 
     fn mapping(source_db: &str, target_db: &str, collections: &[(&str, &str)]) -> DatabaseMapping {
@@ -77,17 +75,13 @@ mod tests {
         DatabaseMapping { source_db: source_db.into(), target_db: target_db.into(), collections }
     }
 
-    fn pair(database: &str, collection: &str) -> (String, String) {
-        (database.into(), collection.into())
-    }
-
     #[test]
     fn maps_collections_and_databases() {
         let names = NameMapping::new(vec![mapping("", "d2", &[("a", "b")]), mapping("foo", "bar", &[])]);
-        assert_eq!(names.map("default", "a"), pair("d2", "b"));
-        assert_eq!(names.map("", "c"), pair("default", "c"));
-        assert_eq!(names.map("foo", "c"), pair("bar", "c"));
-        assert_eq!(names.map("other", "a"), pair("other", "a"));
+        assert_eq!(names.map(&CollectionName::new("default", "a")), CollectionName::new("d2", "b"));
+        assert_eq!(names.map(&CollectionName::new("", "c")), CollectionName::new("default", "c"));
+        assert_eq!(names.map(&CollectionName::new("foo", "c")), CollectionName::new("bar", "c"));
+        assert_eq!(names.map(&CollectionName::new("other", "a")), CollectionName::new("other", "a"));
         assert_eq!(names.map_database("foo"), "bar");
         assert_eq!(names.map_database("default"), "default");
     }
@@ -95,13 +89,13 @@ mod tests {
     #[test]
     fn a_named_collection_wins_over_its_database() {
         let names = NameMapping::new(vec![mapping("d", "whole", &[]), mapping("d", "one", &[("a", "b")])]);
-        assert_eq!(names.map("d", "a"), pair("one", "b"));
-        assert_eq!(names.map("d", "x"), pair("whole", "x"));
+        assert_eq!(names.map(&CollectionName::new("d", "a")), CollectionName::new("one", "b"));
+        assert_eq!(names.map(&CollectionName::new("d", "x")), CollectionName::new("whole", "x"));
     }
 
     #[test]
     fn must_lie_within_the_scope() {
-        let info = CollectionInfo { name: "hs1".into(), ..CollectionInfo::default() };
+        let info = SelectedCollection { name: "hs1".into(), ..SelectedCollection::default() };
         let selection = Selection { collection_infos: Some(vec![info]), db_collections: None };
         let scope = Scope::of(&selection);
         assert!(NameMapping::new(vec![mapping("default", "d2", &[("hs1", "x")])]).within(&scope));

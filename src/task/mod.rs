@@ -1,18 +1,22 @@
 /*!
-Tasks: what they are asked to do, who owns them, and the seam to what runs them.
+What a task is: its definition, its status and details, and its history. Data only; nothing here runs.
 */
 
+pub mod collection_request;
 pub mod definition;
 pub mod detail;
-pub mod engine;
-pub(crate) mod folder;
-mod follow;
+pub mod drops;
+pub mod failback;
+pub mod failover;
 pub mod history;
-pub mod manager;
 pub mod mapping;
+pub mod noted_ends;
+pub mod paused;
 pub mod position;
-pub mod runner;
-pub(crate) mod same_server;
+pub mod refused_rows;
+pub mod reverse;
+pub mod role;
 pub mod scope;
+pub mod selection;
 pub mod spec;
-pub mod verify;
+pub mod status;

@@ -6,19 +6,19 @@ use base64::engine::general_purpose::STANDARD;
 use base64::{DecodeError, Engine as _};
 use protobuf::Message;
 
-use super::spec::CollectionInfo;
+use super::selection::SelectedCollection;
 use crate::milvus::pb::log;
 
-/// Where reading begins on one virtual channel.
+/// Where reading starts on one virtual channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StartPosition {
-    /// The virtual channel, `<pchannel>_<collection id>v<shard>`.
+    /// Virtual channel, `<pchannel>_<collection id>v<shard>`.
     pub vchannel: String,
-    /// The physical channel that carries it.
+    /// Physical channel that carries the virtual one.
     pub pchannel: String,
-    /// The collection that the virtual channel belongs to.
+    /// Id of the collection that the virtual channel belongs to.
     pub collection_id: i64,
-    /// The log's own message id.
+    /// Message id in the log's own bytes.
     pub message_id: Vec<u8>,
     /// Hybrid timestamp of the position, 0 when not given.
     pub timestamp: u64,
@@ -41,10 +41,10 @@ pub enum PositionError {
     SeveralCollections,
 }
 
-/// What is wrong with the base64 text or the message in it.
+/// The defect of the base64 text or of the message in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DataError {
-    /// A character that base64 does not have, or a wrong length.
+    /// A character outside the base64 alphabet, or a wrong length.
     #[error("illegal base64 data at input byte {0}")]
     Base64(usize),
     /// Not a protobuf message.
@@ -55,11 +55,11 @@ pub enum DataError {
 /// A decoded `MsgPosition`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MsgPosition {
-    /// Field 1.
+    /// `channel_name`, field 1.
     pub channel_name: String,
-    /// Field 2.
+    /// `msgID`, field 2.
     pub message_id: Vec<u8>,
-    /// Field 4.
+    /// `timestamp`, field 4: a hybrid timestamp.
     pub timestamp: u64,
 }
 
@@ -71,8 +71,8 @@ pub fn looks_virtual(channel: &str) -> bool {
 /// The start positions of one collection of a request.
 ///
 /// # Errors
-/// The first problem met, in the order of the channels.
-pub fn start_positions(info: &CollectionInfo) -> Result<Vec<StartPosition>, PositionError> {
+/// The first problem in the order of the channels.
+pub fn start_positions(info: &SelectedCollection) -> Result<Vec<StartPosition>, PositionError> {
     let mut found: Vec<StartPosition> = Vec::new();
     for (vchannel, data) in info.positions.iter().flatten() {
         let (pchannel, collection_id) =
@@ -100,13 +100,15 @@ fn split_vchannel(vchannel: &str) -> Option<(&str, i64)> {
 }
 
 impl MsgPosition {
-    /// From what the API carries.
+    /// Decodes the API's form.
     ///
     /// # Errors
-    /// [`DataError`] naming the wrong byte, or that it is no such message.
+    /// [`DataError`] with the offset of the wrong byte, or if the bytes are no `MsgPosition`.
     pub fn from_base64(text: &str) -> Result<Self, DataError> {
         let bytes = STANDARD.decode(text).map_err(|error| match error {
-            DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => DataError::Base64(at),
+            DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol { offset: at, .. } => {
+                DataError::Base64(at)
+            }
             DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => DataError::Base64(text.len()),
         })?;
         let message = log::MsgPosition::parse_from_bytes(&bytes).map_err(|_| DataError::Message)?;
@@ -114,7 +116,7 @@ impl MsgPosition {
         Ok(MsgPosition { channel_name, message_id: msgID, timestamp })
     }
 
-    /// Into what the API carries; the timestamp is left out, as the Go server does.
+    /// Encodes into the API's form; the timestamp is left out, as in the Go server.
     pub fn to_base64(&self) -> String {
         let mut message = log::MsgPosition::new();
         message.channel_name.clone_from(&self.channel_name);
@@ -132,10 +134,10 @@ mod tests {
 
     use super::*;
 
-    fn info(positions: &[(&str, &str)]) -> CollectionInfo {
+    fn info(positions: &[(&str, &str)]) -> SelectedCollection {
         let positions: BTreeMap<_, _> =
             positions.iter().map(|(channel, data)| ((*channel).into(), (*data).into())).collect();
-        CollectionInfo { name: "a".into(), positions: Some(positions), use_start_position: false }
+        SelectedCollection { name: "a".into(), positions: Some(positions), use_start_position: false }
     }
 
     #[test]

@@ -1,13 +1,14 @@
 /*!
-Which databases and collections a task follows.
+The databases and collections that a task replicates.
 
-A scope is a list of patterns `database.collection`, where `*` stands for every name, minus the patterns that other tasks
-on the same target carry already. Two tasks must never write the same collection of a target: their rows would double.
+A scope is a list of patterns `database.collection`, where `*` stands for every name, minus the patterns that other
+tasks replicate to the same target already. Two tasks must never write the same collection of a target: its rows would
+be duplicated.
 */
 
 use std::fmt;
 
-use super::spec::{DEFAULT_DATABASE, Selection};
+use super::selection::{Selection, database_name};
 
 /// `*`: every name.
 const ANY: &str = "*";
@@ -30,7 +31,7 @@ pub struct ScopePattern {
     pub collection: NamePattern,
 }
 
-/// Which collections a task follows.
+/// The collections that a task replicates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
     included: Vec<ScopePattern>,
@@ -92,17 +93,17 @@ impl ScopePattern {
         self.database.matches(database) && self.collection.matches(collection)
     }
 
-    /// All that `other` means is meant by `self`, too.
+    /// `self` matches every collection that `other` matches.
     pub fn covers(&self, other: &ScopePattern) -> bool {
         self.database.covers(&other.database) && self.collection.covers(&other.collection)
     }
 
-    /// There may be a collection that both mean.
+    /// Some collection may match both.
     pub fn meets(&self, other: &ScopePattern) -> bool {
         self.database.meets(&other.database) && self.collection.meets(&other.collection)
     }
 
-    /// What both mean.
+    /// The pattern of the collections that match both.
     pub fn common(&self, other: &ScopePattern) -> Option<ScopePattern> {
         let (database, collection) =
             (self.database.common(&other.database)?, self.collection.common(&other.collection)?);
@@ -117,7 +118,7 @@ impl fmt::Display for ScopePattern {
 }
 
 impl Scope {
-    /// What a request selects. `collection_infos: [{"name":"*"}]` alone means every collection of every database.
+    /// The scope of a request. `collection_infos: [{"name":"*"}]` alone means every collection of every database.
     pub fn of(selection: &Selection) -> Self {
         let alone = selection.db_collections.as_ref().is_none_or(|databases| databases.is_empty());
         let included = match selection.collection_infos.as_deref() {
@@ -127,51 +128,47 @@ impl Scope {
         Scope { included, excluded: Vec::new() }
     }
 
-    /// The same without what other tasks carry.
+    /// The same without the patterns that other tasks replicate.
     #[must_use]
     pub fn without(mut self, excluded: Vec<ScopePattern>) -> Self {
         self.excluded = excluded;
         self
     }
 
-    /// The patterns that belong to it.
+    /// The patterns of the scope.
     pub fn included(&self) -> &[ScopePattern] {
         &self.included
     }
 
-    /// The patterns that other tasks carry.
+    /// The patterns that other tasks replicate.
     pub fn excluded(&self) -> &[ScopePattern] {
         &self.excluded
     }
 
-    /// This collection follows. An empty database is `default`.
+    /// This collection is replicated. An empty database is `default`.
     pub fn matches(&self, database: &str, collection: &str) -> bool {
         let database = database_name(database);
         self.included.iter().any(|pattern| pattern.matches(database, collection))
             && !self.excluded.iter().any(|pattern| pattern.matches(database, collection))
     }
 
-    /// Some collection of this database may follow.
+    /// Some collection of this database may be replicated.
     pub fn touches_database(&self, database: &str) -> bool {
         let database = database_name(database);
         self.included.iter().any(|pattern| pattern.database.matches(database))
     }
 
-    /// Every collection of this database follows (but for those of other tasks), so its properties and its end do, too.
+    /// Every collection of this database is replicated (except those of other tasks), and so are its properties and its
+    /// drop.
     pub fn whole_database(&self, database: &str) -> bool {
         let database = database_name(database);
         self.included.iter().any(|pattern| pattern.database.matches(database) && pattern.collection == NamePattern::Any)
     }
 
-    /// Collections of every database follow, also of databases to come.
+    /// Collections of every database are replicated, including databases created later.
     pub fn all_databases(&self) -> bool {
         self.included.iter().any(|pattern| pattern.database == NamePattern::Any)
     }
-}
-
-/// Milvus answers an empty name for the default database in places.
-fn database_name(database: &str) -> &str {
-    if database.is_empty() { DEFAULT_DATABASE } else { database }
 }
 
 #[cfg(test)]
@@ -180,11 +177,11 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::spec::CollectionInfo;
+    use super::super::selection::SelectedCollection;
     use super::*;
 
-    fn infos(names: &[&str]) -> Vec<CollectionInfo> {
-        names.iter().map(|name| CollectionInfo { name: (*name).into(), ..CollectionInfo::default() }).collect()
+    fn infos(names: &[&str]) -> Vec<SelectedCollection> {
+        names.iter().map(|name| SelectedCollection { name: (*name).into(), ..SelectedCollection::default() }).collect()
     }
 
     fn scope(collections: &[&str], databases: &[(&str, &[&str])]) -> Scope {
@@ -237,7 +234,8 @@ mod tests {
             let all = pairs().all(|(db, coll)| !other.matches(db, coll) || one.matches(db, coll));
             prop_assert_eq!(one.meets(&other), both);
             let common = |db: &str, coll: &str| one.common(&other).is_some_and(|common| common.matches(db, coll));
-            prop_assert!(pairs().all(|(db, coll)| common(db, coll) == (one.matches(db, coll) && other.matches(db, coll))));
+            let matched = |db: &str, coll: &str| one.matches(db, coll) && other.matches(db, coll);
+            prop_assert!(pairs().all(|(db, coll)| common(db, coll) == matched(db, coll)));
             prop_assert_eq!(one.covers(&other), all);
         }
     }

@@ -1,160 +1,129 @@
 /*!
-What a task is asked to do: the validated form of a `create` request, as the manager keeps it and an engine runs it.
+The definition of a task: the validated form of a `create` request, as the manager keeps it and an engine runs it.
 
-What the user gave is kept beside what follows from it, because `get` shows the request again.
+The request's own values stand beside what follows from them, because `get` shows the request again.
 */
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::drops::OnDrop;
 use super::mapping::NameMapping;
+use super::noted_ends::NotedEnds;
 use super::position::StartPosition;
+use super::refused_rows::OnRefused;
 use super::scope::Scope;
+pub use super::selection::{DEFAULT_DATABASE, SelectedCollection, Selection};
 use crate::config::{
     Address, AddressError, DEFAULT_CONNECT_TIMEOUT, DialFiles, Endpoint, HalfMutualTls, ParsedUri, Secret, Tls,
 };
+use crate::domain::SourceSite;
 
-/// A task's name: 1 to 64 of `A-Z a-z 0-9 _ -`, so that it is safe in file names, thread names and URLs.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TaskId(String);
-
-/// A text that is no task id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the task_id must be 1 to 64 characters of A-Z, a-z, 0-9, _ and -")]
-pub struct InvalidTaskId;
-
-impl TaskId {
-    /// The longest id.
-    const MAX_LENGTH: usize = 64;
-
-    /// Takes a user's id.
-    ///
-    /// # Errors
-    /// [`InvalidTaskId`] unless it matches `[A-Za-z0-9_-]{1,64}`.
-    pub fn parse(text: &str) -> Result<Self, InvalidTaskId> {
-        let fits = (1..=Self::MAX_LENGTH).contains(&text.len());
-        if fits && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-') {
-            Ok(TaskId(text.to_owned()))
-        } else {
-            Err(InvalidTaskId)
-        }
-    }
-
-    /// A new id: 32 hexadecimal digits.
-    pub fn random() -> Self {
-        TaskId(uuid::Uuid::new_v4().simple().to_string())
-    }
-
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for TaskId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Everything that is known about a task when it starts.
+/// Everything that a task needs to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskSpec {
-    /// The Milvus that is kept in step.
+    /// The site that it replicates from.
+    pub source: SourceSite,
+    /// Where collections that both sides had are read from: of the opposite of another task.
+    pub noted_ends: Option<Arc<NotedEnds>>,
+    /// The Milvus that the task writes to.
     pub target: TargetSpec,
     /// The collections as the request names them, for `get`.
     pub selection: Selection,
-    /// Which collections follow: `selection` without what other tasks on the same target carry.
+    /// The replicated collections: `selection` without those that other tasks replicate to the same target.
     pub scope: Scope,
     /// Databases and collections that have another name on the target.
     pub mapping: NameMapping,
-    /// Where reading begins, when the request says so.
+    /// Where reading starts, for channels of which the request says so.
     pub start_positions: Vec<StartPosition>,
-    /// Where reading the channel of operations begins, when the request says so.
+    /// Where reading the replicate channel starts, if the request says so.
     pub rpc_channel: RpcChannel,
-    /// After a restart of the server the task stays paused.
+    /// The task stays paused after a restart of the server.
     pub disable_auto_start: bool,
-    /// Users, roles and privileges follow too.
+    /// Users, roles and privileges are replicated too.
     pub enable_user_role: bool,
-    /// From a collection that was on the target before the task, rows that the source does not have are removed.
+    /// Rows that the source does not have are removed from collections that were on the target before the task.
     pub prune: bool,
+    /// What becomes of collections that the source drops.
+    pub on_drop: OnDrop,
+    /// What becomes of rows that the target refuses for good.
+    pub on_refused: OnRefused,
+    /// Which of the source's load states follow.
+    pub load: LoadPolicy,
 }
 
-/// Collections as a request names them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selection {
-    /// `collection_infos`; `None` when the request had none.
-    pub collection_infos: Option<Vec<CollectionInfo>>,
-    /// `db_collections`; `None` when the request had none.
-    pub db_collections: Option<BTreeMap<String, Vec<CollectionInfo>>>,
+/// Which of the source's load states follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LoadPolicy {
+    /// Loads, and what a user has released.
+    #[default]
+    Follow,
+    /// Loads alone.
+    LoadOnly,
+    /// None: the target is loaded and released by its own users.
+    Ignore,
 }
 
-impl Selection {
-    /// Every collection named, with its database.
-    pub fn collections(&self) -> impl Iterator<Item = (&str, &CollectionInfo)> {
-        let of_default = self.collection_infos.iter().flatten().map(|info| (DEFAULT_DATABASE, info));
-        let of_databases =
-            self.db_collections.iter().flatten().flat_map(|(db, infos)| infos.iter().map(|info| (db.as_str(), info)));
-        of_default.chain(of_databases)
+impl LoadPolicy {
+    /// All, in the order in which they are documented.
+    pub const ALL: [LoadPolicy; 3] = [LoadPolicy::Follow, LoadPolicy::LoadOnly, LoadPolicy::Ignore];
+
+    /// As requests and files have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            LoadPolicy::Follow => "follow",
+            LoadPolicy::LoadOnly => "load_only",
+            LoadPolicy::Ignore => "ignore",
+        }
     }
-}
 
-/// The database that every Milvus has; an empty name means the same.
-pub const DEFAULT_DATABASE: &str = "default";
-
-/// One collection of a request.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CollectionInfo {
-    /// Its name, or `*`.
-    pub name: String,
-    /// Start positions per virtual channel, base64 as given; `None` when the request had none.
-    pub positions: Option<BTreeMap<String, String>>,
-    /// Read from the collection's birth instead of from now.
-    pub use_start_position: bool,
+    /// The policy of this name.
+    pub fn named(name: &str) -> Option<LoadPolicy> {
+        LoadPolicy::ALL.into_iter().find(|policy| policy.name() == name)
+    }
 }
 
 /// `rpc_channel_info` of a request, empty when not given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RpcChannel {
-    /// The source's channel of operations.
+    /// Name of the source's replicate channel.
     pub name: String,
-    /// Where to begin on it, base64 as given.
+    /// Position to start at, base64 as given.
     pub position: String,
 }
 
-/// The target, as it was given and as it is used.
+/// The target, as given and as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetSpec {
     given: TargetParams,
     endpoint: Endpoint,
 }
 
-/// The target as a user gives it.
+/// The target as a request gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetParams {
-    /// Where it is.
+    /// Address of the target.
     pub address: TargetAddress,
     /// Bearer text (`user:password` or an API key); empty for none.
     pub token: Secret,
     /// TLS files.
     pub dial: DialFiles,
-    /// Seconds that connecting may take; 0 for the default.
+    /// Connect timeout in seconds; 0 for the default.
     pub connect_timeout_s: u32,
-    /// Wanted number of channels on the target; 0 for the source's.
+    /// Number of channels on the target; 0 for as many as at the source.
     pub channel_num: i64,
-    /// Leave partition names out.
+    /// Write rows without partition names.
     pub ignore_partition: bool,
 }
 
-/// The two ways to say where a target is.
+/// The two forms of a target's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TargetAddress {
     /// `uri`.
     Uri(String),
     /// The older `host`, `port` and `enable_tls`.
     HostPort {
-        /// Name or address; may carry a scheme, then it is taken as the whole URI.
+        /// Host name or IP address; with a scheme it is taken as the whole URI.
         host: String,
         /// TCP port.
         port: i64,
@@ -165,23 +134,23 @@ pub enum TargetAddress {
 
 /// Why a target cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TargetError {
-    /// The address is wrong.
+pub enum TargetSpecError {
+    /// The address is invalid.
     #[error("the milvus address is invalid: {0}")]
     Address(#[from] AddressError),
-    /// Only a part of the files for mutual TLS.
+    /// Some of the files for mutual TLS are missing.
     #[error("the dial_config is incomplete: {0}")]
     Dial(#[from] HalfMutualTls),
 }
 
 impl TargetSpec {
-    /// Works out where and how to connect.
+    /// Derives the endpoint from the request's values.
     ///
     /// # Errors
-    /// [`TargetError`] when the address or the TLS files make no sense.
-    pub fn new(given: TargetParams) -> Result<Self, TargetError> {
+    /// [`TargetSpecError`] when the address is invalid or the TLS files are incomplete.
+    pub fn new(given: TargetParams) -> Result<Self, TargetSpecError> {
         let uri = given.address.parse()?;
-        let tls = Tls::from_files(&given.dial, uri.https)?;
+        let tls = Tls::from_files(&given.dial, uri.scheme)?;
         let connect_timeout = match given.connect_timeout_s {
             0 => DEFAULT_CONNECT_TIMEOUT,
             seconds => Duration::from_secs(seconds.into()),
@@ -190,7 +159,20 @@ impl TargetSpec {
         Ok(TargetSpec { given, endpoint })
     }
 
-    /// Where and how to connect.
+    /// The Milvus of a configured site as a target.
+    pub fn of_site(endpoint: &Endpoint) -> Self {
+        let given = TargetParams {
+            address: TargetAddress::Uri(endpoint.uri()),
+            token: endpoint.token.clone(),
+            dial: endpoint.tls.files(),
+            connect_timeout_s: u32::try_from(endpoint.connect_timeout.as_secs()).unwrap_or(u32::MAX),
+            channel_num: 0,
+            ignore_partition: false,
+        };
+        TargetSpec { given, endpoint: endpoint.clone() }
+    }
+
+    /// The endpoint to connect to.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
@@ -200,7 +182,7 @@ impl TargetSpec {
         &self.endpoint.address
     }
 
-    /// The request's own words.
+    /// The request's own values.
     pub fn given(&self) -> &TargetParams {
         &self.given
     }
@@ -239,17 +221,6 @@ mod tests {
     }
 
     #[test]
-    fn task_ids() {
-        for good in ["a", "my-task_1", &"x".repeat(64)] {
-            assert_eq!(TaskId::parse(good).unwrap().as_str(), good);
-        }
-        for bad in ["", "a/b", "..", "a b", "ä", &"x".repeat(65)] {
-            assert_eq!(TaskId::parse(bad), Err(InvalidTaskId), "{bad}");
-        }
-        assert_eq!(TaskId::random().as_str().len(), 32);
-    }
-
-    #[test]
     fn both_forms_of_an_address_lead_to_the_same_endpoint() {
         let uri = TargetSpec::new(params(TargetAddress::Uri("https://m:19531".into()))).unwrap();
         let host = |host: &str, port, enable_tls| {
@@ -259,7 +230,23 @@ mod tests {
         // A host that is a URI is taken as it is and the port is ignored.
         assert_eq!(host("https://m:19531", 1, false).unwrap().endpoint(), uri.endpoint());
         assert_eq!(host("::1", 1, false).unwrap().address().to_string(), "[::1]:1");
-        assert_eq!(host("m", 70000, false), Err(TargetError::Address(AddressError::Port)));
+        assert_eq!(host("m", 70000, false), Err(TargetSpecError::Address(AddressError::Port)));
+    }
+
+    #[test]
+    fn a_site_as_a_target_is_what_a_request_for_it_would_be() {
+        let mut given = params(TargetAddress::Uri("https://m:19531".into()));
+        given.dial = DialFiles { ca_pem_path: "a".into(), client_pem_path: "b".into(), ..DialFiles::default() };
+        given.dial.client_key_path = "c".into();
+        given.connect_timeout_s = 7;
+        for dial in [given.dial.clone(), DialFiles::default()] {
+            let target = TargetSpec::new(TargetParams { dial, ..given.clone() }).unwrap();
+            let site = TargetSpec::of_site(target.endpoint());
+            assert_eq!(TargetSpec::new(site.given().clone()).as_ref(), Ok(&site));
+            assert_eq!(site.endpoint(), target.endpoint());
+        }
+        let plain = TargetSpec::new(params(TargetAddress::Uri("http://[::1]:5".into()))).unwrap();
+        assert_eq!(TargetSpec::of_site(plain.endpoint()).given().address, plain.given().address);
     }
 
     #[test]

@@ -1,47 +1,67 @@
 /*!
-Judges a `create` request, in the order and with the texts of the Go server, and makes the task of it.
+Validates a `create` request, in the order and with the texts of the Go server, and builds the task from it.
 */
+
+use std::collections::BTreeMap;
 
 use super::params::{CreateParams, MilvusParams};
 use crate::api::error::ApiError;
-use crate::config::{Address, Config, bearer_text};
+use crate::config::{Address, Config, SourceConfig, bearer_text};
+use crate::domain::{PeerName, SourceSite, TaskId};
+use crate::task::drops::OnDrop;
 use crate::task::mapping::NameMapping;
 use crate::task::position::{PositionError, StartPosition, looks_virtual, start_positions};
+use crate::task::refused_rows::OnRefused;
 use crate::task::scope::Scope;
-use crate::task::spec::{CollectionInfo, Selection, TargetAddress, TargetParams, TargetSpec, TaskId, TaskSpec};
+use crate::task::spec::{LoadPolicy, SelectedCollection, Selection, TargetParams, TargetSpec, TaskSpec};
 
-/// The longest `connect_timeout`, in seconds.
-const MAX_CONNECT_TIMEOUT_S: u32 = 3_600;
 const ANY: &str = "*";
 
-/// What a request is measured by.
-#[derive(Debug, Clone)]
-pub(in crate::api) struct Rules {
-    /// The only name that `rpc_channel_info` may give.
-    pub(in crate::api) replicate_channel: String,
-    /// Where the source is, which cannot be a target.
-    pub(in crate::api) source: Address,
+fn peer((name, peer): (&PeerName, &SourceConfig)) -> (String, TargetSpec) {
+    (name.as_str().to_owned(), TargetSpec::of_site(&peer.endpoint))
 }
 
-impl Rules {
-    pub(in crate::api) fn of(config: &Config) -> Rules {
-        Rules {
+/// The facts of the server that requests are validated against.
+#[derive(Debug, Clone)]
+pub(in crate::api) struct RequestRules {
+    /// The only name that `rpc_channel_info` may have.
+    pub(in crate::api) replicate_channel: String,
+    /// Address of the source, which cannot be a target.
+    pub(in crate::api) source: Address,
+    /// The peers as targets.
+    pub(in crate::api) peers: BTreeMap<String, TargetSpec>,
+}
+
+impl RequestRules {
+    pub(in crate::api) fn of(config: &Config) -> RequestRules {
+        RequestRules {
             replicate_channel: config.source.replicate_channel.clone(),
             source: config.source.endpoint.address.clone(),
+            peers: config.peers.iter().map(peer).collect(),
         }
     }
 }
 
-/// The task that is asked for, and the id it shall have. Names may have so many bytes.
+/// A valid task that is not created yet.
+#[derive(Debug)]
+pub(crate) struct NewTask {
+    /// The id that the request names, if any.
+    pub(crate) id: Option<TaskId>,
+    pub(crate) spec: TaskSpec,
+}
+
+/// The task that a request defines. Names may have at most `max_name_length` bytes.
 ///
 /// # Errors
-/// The first rule that is broken.
+/// The first rule that the request breaks.
 pub(in crate::api) fn check(
     params: CreateParams,
-    rules: &Rules,
+    rules: &RequestRules,
     max_name_length: usize,
-) -> Result<(Option<TaskId>, TaskSpec), ApiError> {
-    check_addresses(&params)?;
+) -> Result<NewTask, ApiError> {
+    if params.peer.is_empty() {
+        check_addresses(&params)?;
+    }
     check_buffer(&params)?;
     check_selection(&params.selection, max_name_length)?;
     let rpc_name = &params.rpc_channel.name;
@@ -57,12 +77,20 @@ pub(in crate::api) fn check(
         "" => None,
         id => Some(TaskId::parse(id).map_err(|error| ApiError::client(error.to_string()))?),
     };
-    let target = target(params.milvus)?;
+    let target = match params.peer.as_str() {
+        "" => target(params.milvus)?,
+        name => named_peer(name, &params.milvus, rules)?,
+    };
     if target.address().same_as(&rules.source) {
         let text = format!("the target {} is the source itself; a task needs two servers", target.address());
         return Err(ApiError::client(text));
     }
+    let on_drop = on_drop(&params.on_drop, params.drop_after_hours)?;
+    let on_refused = OnRefused::named(&params.on_refused)
+        .ok_or_else(|| ApiError::client(format!("invalid on_refused: {} (hold, set_aside)", params.on_refused)))?;
     let spec = TaskSpec {
+        source: SourceSite::Here,
+        noted_ends: None,
         target,
         scope: Scope::of(&params.selection),
         start_positions: positions(&params.selection)?,
@@ -72,8 +100,46 @@ pub(in crate::api) fn check(
         disable_auto_start: params.disable_auto_start,
         enable_user_role: params.enable_user_role,
         prune: params.prune,
+        on_drop,
+        on_refused,
+        load: load_policy(&params.load)?,
     };
-    Ok((id, spec))
+    Ok(NewTask { id, spec })
+}
+
+/// A peer of the configuration, which says how to connect to it.
+fn named_peer(name: &str, milvus: &MilvusParams, rules: &RequestRules) -> Result<TargetSpec, ApiError> {
+    if milvus.address().is_some() {
+        return Err(ApiError::client("give either `peer` or `milvus_connect_param`, not both"));
+    }
+    rules.peers.get(name).cloned().ok_or_else(|| {
+        let known: Vec<&str> = rules.peers.keys().map(String::as_str).collect();
+        let known = if known.is_empty() { "it has none".to_owned() } else { format!("it has: {}", known.join(", ")) };
+        ApiError::client(format!("the configuration has no peer `{name}` ({known})"))
+    })
+}
+
+fn on_drop(given: &str, hours: i64) -> Result<OnDrop, ApiError> {
+    let on_drop = OnDrop::named(given)
+        .ok_or_else(|| ApiError::client(format!("invalid on_drop: {given} (follow, keep, rename)")))?;
+    if hours == 0 {
+        return Ok(on_drop);
+    }
+    let kept = u32::try_from(hours).ok().and_then(|hours| on_drop.keeping(hours));
+    kept.ok_or_else(|| {
+        let longest = OnDrop::MAX_HOURS;
+        ApiError::client(format!("invalid drop_after_hours: {hours} (1 to {longest}, with on_drop: rename)"))
+    })
+}
+
+fn load_policy(given: &str) -> Result<LoadPolicy, ApiError> {
+    if given.is_empty() {
+        return Ok(LoadPolicy::default());
+    }
+    LoadPolicy::named(given).ok_or_else(|| {
+        let allowed = LoadPolicy::ALL.map(LoadPolicy::name).join(", ");
+        ApiError::client(format!("extra_info.load {given:?} is not allowed (allowed: {allowed})"))
+    })
 }
 
 fn check_addresses(params: &CreateParams) -> Result<(), ApiError> {
@@ -94,14 +160,8 @@ fn check_addresses(params: &CreateParams) -> Result<(), ApiError> {
         "the milvus host is empty"
     } else if milvus.uri.is_empty() && milvus.port <= 0 {
         "the milvus port is less or equal zero"
-    } else if milvus.username.is_empty() != milvus.password.is_empty() {
-        "cannot set only one of the milvus username and password"
-    } else if milvus.connect_timeout < 0 {
-        "the milvus connect timeout is less zero"
-    } else if milvus.connect_timeout > i64::from(MAX_CONNECT_TIMEOUT_S) {
-        "the milvus connect timeout is more than 3600 seconds"
     } else {
-        return Ok(());
+        return milvus.check_login();
     };
     Err(ApiError::client(problem))
 }
@@ -137,7 +197,7 @@ fn check_selection(selection: &Selection, max_length: usize) -> Result<(), ApiEr
     }
 }
 
-fn check_collections(infos: &[CollectionInfo], max_length: usize) -> Result<(), ApiError> {
+fn check_collections(infos: &[SelectedCollection], max_length: usize) -> Result<(), ApiError> {
     for info in infos {
         let mut channels = info.positions.iter().flatten().map(|(channel, _)| channel);
         if info.name == ANY && info.positions.as_ref().is_some_and(|positions| !positions.is_empty()) {
@@ -177,17 +237,12 @@ fn position_error(error: PositionError) -> ApiError {
 }
 
 fn target(milvus: MilvusParams) -> Result<TargetSpec, ApiError> {
-    let address = if milvus.uri.is_empty() {
-        TargetAddress::HostPort { host: milvus.host, port: milvus.port, enable_tls: milvus.enable_tls }
-    } else {
-        TargetAddress::Uri(milvus.uri)
-    };
+    let Some(address) = milvus.address() else { return Err(ApiError::client("the milvus host is empty")) };
     let params = TargetParams {
         address,
+        connect_timeout_s: milvus.connect_timeout_s(),
         token: bearer_text(milvus.token.expose(), &milvus.username, milvus.password.expose()),
         dial: milvus.dial,
-        // Checked above to lie between 0 and the maximum.
-        connect_timeout_s: u32::try_from(milvus.connect_timeout).unwrap_or(MAX_CONNECT_TIMEOUT_S),
         channel_num: milvus.channel_num,
         ignore_partition: milvus.ignore_partition,
     };

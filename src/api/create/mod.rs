@@ -1,9 +1,13 @@
 /*!
-The `create` request: what a client sends (`params`) and the task that it asks for, if it is allowed (`check`).
+The `create` request: its fields (`params`), and the task that they define if the request is valid
+(`check`, `opposite`).
 */
 
 mod check;
+mod opposite;
 mod params;
 
-pub(super) use self::check::{Rules, check};
-pub(super) use self::params::CreateParams;
+pub(crate) use self::check::NewTask;
+pub(super) use self::check::{RequestRules, check};
+pub(super) use self::opposite::OppositeTask;
+pub(super) use self::params::{CreateParams, MilvusParams};

@@ -1,5 +1,5 @@
 /*!
-What comes in and what goes out.
+Requests and answers.
 */
 
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ pub struct Request {
     pub method: String,
     /// The path without the query.
     pub path: String,
-    /// What came with it.
+    /// Headers, names in lower case.
     pub headers: Headers,
     /// The body; empty when there is none.
     pub body: Result<Vec<u8>, BodyError>,
@@ -22,18 +22,25 @@ pub struct Request {
 /// Why a body could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// More than we take.
+    /// Longer than the limit.
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
-    /// Not the length or the chunks that were announced.
+    /// The length or the chunks differ from the announcement.
     #[error("{0}")]
     Malformed(&'static str),
     /// The client stopped sending.
     #[error("the body did not arrive in time")]
     Stalled,
-    /// The connection broke.
-    #[error("the connection broke: {0}")]
+    /// The connection failed.
+    #[error("the connection failed: {0}")]
     Broken(String),
+}
+
+/// Whether an answer's body is sent; `HEAD` asks for the head alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BodyPart {
+    Send,
+    Omit,
 }
 
 /// An answer.
@@ -43,7 +50,7 @@ pub struct Response {
     pub status: u16,
     /// `Content-Type`.
     pub content_type: &'static str,
-    /// The content.
+    /// Content.
     pub body: Vec<u8>,
     /// Further headers.
     headers: Vec<(&'static str, String)>,
@@ -55,7 +62,7 @@ impl Response {
         Response { status, content_type, body, headers: Vec::new() }
     }
 
-    /// The same with one more header, which we have made up: neither part may hold a line's end.
+    /// Adds a header of our own making: neither part may contain a line end.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
@@ -67,14 +74,14 @@ impl Response {
         Response::new(status, "application/json", format!("{body}\n").into_bytes())
     }
 
-    /// A plain answer.
+    /// A plain text answer.
     pub fn text(status: u16, body: &str) -> Self {
         Response::new(status, "text/plain; charset=utf-8", body.as_bytes().to_vec())
     }
 
-    /// Sends it; the connection ends after it.
-    pub(super) fn write(&self, out: &mut impl Write, with_body: bool) -> io::Result<()> {
-        // HTTP wants every 401 to say how to log in.
+    /// Sends the answer, which announces the end of the connection.
+    pub(super) fn write(&self, out: &mut impl Write, body: BodyPart) -> io::Result<()> {
+        // HTTP requires every 401 to name the authentication scheme.
         let login = if self.status == 401 { "WWW-Authenticate: Bearer\r\n" } else { "" };
         let more: String = self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let mut bytes = format!(
@@ -85,7 +92,7 @@ impl Response {
             self.body.len()
         )
         .into_bytes();
-        if with_body {
+        if body == BodyPart::Send {
             bytes.extend_from_slice(&self.body);
         }
         out.write_all(&bytes)?;
@@ -115,12 +122,12 @@ mod tests {
     #[test]
     fn an_answer_on_the_wire() {
         let mut out = Vec::new();
-        Response::text(404, "no").write(&mut out, true).unwrap();
+        Response::text(404, "no").write(&mut out, BodyPart::Send).unwrap();
         let expected = "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 2\r\n\
                         Connection: close\r\n\r\nno";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
         let mut out = Vec::new();
-        Response::text(404, "no").write(&mut out, false).unwrap();
+        Response::text(404, "no").write(&mut out, BodyPart::Omit).unwrap();
         assert!(out.ends_with(b"Content-Length: 2\r\nConnection: close\r\n\r\n"));
     }
 }

@@ -1,10 +1,10 @@
 /*!
-The little of HTTP/1.1 that the API needs, with the limits that it needs: one request per connection, read within a
-deadline, by a bounded number of threads.
+The part of HTTP/1.1 that the API needs, with its limits: one request per connection, read within a deadline, by a
+bounded number of threads.
 
-It is written here because no blocking HTTP crate at hand can cut off a client that stops in the middle of a request:
-`tiny_http` reads on threads of its own without any timeout, and does not let go of the socket, so that such clients pile
-up for ever.
+`httparse` reads the heads. Accepting, limits and bodies are our own: no blocking HTTP crate can cut off a client that
+stops in the middle of a request. `tiny_http` has no timeouts, and its process ends when a request announces a body of
+10^15 bytes (ARCHITECTURE.md has the measurements).
 */
 
 mod headers;
@@ -13,5 +13,5 @@ mod reader;
 mod server;
 
 pub use self::headers::Headers;
-pub use self::message::{BodyError, Request, Response};
+pub use self::message::{Request, Response};
 pub use self::server::{HttpServer, Limits};

@@ -1,8 +1,8 @@
 /*!
 Reads one request from a connection.
 
-Nothing here waits longer than the source lets it: the source is a socket with a deadline, whose reads fail with
-`TimedOut` once that has passed.
+Reading never outlasts the source's deadline: the source is a socket whose reads fail with `TimedOut` once it has
+passed.
 */
 
 use std::io::{self, Read, Write};
@@ -12,6 +12,8 @@ use super::message::{BodyError, Request};
 
 /// The longest request line and headers together.
 const MAX_HEAD: usize = 16 * 1024;
+/// The most headers.
+const MAX_HEADERS: usize = 100;
 /// The longest line between chunks.
 const MAX_CHUNK_LINE: usize = 256;
 const READ_SIZE: usize = 8 * 1024;
@@ -20,17 +22,17 @@ const HEAD_END: &[u8] = b"\r\n\r\n";
 /// Why there is no request at all.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum HeadError {
-    /// The client went away without saying anything.
+    /// The client closed the connection without sending anything.
     Closed,
     /// The head did not arrive in time.
     Stalled,
-    /// The head is too long.
+    /// The head is too long, or has too many headers.
     TooLarge,
     /// Not HTTP/1.
     Malformed(&'static str),
 }
 
-/// A request, and whether all of what the client sends has been read.
+/// A request, and whether everything that the client sends has been read.
 #[derive(Debug)]
 pub(super) struct Incoming {
     pub(super) request: Request,
@@ -43,7 +45,7 @@ pub(super) fn read_request(stream: &mut (impl Read + Write), max_body: usize) ->
     let head = source.head()?;
     let head = Head::parse(&head)?;
     if head.expects_continue && !matches!(head.body, Framing::Length(length) if length > max_body) {
-        // A client that does not get it sends its body anyway after a moment.
+        // A client that does not receive it sends its body anyway after a moment.
         let _ = source.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
     }
     let body = match head.body {
@@ -57,7 +59,7 @@ pub(super) fn read_request(stream: &mut (impl Read + Write), max_body: usize) ->
 
 struct Source<'a, S> {
     stream: &'a mut S,
-    /// Read from the stream but not used yet.
+    /// Bytes read from the stream but not consumed yet.
     buffer: Vec<u8>,
 }
 
@@ -184,21 +186,22 @@ enum Framing {
 
 impl Head {
     fn parse(bytes: &[u8]) -> Result<Self, HeadError> {
-        let text = String::from_utf8_lossy(bytes);
-        let mut lines = text.trim_end_matches(['\r', '\n']).split("\r\n");
-        let mut words = lines.next().unwrap_or_default().split(' ');
-        let (method, target, version) = (words.next(), words.next(), words.next());
-        let (Some(method), Some(target), Some(version), None) = (method, target, version, words.next()) else {
-            return Err(HeadError::Malformed("the first line is no HTTP request"));
+        if has_bare_line_feed(bytes) {
+            return Err(HeadError::Malformed("a line of the head ends without a carriage return"));
+        }
+        let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut request = httparse::Request::new(&mut fields);
+        match request.parse(bytes) {
+            Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
+            Ok(_) => return Err(HeadError::Malformed("the head does not end with its first empty line")),
+            Err(error) => return Err(head_error(error)),
+        }
+        let (Some(method), Some(target)) = (request.method, request.path) else {
+            return Err(HeadError::Malformed(NO_REQUEST));
         };
-        if !matches!(version, "HTTP/1.0" | "HTTP/1.1") {
-            return Err(HeadError::Malformed("only HTTP/1.0 and HTTP/1.1 are spoken here"));
-        }
-        let mut headers = Vec::new();
-        for line in lines {
-            let (name, value) = line.split_once(':').ok_or(HeadError::Malformed("a header has no colon"))?;
-            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
-        }
+        let text = |value: &[u8]| String::from_utf8_lossy(value).trim().to_owned();
+        let headers: Vec<(String, String)> =
+            request.headers.iter().map(|field| (field.name.to_ascii_lowercase(), text(field.value))).collect();
         let expects_continue =
             headers.iter().any(|(name, value)| name == "expect" && value.eq_ignore_ascii_case("100-continue"));
         let path = target.split('?').next().unwrap_or_default();
@@ -206,6 +209,25 @@ impl Head {
         let body = Framing::of(&headers);
         Ok(Head { method: method.to_owned(), path: path.to_owned(), headers, body, expects_continue })
     }
+}
+
+const NO_REQUEST: &str = "the first line is no HTTP request";
+
+/// `httparse` takes a line feed alone for a line's end; other readers of the same bytes do not, and would see other
+/// headers.
+fn has_bare_line_feed(bytes: &[u8]) -> bool {
+    bytes.iter().enumerate().any(|(at, &byte)| byte == b'\n' && (at == 0 || bytes[at - 1] != b'\r'))
+}
+
+fn head_error(error: httparse::Error) -> HeadError {
+    HeadError::Malformed(match error {
+        httparse::Error::TooManyHeaders => return HeadError::TooLarge,
+        httparse::Error::Version => "only HTTP/1.0 and HTTP/1.1 are spoken here",
+        httparse::Error::HeaderName => "a header has no valid name before its colon",
+        httparse::Error::HeaderValue => "a header has a value that is not allowed",
+        httparse::Error::NewLine => "a carriage return stands within a line of the head",
+        httparse::Error::Token | httparse::Error::Status => NO_REQUEST,
+    })
 }
 
 impl Framing {
@@ -232,17 +254,24 @@ mod tests {
 
     use super::*;
 
+    /// What a client does after its text.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Afterwards {
+        Stalls,
+        Closes,
+    }
+
     /// Gives out its text in pieces and keeps what is written to it.
     struct Pieces {
         rest: Vec<u8>,
         size: usize,
-        stalls: bool,
+        afterwards: Afterwards,
         written: Vec<u8>,
     }
 
     impl Read for Pieces {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            if self.rest.is_empty() && self.stalls {
+            if self.rest.is_empty() && self.afterwards == Afterwards::Stalls {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             let count = self.size.min(self.rest.len()).min(buffer.len());
@@ -263,21 +292,21 @@ mod tests {
         }
     }
 
-    fn read_in_pieces(text: &str, size: usize, stalls: bool) -> (Result<Incoming, HeadError>, Vec<u8>) {
-        let mut pieces = Pieces { rest: text.into(), size, stalls, written: Vec::new() };
+    fn read_in_pieces(text: &str, size: usize, afterwards: Afterwards) -> (Result<Incoming, HeadError>, Vec<u8>) {
+        let mut pieces = Pieces { rest: text.into(), size, afterwards, written: Vec::new() };
         let result = read_request(&mut pieces, 100);
         (result, pieces.written)
     }
 
     fn body(text: &str) -> Result<Vec<u8>, BodyError> {
-        read_in_pieces(text, 1000, true).0.unwrap().request.body
+        read_in_pieces(text, 1000, Afterwards::Stalls).0.unwrap().request.body
     }
 
     #[test]
     fn whatever_the_pieces() {
         let text = "POST /cdc?x=1 HTTP/1.1\r\nHost: h\r\ncontent-LENGTH: 5\r\n\r\nhello";
         for size in 1..=text.len() {
-            let incoming = read_in_pieces(text, size, true).0.unwrap();
+            let incoming = read_in_pieces(text, size, Afterwards::Stalls).0.unwrap();
             assert_eq!((incoming.request.method.as_str(), incoming.request.path.as_str()), ("POST", "/cdc"));
             assert_eq!(incoming.request.body, Ok(b"hello".to_vec()));
             assert!(incoming.complete);
@@ -304,38 +333,72 @@ mod tests {
         assert_eq!(sized("-4"), Err(BodyError::Malformed("Content-Length is no number")));
         let both = body("POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc");
         assert_eq!(both, Err(BodyError::Malformed("the length of the body is given more than once")));
-        let ended = read_in_pieces("POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nabc", 9, false).0.unwrap();
+        let ended = read_in_pieces("POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nabc", 9, Afterwards::Closes).0.unwrap();
         assert_eq!(ended.request.body, Err(BodyError::Malformed("the body is shorter than announced")));
         assert!(!ended.complete);
     }
 
     #[test]
     fn heads_that_cannot_be_read() {
-        let error = |text: &str, stalls| read_in_pieces(text, 9, stalls).0.unwrap_err();
-        assert_eq!(error("", false), HeadError::Closed);
-        assert_eq!(error("POST /cdc HT", true), HeadError::Stalled);
-        assert!(matches!(error("POST /cdc HT", false), HeadError::Malformed(_)));
-        assert!(matches!(error("\r\n\r\n", false), HeadError::Malformed(_)));
-        assert!(matches!(error("GET / HTTP/2\r\n\r\n", false), HeadError::Malformed(_)));
-        assert!(matches!(error("GET / HTTP/1.1\r\nnonsense\r\n\r\n", false), HeadError::Malformed(_)));
-        assert_eq!(error(&format!("GET /{} HTTP/1.1", "x".repeat(MAX_HEAD)), false), HeadError::TooLarge);
+        let error = |text: &str, afterwards| read_in_pieces(text, 9, afterwards).0.unwrap_err();
+        assert_eq!(error("", Afterwards::Closes), HeadError::Closed);
+        assert_eq!(error("POST /cdc HT", Afterwards::Stalls), HeadError::Stalled);
+        assert!(matches!(error("POST /cdc HT", Afterwards::Closes), HeadError::Malformed(_)));
+        assert!(matches!(error("\r\n\r\n", Afterwards::Closes), HeadError::Malformed(_)));
+        assert!(matches!(error("GET / HTTP/2\r\n\r\n", Afterwards::Closes), HeadError::Malformed(_)));
+        assert!(matches!(error("GET / HTTP/1.1\r\nnonsense\r\n\r\n", Afterwards::Closes), HeadError::Malformed(_)));
+        assert_eq!(error(&format!("GET /{} HTTP/1.1", "x".repeat(MAX_HEAD)), Afterwards::Closes), HeadError::TooLarge);
+        let with_headers = |count| format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(count));
+        assert!(read_in_pieces(&with_headers(MAX_HEADERS), 999, Afterwards::Closes).0.is_ok());
+        assert_eq!(error(&with_headers(MAX_HEADERS + 1), Afterwards::Closes), HeadError::TooLarge);
+    }
+
+    #[test]
+    fn heads_that_two_readers_could_understand_differently() {
+        for (lines, why) in [
+            ("Content-Length : 5", "a header has no valid name before its colon"),
+            ("Transfer-Encoding : chunked", "a header has no valid name before its colon"),
+            ("Host : evil", "a header has no valid name before its colon"),
+            (": empty", "a header has no valid name before its colon"),
+            ("A: b\r\n folded: c", "a header has no valid name before its colon"),
+            ("A: b\0c", "a header has a value that is not allowed"),
+            ("A: b\rContent-Length: 5", "a header has a value that is not allowed"),
+            ("A: b\nContent-Length: 5", "a line of the head ends without a carriage return"),
+            ("A: b\n", "a line of the head ends without a carriage return"),
+        ] {
+            let read = read_in_pieces(&format!("POST / HTTP/1.1\r\n{lines}\r\n\r\nhello"), 999, Afterwards::Closes).0;
+            assert_eq!(read.unwrap_err(), HeadError::Malformed(why), "{lines:?}");
+        }
+        let version = HeadError::Malformed("only HTTP/1.0 and HTTP/1.1 are spoken here");
+        let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        assert_eq!(read_in_pieces(preface, 999, Afterwards::Closes).0.unwrap_err(), version);
+    }
+
+    #[test]
+    fn an_empty_line_before_the_request() {
+        let incoming =
+            read_in_pieces("\r\nPOST /cdc HTTP/1.1\r\nContent-Length: 2\r\n\r\nok", 999, Afterwards::Stalls).0.unwrap();
+        assert_eq!((incoming.request.path.as_str(), incoming.request.body), ("/cdc", Ok(b"ok".to_vec())));
     }
 
     #[test]
     fn a_client_that_asks_before_it_sends() {
         let head = "POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: ";
-        let (result, written) = read_in_pieces(&format!("{head}2\r\n\r\nok"), 500, true);
+        let (result, written) = read_in_pieces(&format!("{head}2\r\n\r\nok"), 500, Afterwards::Stalls);
         assert_eq!(result.unwrap().request.body, Ok(b"ok".to_vec()));
         assert_eq!(written, b"HTTP/1.1 100 Continue\r\n\r\n");
-        let (result, written) = read_in_pieces(&format!("{head}200\r\n\r\n"), 500, true);
+        let (result, written) = read_in_pieces(&format!("{head}200\r\n\r\n"), 500, Afterwards::Stalls);
         assert_eq!(result.unwrap().request.body, Err(BodyError::TooLarge(100)));
         assert!(written.is_empty());
     }
 
+    const ANY_REQUEST: &str = "(POST / HTTP/1.1\r\n)?\
+        (Content-Length: [0-9]{1,3}\r\n|Transfer-Encoding: chunked\r\n)?(\r\n)?.{0,60}";
+
     proptest! {
         #[test]
-        fn any_bytes_are_handled(text in "(POST / HTTP/1.1\r\n)?(Content-Length: [0-9]{1,3}\r\n|Transfer-Encoding: chunked\r\n)?(\r\n)?.{0,60}", size in 1usize..20) {
-            let _ = read_in_pieces(&text, size, false);
+        fn any_bytes_are_handled(text in ANY_REQUEST, size in 1usize..20) {
+            let _ = read_in_pieces(&text, size, Afterwards::Closes);
         }
     }
 }

@@ -1,8 +1,9 @@
 /*!
-Accepts connections and serves each with a thread of its own.
+Accepts connections and serves each on a thread of its own.
 
-A client that is slow costs its own thread only, until its deadline. When there are too many connections, the oldest that
-sends its request or takes its answer is cut off in favour of the newcomer: whoever is quick is served, however many are not.
+A slow client occupies only its own thread, and only until its deadline. When there are too many connections, a new one
+displaces the oldest that is still sending its request or receiving its answer: fast clients are served however many
+slow ones there are.
 */
 
 use std::collections::BTreeMap;
@@ -19,17 +20,18 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use parking_lot::{Condvar, Mutex};
 use serde_json::json;
 
-use super::message::{Request, Response};
+use super::message::{BodyPart, Request, Response};
 use super::reader::{HeadError, read_request};
+use crate::observe::thread::ThreadSpec;
 
-/// What one client and all together may take.
+/// The limits of one client and of all clients together.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at the same time.
+    /// Largest number of concurrent connections.
     pub connections: usize,
-    /// From the connection to the last byte of the request.
+    /// Time from the connection to the last byte of the request.
     pub request_time: Duration,
-    /// The longest body, in bytes.
+    /// Longest body, in bytes.
     pub body: usize,
 }
 
@@ -39,14 +41,14 @@ impl Default for Limits {
     }
 }
 
-/// How long a client may take to accept all of its answer.
+/// Time for a client to receive its whole answer.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
-/// How long and how much of a refused body is read, so that the client gets to see the answer before the end.
+/// How long and how many bytes of a refused body are read, so that the client sees the answer before the reset.
 const LINGER_TIME: Duration = Duration::from_secs(5);
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
-/// After a failed `accept` (no file descriptors left, for example).
+/// Pause after a failed `accept` (no file descriptors left, for example).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Enough for the deepest JSON that is read; there may be many of these threads.
+/// In bytes. Enough for the deepest JSON that is accepted; there may be many of these threads.
 const STACK_SIZE: usize = 512 * 1024;
 
 type Handler = dyn Fn(Request) -> Response + Send + Sync;
@@ -64,54 +66,54 @@ struct Shared {
     handler: Box<Handler>,
     limits: Limits,
     stopping: AtomicBool,
-    open: Mutex<Open>,
+    open: Mutex<OpenConnections>,
     all_closed: Condvar,
 }
 
 #[derive(Default)]
-struct Open {
+struct OpenConnections {
     next: u64,
-    /// Threads that have not ended, cut off or not.
+    /// Threads that have not ended, of displaced connections too.
     threads: usize,
-    /// Connections by age; not those that were cut off.
-    connections: BTreeMap<u64, Connection>,
+    /// Connections by age, without the displaced ones.
+    connections: BTreeMap<u64, OpenConnection>,
 }
 
-struct Connection {
+struct OpenConnection {
     stream: TcpStream,
-    stage: Stage,
+    stage: ConnectionStage,
 }
 
-/// How far a connection is.
+/// The progress of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// The request is not complete: nobody is hurt when it is cut off.
+enum ConnectionStage {
+    /// The request is incomplete: closing the connection loses nothing.
     Receiving,
-    /// Something is done for it, of which the client must hear.
+    /// The request is being executed, and the client must learn the outcome.
     Handling,
-    /// The answer is sent, as fast as the client takes it.
+    /// The answer is being sent, as fast as the client receives it.
     Answering,
-    /// The answer is sent.
+    /// The answer has been sent.
     Closing,
 }
 
-impl Stage {
-    /// It may be cut off for a newcomer: how long it lasts is up to the client.
+impl ConnectionStage {
+    /// A new connection may displace this one: its duration depends on the client.
     fn gives_way(self) -> bool {
-        self != Stage::Handling
+        self != ConnectionStage::Handling
     }
 
-    /// The server need not wait for it when it stops.
+    /// A stopping server does not wait for this connection.
     fn ends_at_stop(self) -> bool {
-        matches!(self, Stage::Receiving | Stage::Closing)
+        matches!(self, ConnectionStage::Receiving | ConnectionStage::Closing)
     }
 }
 
 impl HttpServer {
-    /// Serves the listener's connections from now on.
+    /// Starts serving the listener's connections.
     ///
     /// # Errors
-    /// When the listener has no address or there is no thread for it.
+    /// When the listener has no address or its thread cannot be started.
     pub fn start(
         listener: TcpListener,
         limits: Limits,
@@ -127,22 +129,22 @@ impl HttpServer {
         });
         let for_thread = Arc::clone(&shared);
         let (until_end, accepting) = crossbeam_channel::bounded(0);
-        let acceptor = thread::Builder::new().name("http-accept".into()).spawn(move || {
+        let acceptor = ThreadSpec::of_server("http-accept").spawn(move || {
             let _until_end: Sender<Infallible> = until_end;
             accept_loop(&listener, &for_thread);
         })?;
         Ok(HttpServer { address, shared, acceptor, accepting })
     }
 
-    /// Where it listens.
+    /// The address that the server listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Takes no more connections and cuts off those whose request is not complete; those being answered go on.
+    /// Accepts no more connections and closes those with an incomplete request; those being answered continue.
     pub fn stop_accepting(&self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
-        // Wakes the acceptor. Where nothing reaches it, `finish` gives it up.
+        // Wakes the acceptor. If no address reaches it, `finish` abandons it.
         let wake = |address: &SocketAddr| TcpStream::connect_timeout(address, Duration::from_secs(1)).is_ok();
         let _ = reachable(self.address).iter().any(wake);
         for connection in
@@ -152,7 +154,7 @@ impl HttpServer {
         }
     }
 
-    /// Waits for the requests being answered, at the latest until the deadline.
+    /// Waits until all requests are answered, at the latest until the deadline.
     pub fn finish(self, deadline: Instant) {
         if self.accepting.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout) {
             log::warn!("{}: the http accept thread could not be woken", self.address);
@@ -162,14 +164,15 @@ impl HttpServer {
         let mut open = self.shared.open.lock();
         while open.threads > 0 {
             if self.shared.all_closed.wait_until(&mut open, deadline).timed_out() {
-                log::warn!("{} requests were not answered in time", open.threads);
+                log::warn!("{} requests still unanswered at the shutdown deadline", open.threads);
                 return;
             }
         }
     }
 }
 
-/// Where a listener may be reached from here: a wildcard address at the local host, that of IPv6 also where only IPv4 has one.
+/// The addresses at which this host may reach a listener. A wildcard address is reached at the local host; that of IPv6
+/// also at IPv4's, since the host may lack the other.
 fn reachable(address: SocketAddr) -> Vec<SocketAddr> {
     let local: &[IpAddr] = match address.ip() {
         ip if !ip.is_unspecified() => return vec![address],
@@ -185,7 +188,7 @@ fn accept_loop(listener: &TcpListener, shared: &Arc<Shared>) {
             Ok(_) if shared.stopping.load(Ordering::SeqCst) => return,
             Ok((stream, _)) => {
                 if let Err(error) = admit(stream, shared) {
-                    log::debug!("a connection was lost before it was served: {error}");
+                    log::debug!("connection lost before it was served: {error}");
                 }
             }
             Err(error) => {
@@ -200,10 +203,10 @@ fn admit(stream: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
     let deadline = Instant::now() + shared.limits.request_time;
     let Some(id) = shared.register(&stream)? else {
         let mut timed = Timed { stream: &stream, deadline };
-        return error_answer(503, "too many requests are being answered, try again").write(&mut timed, true);
+        return error_answer(503, "too many requests are being answered, try again").write(&mut timed, BodyPart::Send);
     };
     let for_thread = Arc::clone(shared);
-    let spawned = thread::Builder::new().name(format!("http-{id}")).stack_size(STACK_SIZE).spawn(move || {
+    let spawned = ThreadSpec::of_server(format!("http-{id}")).with_stack(STACK_SIZE).spawn(move || {
         serve(&stream, id, deadline, &for_thread);
         for_thread.unregister(id);
     });
@@ -214,13 +217,13 @@ fn admit(stream: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
 }
 
 impl Shared {
-    /// A number for the connection, or `None` when all others are being answered.
+    /// A number for the connection, or `None` when no other may be displaced.
     fn register(&self, stream: &TcpStream) -> io::Result<Option<u64>> {
         let stream = stream.try_clone()?;
         let mut open = self.open.lock();
-        // Asked with the lock held: who comes in later than `stop_accepting` is not cut off by it.
+        // Checked with the lock held: `stop_accepting` does not close connections registered after it.
         if self.stopping.load(Ordering::SeqCst) {
-            return Err(io::Error::other("the server stops"));
+            return Err(io::Error::other("the server is stopping"));
         }
         if open.connections.len() >= self.limits.connections {
             let Some((&oldest, _)) = open.connections.iter().find(|(_, connection)| connection.stage.gives_way())
@@ -228,18 +231,18 @@ impl Shared {
                 return Ok(None);
             };
             if let Some(slow) = open.connections.remove(&oldest) {
-                // It fails when the client has gone by itself.
+                // Fails when the client has closed the connection already.
                 let _ = slow.stream.shutdown(Shutdown::Both);
             }
         }
         let id = open.next;
         open.next += 1;
         open.threads += 1;
-        open.connections.insert(id, Connection { stream, stage: Stage::Receiving });
+        open.connections.insert(id, OpenConnection { stream, stage: ConnectionStage::Receiving });
         Ok(Some(id))
     }
 
-    fn mark(&self, id: u64, stage: Stage) {
+    fn mark(&self, id: u64, stage: ConnectionStage) {
         if let Some(connection) = self.open.lock().connections.get_mut(&id) {
             connection.stage = stage;
         }
@@ -258,29 +261,32 @@ impl Shared {
 fn serve(stream: &TcpStream, id: u64, deadline: Instant, shared: &Shared) {
     let mut timed = Timed { stream, deadline };
     let incoming = read_request(&mut timed, shared.limits.body);
-    shared.mark(id, Stage::Handling);
-    let (response, with_body, complete) = match incoming {
+    shared.mark(id, ConnectionStage::Handling);
+    let (response, body, complete) = match incoming {
         Err(HeadError::Closed) => return,
-        Err(error) => (head_error(&error), true, false),
+        Err(error) => (head_error(&error), BodyPart::Send, false),
         Ok(incoming) => {
-            let with_body = incoming.request.method != "HEAD";
+            let body = match incoming.request.method.as_str() {
+                "HEAD" => BodyPart::Omit,
+                _ => BodyPart::Send,
+            };
             let answer = catch_unwind(AssertUnwindSafe(|| (shared.handler)(incoming.request)));
             let answer = answer.unwrap_or_else(|_| error_answer(500, "internal error, see the server's log"));
-            (answer, with_body, incoming.complete)
+            (answer, body, incoming.complete)
         }
     };
-    shared.mark(id, Stage::Answering);
+    shared.mark(id, ConnectionStage::Answering);
     let mut timed = Timed { stream, deadline: Instant::now() + ANSWER_TIME };
-    // The client may have gone; there is nobody else to tell.
-    let written = response.write(&mut timed, with_body);
-    shared.mark(id, Stage::Closing);
+    // A failed write means that the client is gone.
+    let written = response.write(&mut timed, body);
+    shared.mark(id, ConnectionStage::Closing);
     if written.is_ok() {
         close(stream, complete);
     }
 }
 
-/// Ends the connection. Closing a socket with unread bytes resets it, and the client could lose the answer: so they are
-/// read first, within limits.
+/// Closes the connection. Closing a socket with unread bytes resets it, and the client could lose the answer, so the
+/// bytes are read first, within limits.
 fn close(stream: &TcpStream, complete: bool) {
     let _ = stream.shutdown(Shutdown::Write);
     if complete {
@@ -309,7 +315,7 @@ fn error_answer(status: u16, message: &str) -> Response {
     Response::json(status, &json!({ "code": status, "message": message }))
 }
 
-/// A socket whose reads and writes end at a deadline, however slowly the bytes drip in or out.
+/// A socket whose reads and writes together end at a deadline, however slowly bytes arrive or leave.
 struct Timed<'a> {
     stream: &'a TcpStream,
     deadline: Instant,
@@ -347,7 +353,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_a_listener_is_reached() {
+    fn addresses_that_reach_a_listener() {
         for (address, expected) in [
             ("127.0.0.1:5", &["127.0.0.1:5"][..]),
             ("10.1.2.3:5", &["10.1.2.3:5"]),
@@ -361,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn an_acceptor_that_is_not_woken_is_given_up() {
+    fn an_acceptor_that_cannot_be_woken_is_abandoned() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut server = HttpServer::start(listener, Limits::default(), |_| Response::text(200, "")).unwrap();
         // Nothing listens there.

@@ -1,4 +1,4 @@
-// What the page does: asks again and again, follows the address, opens dialogs.
+// The behaviour of the page: polls the server, follows the address, opens dialogs.
 
 const list = new List();
 const detail = new Detail();
@@ -6,7 +6,7 @@ const EVERY = 2000;
 let asking = false;
 let seen = null;
 
-/** The task in the address. What cannot be one stands for the list. */
+/** The id of the task in the address; `null` for the list. */
 function current() {
   if (!location.hash.startsWith("#task/")) return null;
   try {
@@ -27,13 +27,14 @@ async function refresh() {
     detail.open(known ? id : null);
     if (known) {
       const { task } = await call("get", { task_id: id, details: true, events: true });
-      if (current() === id) detail.show(task);
+      const drops = await dropsOf(task);
+      if (current() === id) detail.show(task, drops);
     }
     seen = new Date();
     linked(true);
   } catch (error) {
     if (error instanceof NoToken) askToken();
-    // A task that was deleted between the two questions is gone with the next answer.
+    // A task that was deleted between the two requests disappears with the next answer.
     else if (!(error instanceof Refused)) linked(false);
   } finally {
     asking = false;
@@ -53,15 +54,19 @@ function askToken() {
   if (!$("login").open) $("login").showModal();
 }
 
-/** Does something to a task and says how it went. True when it went well. */
-async function act(type, id, done) {
+/** Sends a request about a task and shows the outcome. Returns whether it succeeded. */
+async function act(type, id, done, more = {}) {
   try {
-    await call(type, { task_id: id });
+    await call(type, { task_id: id, ...more });
     toast(`${id} ${done}`);
     return true;
   } catch (error) {
     if (error instanceof NoToken) askToken();
-    else toast(error instanceof Refused ? error.message : "The server does not answer; nothing is known about the result", "bad");
+    else
+      toast(
+        error instanceof Refused ? error.message : "The server does not answer; nothing is known about the result",
+        "bad",
+      );
     return false;
   } finally {
     refresh();
@@ -86,13 +91,19 @@ function unchecked() {
 
 function createData() {
   const { uri, token, task_id: id, collections, disable_auto_start: paused } = $("create-form").elements;
-  const data = { milvus_connect_param: { uri: uri.value.trim(), token: token.value, connect_timeout: 10 }, disable_auto_start: paused.checked };
+  const data = {
+    milvus_connect_param: { uri: uri.value.trim(), token: token.value, connect_timeout: 10 },
+    disable_auto_start: paused.checked,
+  };
   if (id.value) data.task_id = id.value;
-  const names = collections.value.split(/[\n,]/).map((name) => name.trim()).filter(Boolean);
+  const names = collections.value
+    .split(/[\n,]/)
+    .map((name) => name.trim())
+    .filter(Boolean);
   if (names.length === 0) return { ...data, collection_infos: [{ name: "*" }] };
   data.db_collections = {};
   for (const name of names) {
-    // Names of collections have no dots, so the first one ends the database.
+    // Names of collections contain no dots, so the first dot ends the database.
     const dot = name.indexOf(".");
     const database = dot < 0 ? "default" : name.slice(0, dot);
     (data.db_collections[database] ??= []).push({ name: name.slice(dot + 1) });
@@ -100,12 +111,17 @@ function createData() {
   return data;
 }
 
-const MARKS = { good: ["✓", "good", "fine"], warning: ["!", "warn", "worth a look"], problem: ["✗", "bad", "a problem"] };
+const MARKS = { good: ["✓", "good", "fine"], warning: ["!", "warn", "a warning"], problem: ["✗", "bad", "a problem"] };
 
 function findingRow({ level, about, text, remedy }) {
   const [mark, tone, said] = MARKS[level];
-  return el("div", { class: "finding" }, el("i", { class: tone, role: "img", "aria-label": said }, mark), el("span", { class: "muted" }, about),
-    el("span", {}, text, remedy ? el("em", {}, `→ ${remedy}`) : ""));
+  return el(
+    "div",
+    { class: "finding" },
+    el("i", { class: tone, role: "img", "aria-label": said }, mark),
+    el("span", { class: "muted" }, about),
+    el("span", {}, text, remedy ? el("em", {}, `→ ${remedy}`) : ""),
+  );
 }
 
 async function checkCreate(event) {
@@ -115,7 +131,10 @@ async function checkCreate(event) {
   button.disabled = true;
   button.textContent = "Checking …";
   try {
-    const { ok, findings } = await call("check", { ...createData(), pause_hours: Number($("create-form").elements.pause_hours.value) });
+    const { ok, findings } = await call("check", {
+      ...createData(),
+      pause_hours: Number($("create-form").elements.pause_hours.value),
+    });
     $("create-findings").replaceChildren(...findings.map(findingRow));
     const go = $("create-go");
     go.hidden = false;
@@ -149,7 +168,9 @@ async function goCreate() {
 function failed(error) {
   if (error instanceof NoToken) return askToken();
   const text = error instanceof Refused ? error.message : "the server does not answer";
-  $("create-findings").replaceChildren(findingRow({ level: "problem", about: "request", text, remedy: "correct what it names, then check again" }));
+  $("create-findings").replaceChildren(
+    findingRow({ level: "problem", about: "request", text, remedy: "correct what it names, then check again" }),
+  );
 }
 
 // --- colours ---

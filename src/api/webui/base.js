@@ -1,5 +1,5 @@
 "use strict";
-// The server, and how things are said. What a server answers only ever becomes text: nothing here makes HTML of it.
+// Requests to the server, and texts. Answers only ever become text nodes: nothing here turns them into HTML.
 
 const KEY = "milvus-cdc-token";
 
@@ -49,7 +49,7 @@ function duration(ms) {
   return `${Math.floor(s / 86400)} days`;
 }
 
-/** A lag of exactly 0 says that nothing is followed from the log yet. */
+/** A lag of exactly 0 means that nothing is read from the log yet. */
 const lagText = (task) => (task.lag_ms === 0 ? "–" : duration(task.lag_ms));
 
 /** In whole seconds, so that it does not flicker. */
@@ -68,17 +68,27 @@ function clock(ms) {
   return at.toDateString() === new Date().toDateString() ? time : `${at.toLocaleDateString("en-CA")} ${time}`;
 }
 
-/** What a phase means, and what its reason asks for. */
+/** The tone of each phase, and what the user can do. */
 const PHASES = {
-  Connecting: { tone: "busy", todo: "It connects and compares the catalog for the first time. Nothing to do." },
+  Connecting: { tone: "busy", todo: "The task connects and compares the catalog for the first time. Nothing to do." },
   Copying: { tone: "busy", todo: "Rows that the log no longer holds are read from the source. Nothing to do." },
-  CatchingUp: { tone: "busy", todo: "A backlog is being applied. If the lag grows, the target is too slow for the source." },
+  CatchingUp: {
+    tone: "busy",
+    todo: "A backlog is being applied. If the lag grows, the target is too slow for the source.",
+  },
   Following: { tone: "good", todo: "" },
-  Retrying: { tone: "warn", todo: "It tries again for ever, and goes on by itself once this is mended." },
-  Paused: { tone: "still", todo: "Resume it before the source's log forgets what the target lacks." },
-  Stopped: { tone: "bad", todo: "Mend this first, then resume the task." },
+  Retrying: { tone: "warn", todo: "The task retries until this is resolved, then continues by itself." },
+  Paused: { tone: "still", todo: "Resume the task before the source's log loses what the target lacks." },
+  Stopped: { tone: "bad", todo: "Fix this first, then resume the task." },
 };
-const phaseOf = (task) => PHASES[task.phase] ?? { tone: "still", todo: "" };
+const FAILED_OVER = {
+  tone: "still",
+  todo: "The target is the primary now. Nothing of the source is applied any more.",
+};
+const phaseOf = (task) =>
+  ["failed_over", "reversed"].includes(roleOf(task))
+    ? FAILED_OVER
+    : (PHASES[task.phase] ?? { tone: "still", todo: "" });
 const pill = (task) => el("span", { class: `pill ${phaseOf(task).tone}` }, task.phase);
 
 function targetOf(task) {
@@ -86,11 +96,19 @@ function targetOf(task) {
   return uri || `${host}:${port}`;
 }
 
+/** Version and build of a side, and what follows from them: pairs of a name and a text. */
+function serverOf(name, server) {
+  if (!server) return [[`${name}'s version`, "not told yet"]];
+  const build = server.build ? ` (build ${server.build})` : "";
+  return [[`${name}'s version`, `${server.version}${build}`], ...server.means.map((one) => [`${name}`, one])];
+}
+
 function followsOf(task) {
   const infos = task.collection_infos ?? [];
   if (infos.length === 1 && infos[0].name === "*" && !task.db_collections) return "everything";
   const named = infos.map((info) => `default.${info.name}`);
-  for (const [db, list] of Object.entries(task.db_collections ?? {})) named.push(...list.map((info) => `${db}.${info.name}`));
+  for (const [db, list] of Object.entries(task.db_collections ?? {}))
+    named.push(...list.map((info) => `${db}.${info.name}`));
   return named.length > 4 ? `${named.slice(0, 4).join(", ")} and ${named.length - 4} more` : named.join(", ");
 }
 
@@ -100,7 +118,7 @@ function toast(text, tone = "good") {
   setTimeout(() => shown.remove(), tone === "bad" ? 9000 : 4000);
 }
 
-/** Asks for a yes in a dialog; `parts` are its text. */
+/** Asks for confirmation in a dialog; `parts` are its text. */
 function confirmed(title, yes, danger, ...parts) {
   const dialog = $("ask");
   $("ask-title").textContent = title;
@@ -109,5 +127,7 @@ function confirmed(title, yes, danger, ...parts) {
   $("ask-yes").className = danger ? "danger" : "primary";
   dialog.returnValue = "no";
   dialog.showModal();
-  return new Promise((done) => dialog.addEventListener("close", () => done(dialog.returnValue === "yes"), { once: true }));
+  return new Promise((done) =>
+    dialog.addEventListener("close", () => done(dialog.returnValue === "yes"), { once: true }),
+  );
 }

@@ -1,8 +1,8 @@
-// The last hour as a line. A time in which a task did not run is a hole in it.
+// The last hour as a chart. Times in which the task was not running are gaps.
 
 const HOUR = 3600000;
 
-/** Points of `[time, lag, rows]` as values over time, `null` where nothing is known. */
+/** Points of `[time, lag, rows]` as one value per slot, `null` where there is none. */
 function slots(curve, now, value) {
   const begin = Math.floor(now / curve.slot_ms) * curve.slot_ms - HOUR + curve.slot_ms;
   const count = Math.round(HOUR / curve.slot_ms);
@@ -17,7 +17,7 @@ function slots(curve, now, value) {
 const lagOf = (point) => point[1];
 const rateOf = (slotMs) => (point) => point[2] / (slotMs / 1000);
 
-/** A drawing of the values, `height` high; `floor` is the least that the top stands for. */
+/** A chart of the values; `floor` is the smallest value that the top may stand for. */
 function drawing(values, { width, height, floor, kind, label, name }) {
   const top = Math.max(floor, ...values.map((value) => value ?? 0));
   const step = width / values.length;
@@ -25,7 +25,8 @@ function drawing(values, { width, height, floor, kind, label, name }) {
   const at = (index) => (index + 0.5) * step;
   const shapes = [svg("line", { class: "grid", x1: 0, x2: width, y1: height - 1, y2: height - 1 })];
   if (kind === "bars") {
-    const bar = (value, index) => (value ? `M${index * step} ${height - 1}h${step * 0.8}V${y(value)}h${-step * 0.8}z` : "");
+    const bar = (value, index) =>
+      value ? `M${index * step} ${height - 1}h${step * 0.8}V${y(value)}h${-step * 0.8}z` : "";
     shapes.push(svg("path", { class: "bars", d: values.map(bar).join("") }));
   } else {
     for (const run of runs(values)) {
@@ -38,10 +39,18 @@ function drawing(values, { width, height, floor, kind, label, name }) {
   }
   const title = svg("title", {});
   title.textContent = label(top);
-  return [svg("svg", { class: name, viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img" }, title, ...shapes), top];
+  return [
+    svg(
+      "svg",
+      { class: name, viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img" },
+      title,
+      ...shapes,
+    ),
+    top,
+  ];
 }
 
-/** Neighbours that have a value. */
+/** Runs of adjacent slots that have a value. */
 function runs(values) {
   const found = [];
   values.forEach((value, index) => {
@@ -52,10 +61,13 @@ function runs(values) {
   return found;
 }
 
-/** The small curve in the list. */
+/** The small chart in the list. */
 function smallCurve(details) {
   const values = slots(details.lag_curve, Date.now(), lagOf);
-  const label = (top) => (values.some((value) => value !== null) ? `Lag over the last hour, at most ${duration(top)}` : "No lag known in the last hour");
+  const label = (top) =>
+    values.some((value) => value !== null)
+      ? `Lag over the last hour, at most ${duration(top)}`
+      : "No lag known in the last hour";
   return drawing(values, { width: 130, height: 34, floor: 2000, kind: "line", label, name: "curve" })[0];
 }
 
@@ -65,7 +77,16 @@ function chart(title, details, kind) {
   const values = slots(details.lag_curve, Date.now(), isLag ? lagOf : rateOf(details.lag_curve.slot_ms));
   const say = isLag ? duration : (rate) => `${number(Math.round(rate))} rows/s`;
   const options = { width: 600, height: 120, floor: isLag ? 1000 : 1, kind: isLag ? "line" : "bars", name: "chart" };
-  const [image, top] = drawing(values, { ...options, label: (most) => `${title} over the last hour, at most ${say(most)}` });
-  return el("div", {}, el("h3", {}, title), el("div", { class: "axis" }, el("span", {}, say(top))), image,
-    el("div", { class: "axis" }, el("span", {}, "an hour ago"), el("span", {}, "now")));
+  const [image, top] = drawing(values, {
+    ...options,
+    label: (most) => `${title} over the last hour, at most ${say(most)}`,
+  });
+  return el(
+    "div",
+    {},
+    el("h3", {}, title),
+    el("div", { class: "axis" }, el("span", {}, say(top))),
+    image,
+    el("div", { class: "axis" }, el("span", {}, "an hour ago"), el("span", {}, "now")),
+  );
 }

@@ -1,6 +1,6 @@
-// The list of tasks, and what all of them are together.
+// The list of tasks, and the totals of all tasks.
 
-/** What is shown is only replaced where it has changed, so that focus, selection and scrolling stay. */
+/** A part of the page that is replaced only when its value changes, so that focus, selection and scrolling stay. */
 class Part {
   constructor(place) {
     this.place = place;
@@ -17,18 +17,32 @@ class Part {
 function note(task) {
   const { tone, todo } = phaseOf(task);
   if (!task.reason || task.phase === "Following") return null;
-  // A copy shows its bar instead.
+  // A running copy shows its progress bar instead.
   if (task.phase === "Copying" && !task.details.copies.some((copy) => copy.waiting)) return null;
-  return el("div", { class: `note ${tone}`, role: task.phase === "Stopped" ? "alert" : undefined }, el("b", {}, task.reason), el("span", {}, todo));
+  return el(
+    "div",
+    { class: `note ${tone}`, role: task.phase === "Stopped" ? "alert" : undefined },
+    el("b", {}, task.reason),
+    el("span", {}, todo),
+  );
 }
 
 function copyBar(copy) {
   const share = copy.total ? Math.min(1, copy.rows / copy.total) : 0;
-  const said = copy.waiting ? "waiting" : copy.total ? `${number(copy.rows)} of ${number(copy.total)} rows · ${Math.floor(share * 100)} %` : `${number(copy.rows)} rows`;
+  const said = copy.waiting
+    ? "waiting"
+    : copy.total
+      ? `${number(copy.rows)} of ${number(copy.total)} rows · ${Math.floor(share * 100)} %`
+      : `${number(copy.rows)} rows`;
   const bar = el("progress", { max: 1, "aria-label": `Copying ${copy.collection}` });
   if (copy.total || copy.waiting) bar.value = share;
-  return el("div", { class: "progress" }, el("div", {}, el("span", {}, `Copying ${copy.collection}`), el("span", {}, said)), bar,
-    copy.waiting ? el("div", { class: "muted" }, copy.waiting) : null);
+  return el(
+    "div",
+    { class: "progress" },
+    el("div", {}, el("span", {}, `Copying ${copy.collection}`), el("span", {}, said)),
+    bar,
+    copy.waiting ? el("div", { class: "muted" }, copy.waiting) : null,
+  );
 }
 
 const figure = (label, value) => el("div", { class: "figure" }, el("small", {}, label), el("b", {}, value));
@@ -42,21 +56,38 @@ class Row {
   show(task, current) {
     this.node.setAttribute("aria-current", String(current));
     const value = { ...task, slot: Math.floor(Date.now() / task.details.lag_curve.slot_ms) };
-    this.part.show(value, () => [
-      el("div", { class: "top" },
-        el("div", { class: "who" }, el("div", {}, el("b", {}, task.task_id), " ", pill(task)),
-          el("div", { class: "where" }, `${followsOf(task)} → ${targetOf(task)}`)),
-        smallCurve(task.details), figure("Lag", lagText(task)), figure("Rows/s", number(task.details.rows_per_second))),
-      note(task), ...task.details.copies.slice(0, 3).map(copyBar)].filter(Boolean));
+    this.part.show(value, () =>
+      [
+        el(
+          "div",
+          { class: "top" },
+          el(
+            "div",
+            { class: "who" },
+            el("div", {}, el("b", {}, task.task_id), " ", pill(task)),
+            el("div", { class: "where" }, `${followsOf(task)} → ${targetOf(task)}`),
+          ),
+          smallCurve(task.details),
+          figure("Lag", lagText(task)),
+          figure("Rows/s", number(task.details.rows_per_second)),
+        ),
+        note(task),
+        ...task.details.copies.slice(0, 3).map(copyBar),
+      ].filter(Boolean),
+    );
   }
 }
 
 class List {
   constructor() {
     this.rows = new Map();
-    this.empty = el("div", { class: "card empty" }, el("h2", {}, "No tasks yet"),
-      el("p", {}, "A task keeps a second Milvus in step with this server's source."),
-      el("button", { class: "primary", type: "button", onclick: () => openCreate() }, "Create the first one"));
+    this.empty = el(
+      "div",
+      { class: "card empty" },
+      el("h2", {}, "No tasks yet"),
+      el("p", {}, "A task replicates this server's source to another Milvus."),
+      el("button", { class: "primary", type: "button", onclick: () => openCreate() }, "Create the first one"),
+    );
   }
   show(tasks, current) {
     const place = $("list");
@@ -84,9 +115,24 @@ class List {
       ["Tasks", number(tasks.length), `${tasks.filter((task) => task.phase === "Following").length} following`],
       ["In trouble", number(bad), bad ? "stopped or retrying" : "none stopped, none retrying"],
       ["Largest lag", lags.length ? duration(Math.max(...lags)) : "–", "of the tasks that run"],
-      ["Rows per second", number(tasks.reduce((sum, task) => sum + task.details.rows_per_second, 0)), "arriving at all targets"],
+      [
+        "Rows per second",
+        number(tasks.reduce((sum, task) => sum + task.details.rows_per_second, 0)),
+        "arriving at all targets",
+      ],
     ];
     $("totals").hidden = tasks.length === 0;
-    this.sum.show(shown, () => shown.map(([name, value, more]) => el("div", { class: "card number" }, el("small", {}, name), el("b", {}, value), " ", el("div", {}, el("span", {}, more)))));
+    this.sum.show(shown, () =>
+      shown.map(([name, value, more]) =>
+        el(
+          "div",
+          { class: "card number" },
+          el("small", {}, name),
+          el("b", {}, value),
+          " ",
+          el("div", {}, el("span", {}, more)),
+        ),
+      ),
+    );
   }
 }

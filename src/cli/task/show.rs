@@ -22,7 +22,45 @@ pub(super) fn tasks(tasks: &[Value]) -> String {
     format!("{}{copies}", table(&["TASK", "PHASE", "LAG", "TARGET", "REASON"], &rows))
 }
 
-/// A progress bar for each collection that is being copied.
+/// One line per held drop, and one per collection that was renamed instead of dropped.
+pub(super) fn drops(answer: &Value) -> String {
+    let list = |name: &str| answer[name].as_array().map_or(&[][..], Vec::as_slice);
+    let mut shown = held(list("drops"));
+    if !list("set_aside").is_empty() {
+        let row = |one: &Value| {
+            let until = one["until"].as_u64().map(clock).unwrap_or_default();
+            vec![text(&one["source"]), text(&one["target"]), until]
+        };
+        let rows: Vec<_> = list("set_aside").iter().map(row).collect();
+        shown += &table(&["DROPPED", "KEPT AS", "UNTIL"], &rows);
+    }
+    shown
+}
+
+fn held(drops: &[Value]) -> String {
+    if drops.is_empty() {
+        return "no drops are held\n".to_owned();
+    }
+    let row = |drop: &Value| {
+        let since = drop["since"].as_u64().map(clock).unwrap_or_default();
+        vec![text(&drop["kind"]), text(&drop["source"]), text(&drop["target"]), since]
+    };
+    table(&["HELD", "SOURCE", "TARGET", "SINCE"], &drops.iter().map(row).collect::<Vec<_>>())
+}
+
+/// One line per row that is set aside.
+pub(super) fn refused_rows(rows: &[Value]) -> String {
+    if rows.is_empty() {
+        return "no rows are set aside\n".to_owned();
+    }
+    let row = |row: &Value| {
+        let since = row["since"].as_u64().map(clock).unwrap_or_default();
+        vec![text(&row["target"]), text(&row["key"]), since, text(&row["reason"])]
+    };
+    table(&["SET ASIDE", "KEY", "SINCE", "REASON"], &rows.iter().map(row).collect::<Vec<_>>())
+}
+
+/// A progress bar for each running backfill.
 fn copies(task: &Value) -> Vec<String> {
     let one = |copy: &Value| {
         let (name, rows) = (text(&copy["collection"]), copy["rows"].as_u64().unwrap_or(0));
@@ -46,6 +84,8 @@ pub(super) fn task(task: &Value) -> String {
         ("rows/s", task["details"]["rows_per_second"].as_u64().map(|rate| rate.to_string()).unwrap_or_default()),
         ("target", target(task)),
         ("follows", follows(task)),
+        ("stages", stages(task)),
+        ("still", still(task)),
         ("skipped", if skipped.is_empty() { "nothing".to_owned() } else { skipped.join(", ") }),
         ("reason", text(&task["reason"])),
     ];
@@ -55,7 +95,23 @@ pub(super) fn task(task: &Value) -> String {
     format!("{facts}{}", events(task))
 }
 
-/// What has happened, the newest first, where it was asked for.
+/// How many collections are in which stage, if the answer says so.
+fn stages(task: &Value) -> String {
+    let counts =
+        ["following", "waiting", "copying", "held", "paused"].map(|stage| (stage, task["collections"][stage].as_u64()));
+    let shown = counts.iter().filter_map(|(stage, count)| Some(format!("{} {stage}", count.filter(|it| *it > 0)?)));
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+/// The collections that stand still, if the answer has them.
+fn still(task: &Value) -> String {
+    let collections = task["details"]["collections"].as_array().into_iter().flatten();
+    let is_still = |one: &&Value| matches!(one["state"].as_str(), Some("held" | "paused")) || one["held"].is_object();
+    let still = collections.filter(is_still);
+    still.map(|one| format!("{} {}", text(&one["source"]), text(&one["state"]))).collect::<Vec<_>>().join(", ")
+}
+
+/// The events, newest first, if the answer has them.
 fn events(task: &Value) -> String {
     let Some(events) = task["events"].as_array() else { return String::new() };
     let row = |event: &Value| {
@@ -120,6 +176,15 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_are_set_aside() {
+        assert_eq!(refused_rows(&[]), "no rows are set aside\n");
+        let row = json!({"target": "d.a", "key": "17", "since": 1000, "reason": "too long"});
+        let expected = "SET ASIDE  KEY  SINCE                REASON\n\
+                        d.a        17   1970-01-01 00:00:01  too long\n";
+        assert_eq!(refused_rows(&[row]), expected);
+    }
+
+    #[test]
     fn what_a_task_follows() {
         assert_eq!(follows(&json!({"collection_infos": [{"name": "*"}]})), "everything");
         assert_eq!(follows(&json!({"collection_infos": [{"name": "a"}, {"name": "b"}]})), "default.a, default.b");
@@ -131,8 +196,22 @@ mod tests {
     fn one_task() {
         let shown =
             task(&json!({"task_id": "a", "phase": "Copying", "state": "Running", "skipped": {"bulk import": 2},
+            "collections": {"following": 19, "waiting": 0, "copying": 0, "held": 1, "paused": 1},
+            "details": {"copies": [], "collections": [{"source": "d.a", "state": "held"},
+                                                      {"source": "d.b", "state": "paused"}, {"state": "following"}]},
                                  "collection_infos": [{"name": "*"}], "milvus_connect_param": {"uri": "u"}}));
+        assert!(shown.contains("stages   19 following, 1 held, 1 paused\nstill    d.a held, d.b paused\n"), "{shown}");
         assert!(shown.contains("skipped  2 bulk import\n") && !shown.contains("reason"), "{shown}");
+    }
+
+    #[test]
+    fn what_was_dropped() {
+        assert_eq!(drops(&json!({"drops": []})), "no drops are held\n");
+        let aside = json!({"source": "d.b", "target": "d.b_dropped_8", "until": 1000});
+        let shown = drops(&json!({"drops": [], "set_aside": [aside]}));
+        assert!(shown.contains("d.b_dropped_8  1970-01-01 00:00:01"), "{shown}");
+        let held = json!({"kind": "collection", "source": "d.a", "target": "d.a", "since": 1000});
+        assert!(drops(&json!({"drops": [held]})).contains("collection  d.a"), "{shown}");
     }
 
     #[test]

@@ -1,12 +1,12 @@
 /*!
-Who may use the API.
+The settings of access to the API.
 */
 
 use super::super::raw::{Leaf, RawApi};
 use super::super::{ApiConfig, Config, ConfigError, Secret, can_be_sent};
-use super::{API_TOKEN_VARIABLE, Reader};
+use super::{API_TOKEN_VARIABLE, ConfigReader};
 
-impl Reader<'_> {
+impl ConfigReader<'_> {
     pub(super) fn api(&self, raw: &RawApi) -> Result<ApiConfig, ConfigError> {
         Ok(ApiConfig {
             token: self.api_token(raw)?,
@@ -15,7 +15,7 @@ impl Reader<'_> {
         })
     }
 
-    /// The environment, then a file, then the token in the config itself.
+    /// The first of: the environment, a file, the token in the config.
     fn api_token(&self, raw: &RawApi) -> Result<Secret, ConfigError> {
         let (key, leaf) = match raw.token_file {
             Some(_) => ("api.tokenFile", &raw.token_file),
@@ -62,7 +62,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Whoever reaches the API can write to any Milvus that this host reaches: not everybody by accident.
+    /// Every client of the API can write to any Milvus that this host reaches, so open access must be explicit.
     pub(super) fn check_exposure(&self, config: &Config, address: &Leaf) -> Result<(), ConfigError> {
         if config.is_open_to_all() && !config.api.allow_unauthenticated {
             let message = "it is reached from other hosts, so set api.tokenFile or api.token (or \

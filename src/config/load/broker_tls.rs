@@ -1,15 +1,15 @@
 /*!
-The files of encrypted connections to a source's brokers.
+The TLS files for a source's brokers.
 */
 
 use std::path::PathBuf;
 
 use super::super::raw::{Leaf, RawBrokerTls};
-use super::super::{BrokerTls, ConfigError, Secret};
-use super::Reader;
+use super::super::{BrokerIdentity, BrokerTls, ConfigError, Secret};
+use super::ConfigReader;
 
-impl Reader<'_> {
-    /// `section` is the key that they stand under.
+impl ConfigReader<'_> {
+    /// `section` is the full key of the section, for messages.
     pub(super) fn broker_tls(&self, section: &str, raw: &RawBrokerTls) -> Result<BrokerTls, ConfigError> {
         let path = |key: &str, leaf: &Leaf| -> Result<Option<PathBuf>, ConfigError> {
             match leaf {
@@ -20,7 +20,7 @@ impl Reader<'_> {
         let (certificate, key) =
             (path("clientPemPath", &raw.client_pem_path)?, path("clientKeyPath", &raw.client_key_path)?);
         let identity = match (certificate, key) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (Some(certificate), Some(key)) => Some(BrokerIdentity { certificate, key }),
             (None, None) => None,
             (certificate, _) => {
                 let leaf = if certificate.is_some() { &raw.client_pem_path } else { &raw.client_key_path };

@@ -1,5 +1,5 @@
 /*!
-The brokers of a source's Kafka.
+The settings of a source's Kafka.
 */
 
 use std::collections::BTreeMap;
@@ -11,12 +11,12 @@ use serde_saphyr::Spanned;
 
 use super::super::raw::{Leaf, RawBrokerTls, RawKafka};
 use super::super::{BrokerTls, ConfigError, KafkaConfig, KafkaLogin, SaslMechanism, Secret, SecurityProtocol};
-use super::{Reader, plain};
+use super::{ConfigReader, plain};
 
 const ADDRESS: &str = "sourceConfig.kafka.address";
 const PROTOCOL: &str = "sourceConfig.kafka.securityProtocol";
 
-/// Settings of librdkafka that have keys of their own, and which.
+/// Settings of librdkafka that have a key of our own, with that key.
 const OWN_KEYS: [(&str, &str); 11] = [
     ("bootstrap.servers", "address"),
     ("metadata.broker.list", "address"),
@@ -31,7 +31,7 @@ const OWN_KEYS: [(&str, &str); 11] = [
     ("ssl.key.password", "tls.clientKeyPassword"),
 ];
 
-/// Settings that reading without loss depends on.
+/// Settings of librdkafka that a lossless read depends on.
 const FIXED: [&str; 8] = [
     "allow.auto.create.topics",
     "auto.commit.enable",
@@ -43,8 +43,8 @@ const FIXED: [&str; 8] = [
     "log.queue",
 ];
 
-impl Reader<'_> {
-    /// `None` without an address: the other keys have no meaning then, and say so.
+impl ConfigReader<'_> {
+    /// `None` without an address; then any other key is an error, as it would have no effect.
     pub(super) fn kafka(&self, raw: &RawKafka) -> Result<Option<KafkaConfig>, ConfigError> {
         if raw.address.is_none() {
             return match given_without_address(raw) {
@@ -53,7 +53,7 @@ impl Reader<'_> {
             };
         }
         let login = self.kafka_login(raw)?;
-        let protocol = self.security_protocol(raw, login.is_some())?;
+        let protocol = self.security_protocol(raw, login.as_ref())?;
         let tls = self.kafka_tls(raw.tls.as_ref(), protocol)?;
         Ok(Some(KafkaConfig {
             address: self.brokers(&raw.address)?,
@@ -72,7 +72,7 @@ impl Reader<'_> {
         };
         match brokers.iter().all(is_broker) {
             true => Ok(brokers.join(",")),
-            // Without the text: somebody may have put a password into it.
+            // Without the text, which may contain a password.
             false => Err(self.wrong(ADDRESS, leaf, "brokers look like host:9092, with commas between them".to_owned())),
         }
     }
@@ -113,8 +113,9 @@ impl Reader<'_> {
             .ok_or_else(|| self.not_one_of(KEY, leaf, &text, &SaslMechanism::ALL.map(SaslMechanism::name)))
     }
 
-    /// As Milvus has it, a login means `SASL_SSL` unless told otherwise.
-    fn security_protocol(&self, raw: &RawKafka, login: bool) -> Result<SecurityProtocol, ConfigError> {
+    /// As in Milvus, a login implies `SASL_SSL` by default.
+    fn security_protocol(&self, raw: &RawKafka, login: Option<&KafkaLogin>) -> Result<SecurityProtocol, ConfigError> {
+        let login = login.is_some();
         let default = SecurityProtocol::of(login, login || raw.tls.is_some());
         let leaf = &raw.security_protocol;
         let text = self.text(PROTOCOL, leaf, default.name())?;
@@ -146,7 +147,7 @@ impl Reader<'_> {
         self.broker_tls("sourceConfig.kafka.tls", raw).map(Some)
     }
 
-    /// librdkafka itself knows its settings and what may be in them.
+    /// librdkafka itself validates names and values.
     fn properties(
         &self,
         raw: Option<&BTreeMap<String, Spanned<String>>>,
@@ -177,7 +178,7 @@ fn given_without_address(raw: &RawKafka) -> Option<(&'static str, Leaf)> {
     first.map(|(key, leaf)| (key, leaf.clone())).or_else(property)
 }
 
-/// Why a setting of librdkafka is not taken. Without its value, which may be a secret.
+/// Why a setting of librdkafka is not accepted. Without its value, which may be a secret.
 fn refusal(key: &str, value: &str) -> Option<String> {
     if let Some((_, own)) = OWN_KEYS.iter().find(|(name, _)| *name == key) {
         return Some(format!("set sourceConfig.kafka.{own} instead"));

@@ -1,12 +1,12 @@
 /*!
-The brokers of a source's Pulsar.
+The settings of a source's Pulsar.
 */
 
 use super::super::raw::{Leaf, RawPulsar};
 use super::super::{
     BrokerTls, ConfigError, PulsarConfig, PulsarService, Secret, SubscriptionMode, WebAddress, can_be_sent,
 };
-use super::{PULSAR_TOKEN_VARIABLE, Reader, plain};
+use super::{ConfigReader, PULSAR_TOKEN_VARIABLE, plain};
 
 const ADDRESS: &str = "sourceConfig.pulsar.address";
 const SUBSCRIPTION: &str = "sourceConfig.pulsar.subscription";
@@ -14,13 +14,13 @@ const PLUGIN: &str = "sourceConfig.pulsar.authPlugin";
 const PARAMS: &str = "sourceConfig.pulsar.authParams";
 const PARAMS_FILE: &str = "sourceConfig.pulsar.authParamsFile";
 
-/// The plugins that send a token: Milvus's name and the Java class, which the Go client knows as well.
+/// The plugins that send a token: Milvus's name, and the Java class, which the Go client accepts too.
 const TOKEN_PLUGINS: [&str; 2] = ["token", "org.apache.pulsar.client.impl.auth.AuthenticationToken"];
-/// As large as operators let messages become, and then some.
+/// In bytes; larger than what operators usually allow.
 const LARGEST_MESSAGE: usize = 128 << 20;
 
-impl Reader<'_> {
-    /// `None` without an address: the other keys have no meaning then, and say so.
+impl ConfigReader<'_> {
+    /// `None` without an address; then any other key is an error, as it would have no effect.
     pub(super) fn pulsar(&self, raw: &RawPulsar) -> Result<Option<PulsarConfig>, ConfigError> {
         if raw.address.is_none() {
             return match given_without_address(raw) {
@@ -29,7 +29,7 @@ impl Reader<'_> {
             };
         }
         let service = PulsarService::parse(&self.text(ADDRESS, &raw.address, "")?).ok_or_else(|| {
-            // Without the text: somebody may have put a password into it.
+            // Without the text, which may contain a password.
             let message = "an address looks like pulsar://host:6650 or pulsar+ssl://host:6651".to_owned();
             self.wrong(ADDRESS, &raw.address, message)
         })?;
@@ -49,7 +49,7 @@ impl Reader<'_> {
         Ok(Some(PulsarConfig {
             service,
             web,
-            // A Milvus's own limit, which its pieces exceed a little, is often put here: it is no reason to take less.
+            // Users often set Milvus's own limit here, which its chunks exceed slightly: smaller values are raised.
             max_message_size: size.max(LARGEST_MESSAGE),
             tenant: self.part_of_topic("sourceConfig.pulsar.tenant", &raw.tenant, "public")?,
             namespace: self.part_of_topic("sourceConfig.pulsar.namespace", &raw.namespace, "default")?,
@@ -77,7 +77,8 @@ impl Reader<'_> {
         }
     }
 
-    /// The environment, then a file, then the parameters in the config itself: `token:…`, as Milvus and the Go server want them.
+    /// The first of: the environment, a file, the parameters in the config. All in the form `token:…`, as in Milvus and
+    /// the Go server.
     fn pulsar_token(&self, raw: &RawPulsar) -> Result<Secret, ConfigError> {
         let plugin = plain(&raw.auth_plugin);
         if !plugin.is_empty() && !TOKEN_PLUGINS.contains(&plugin.as_str()) {
@@ -92,7 +93,7 @@ impl Reader<'_> {
             Some(token) => token.clone(),
             None => self.secret(PARAMS_FILE, &raw.auth_params_file, &raw.auth_params)?,
         };
-        // Without the text, which is a secret.
+        // Messages never repeat the text, which is a secret.
         let token = given.strip_prefix("token:").unwrap_or(&given).trim().to_owned();
         if !can_be_sent(&token) || token.starts_with("file:") || token.starts_with('{') {
             let message = "it is no token: it looks like `token:eyJ…`".to_owned();
@@ -132,8 +133,8 @@ fn given_without_address(raw: &RawPulsar) -> Option<(&'static str, &Leaf)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Config;
     use super::*;
+    use crate::config::Config;
 
     fn load(section: &str, token: Option<&str>) -> Result<Config, String> {
         let folder = tempfile::tempdir().unwrap();
@@ -158,7 +159,7 @@ mod tests {
         assert_eq!((plain.tenant.as_str(), plain.namespace.as_str()), ("public", "default"));
         assert_eq!((plain.max_message_size, plain.subscription), (LARGEST_MESSAGE, SubscriptionMode::Auto));
         assert!(plain.token.is_empty() && plain.web.is_none());
-        // What a Milvus is told is no reason to take less.
+        // Milvus's own limit is raised.
         assert_eq!(pulsar("address: 'a:1', maxMessageSize: 5242880").max_message_size, LARGEST_MESSAGE);
         assert_eq!(pulsar("address: 'a:1', maxMessageSize: 300000000").max_message_size, 300_000_000);
         let tls =
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_token_comes_from() {
+    fn precedence_of_the_tokens() {
         let token = |section: &str, variable| load(section, variable).unwrap().source.pulsar.unwrap().token;
         let inline = "address: a, authPlugin: token, authParams: 'token:in.line'";
         assert_eq!(token(inline, None).expose(), "in.line");
@@ -181,14 +182,14 @@ mod tests {
         assert_eq!(token(file, None).expose(), "from.a.file");
         assert_eq!(token(file, Some("from.the.environment")).expose(), "from.the.environment");
         assert_eq!(token(file, Some("from.the.environment\n")).expose(), "from.the.environment");
-        let told = load(file, Some("s3 cret")).unwrap_err();
-        assert_eq!(told, "MILVUS_CDC_PULSAR_TOKEN: it is no token: it looks like `token:eyJ…`");
+        let refused = load(file, Some("s3 cret")).unwrap_err();
+        assert_eq!(refused, "MILVUS_CDC_PULSAR_TOKEN: it is no token: it looks like `token:eyJ…`");
         let class = "address: a, authPlugin: org.apache.pulsar.client.impl.auth.AuthenticationToken, authParams: x";
         assert_eq!(token(class, None).expose(), "x");
     }
 
     #[test]
-    fn what_it_does_not_take() {
+    fn invalid_settings() {
         for (section, says) in [
             ("address: 'http://a'", "address`: an address looks like pulsar://host:6650"),
             ("address: 'u:s3cret@a:1'", "address`: an address looks like"),
@@ -209,9 +210,9 @@ mod tests {
             ("address: a, tls: {caPemPath: ca}", "address`: the connection is not encrypted, but tls is given"),
             ("address: a, subscription: durabel", "subscription`: `durabel` is not allowed, did you mean `durable`?"),
         ] {
-            let told = load(section, None).unwrap_err();
-            assert!(told.starts_with("cdc.yaml:2: `sourceConfig.pulsar."), "{section} gave {told}");
-            assert!(told.contains(says) && !told.contains("s3cret"), "{section} gave {told}");
+            let refused = load(section, None).unwrap_err();
+            assert!(refused.starts_with("cdc.yaml:2: `sourceConfig.pulsar."), "{section} gave {refused}");
+            assert!(refused.contains(says) && !refused.contains("s3cret"), "{section} gave {refused}");
         }
     }
 }

@@ -1,4 +1,4 @@
-use super::super::{KafkaConfig, SaslMechanism, SecurityProtocol};
+use super::super::{BrokerIdentity, KafkaConfig, SaslMechanism, SecurityProtocol};
 use super::*;
 
 fn load_with(text: &str, token: Option<&str>) -> Result<Config, String> {
@@ -44,8 +44,10 @@ fn defaults_without_a_file_and_with_an_empty_one() {
 #[test]
 fn every_key() {
     let config = load(
-        "address: 0.0.0.0:9000\napi: {token: t0ken, allowedHosts: [cdc.example]}\ndataDir: /var/lib/cdc\nmaxTaskNum: 7\nmaxNameLength: 30\nlogLevel: DEBUG\nlogFormat: json\n\
-         sourceConfig:\n  milvus:\n    uri: https://m:1\n    username: root\n    password: 007\n    connectTimeout: 9\n    \
+        "address: 0.0.0.0:9000\napi: {token: t0ken, allowedHosts: [cdc.example]}\ndataDir: /var/lib/cdc\n\
+         maxTaskNum: 7\nmaxNameLength: 30\nlogLevel: DEBUG\nlogFormat: json\n\
+         sourceConfig:\n  milvus:\n    uri: https://m:1\n    username: root\n    password: 007\n    \
+         connectTimeout: 9\n    \
          dialConfig:\n      serverName: n\n      caPemPath: a\n      clientPemPath: b\n      clientKeyPath: c\n  \
          log: rocksmq\n  rocksmq:\n    path: /m/rdb_data\n  channelPrefix: p\n  replicateChan: r\n",
     )
@@ -140,8 +142,8 @@ fn the_apis_token() {
     assert_eq!(token(None).expose(), "from-file");
     assert_eq!(token(Some("from-env\n")).expose(), "from-env");
     let wrong = Config::load(Some(&path), |name| (name == API_TOKEN_VARIABLE).then(|| "s3 cret".to_owned()));
-    let told = wrong.unwrap_err().to_string();
-    assert_eq!(told, "MILVUS_CDC_API_TOKEN: only visible ASCII characters can be sent in a header");
+    let message = wrong.unwrap_err().to_string();
+    assert_eq!(message, "MILVUS_CDC_API_TOKEN: only visible ASCII characters can be sent in a header");
     assert_eq!(load("api: {token: inline}").unwrap().api.token.expose(), "inline");
     let refused = error("api:\n  token: \"s3 cret\"");
     assert!(refused.starts_with("cdc.yaml:2: `api.token`: only visible ASCII characters"), "{refused}");
@@ -260,7 +262,8 @@ fn what_neither_server_has_is_still_refused_in_its_own_line() {
 
 #[test]
 fn a_go_servers_kafka_is_taken_over() {
-    let text = "sourceConfig:\n  kafka:\n    address: b:9092\n    producer:\n      client.id: dc1\n    consumer:\n      client.id: dc1\n    \
+    let text = "sourceConfig:\n  kafka:\n    address: b:9092\n    producer:\n      client.id: dc1\n    \
+                consumer:\n      client.id: dc1\n    \
                 saslUsername: u\n    saslPassword: p\n    saslMechanisms: PLAIN\n    securityProtocol: SASL_SSL\n";
     let config = load(text).unwrap();
     let left: Vec<&str> = config.leftovers.iter().map(|left| left.key).collect();
@@ -285,11 +288,13 @@ fn kafka_in_all_ways() {
         (SaslMechanism::Plain, "u", "s3cret")
     );
     assert!(!format!("{sasl:?}").contains("s3cret"));
-    let open = "    saslUsername: u\n    saslPassword: p\n    saslMechanisms: SCRAM-SHA-512\n    securityProtocol: SASL_PLAINTEXT\n";
+    let open = "    saslUsername: u\n    saslPassword: p\n    saslMechanisms: SCRAM-SHA-512\n    \
+                securityProtocol: SASL_PLAINTEXT\n";
     assert_eq!(kafka(open).protocol(), SecurityProtocol::SaslPlaintext);
     let tls = kafka("    tls: {caPemPath: ca, clientPemPath: c, clientKeyPath: k, clientKeyPassword: s3cret}\n");
     assert_eq!(tls.protocol(), SecurityProtocol::Ssl);
-    assert_eq!(tls.tls.as_ref().unwrap().identity, Some(("c".into(), "k".into())));
+    let identity = BrokerIdentity { certificate: "c".into(), key: "k".into() };
+    assert_eq!(tls.tls.as_ref().unwrap().identity, Some(identity));
     let settings = tls.client_settings();
     let value = |key: &str| settings.iter().find(|(name, _)| name == key).map(|(_, value)| value.expose());
     assert_eq!((value("ssl.ca.location"), value("ssl.key.password")), (Some("ca"), Some("s3cret")));
@@ -352,9 +357,9 @@ fn what_kafka_does_not_take() {
             "cdc.yaml:2: `sourceConfig.kafka.properties.auto.offset.reset`",
         ),
     ] {
-        let told = error(&format!("sourceConfig:\n  kafka: {{{text}}}"));
-        assert!(told.starts_with(says), "{text} gave {told}");
-        assert!(!told.contains("s3cret"), "{told}");
+        let message = error(&format!("sourceConfig:\n  kafka: {{{text}}}"));
+        assert!(message.starts_with(says), "{text} gave {message}");
+        assert!(!message.contains("s3cret"), "{message}");
     }
 }
 

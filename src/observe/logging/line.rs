@@ -8,12 +8,12 @@ use log::Record;
 use log::kv::{self, Key, Value, VisitSource};
 use serde_json::Map;
 
-use super::LogFormat;
-use super::time::{Rfc3339, Timestamp};
+use super::format::LogFormat;
+use super::time::{MilvusTime, Rfc3339};
 
 /// An event, taken out of its record so that it can be told again later.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Event {
+pub(super) struct LogLine {
     pub(super) level: log::Level,
     module: String,
     message: String,
@@ -21,20 +21,20 @@ pub(super) struct Event {
     fields: Vec<(String, String)>,
 }
 
-impl Event {
-    /// The record, said by a thread of this name.
-    pub(super) fn new(record: &Record<'_>, thread: Option<&str>) -> Self {
+impl LogLine {
+    /// The record, logged by a thread that works for this task.
+    pub(super) fn new(record: &Record<'_>, task: Option<&str>) -> Self {
         let module = record.target();
-        let mut fields = Fields(Vec::new());
+        let mut fields = LogFields(Vec::new());
         // Our visitor does not fail.
         let _ = record.key_values().visit(&mut fields);
-        let Fields(mut fields) = fields;
-        if let Some(task) = thread.and_then(task_of)
+        let LogFields(mut fields) = fields;
+        if let Some(task) = task
             && !fields.iter().any(|(key, _)| key == "task")
         {
             fields.insert(0, ("task".to_owned(), task.to_owned()));
         }
-        Event {
+        LogLine {
             level: record.level(),
             module: module.strip_prefix("milvus_cdc::").unwrap_or(module).to_owned(),
             message: record.args().to_string(),
@@ -58,7 +58,7 @@ impl Event {
 
     fn text(&self, time: SystemTime) -> String {
         let message = quoted(&self.message);
-        let mut line = format!("[{}] [{}] [{}] [{message}]", Timestamp(time), self.level, self.module);
+        let mut line = format!("[{}] [{}] [{}] [{message}]", MilvusTime(time), self.level, self.module);
         for (key, value) in &self.fields {
             let is_plain =
                 !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\[]=".contains(&byte));
@@ -82,9 +82,9 @@ impl Event {
     }
 }
 
-struct Fields(Vec<(String, String)>);
+struct LogFields(Vec<(String, String)>);
 
-impl<'kvs> VisitSource<'kvs> for Fields {
+impl<'kvs> VisitSource<'kvs> for LogFields {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
         self.0.push((key.to_string(), value.to_string()));
         Ok(())
@@ -105,20 +105,6 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-/// The task that a thread works for, by its name: `task-<id>`, `log-<id>`, `catalog-<id>`, `copy-<id>`, `stop-<id>` and
-/// `apply-<id>-<n>`. So every line of a task carries its id, whoever writes it.
-fn task_of(thread: &str) -> Option<&str> {
-    if thread == "task-manager" {
-        return None;
-    }
-    let (role, rest) = thread.split_once('-')?;
-    match role {
-        "task" | "log" | "catalog" | "copy" | "stop" => Some(rest),
-        "apply" => rest.rsplit_once('-').map(|(id, _)| id),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::UNIX_EPOCH;
@@ -127,7 +113,7 @@ mod tests {
 
     use super::*;
 
-    fn event(message: &str, thread: Option<&str>) -> Event {
+    fn event(message: &str, task: Option<&str>) -> LogLine {
         let fields: &[(&str, &str)] = &[("rows", "5"), ("collection", "a b")];
         let args = format_args!("{message}");
         let record = Record::builder()
@@ -136,19 +122,22 @@ mod tests {
             .target("milvus_cdc::task::manager")
             .key_values(&fields)
             .build();
-        Event::new(&record, thread)
+        LogLine::new(&record, task)
     }
 
     #[test]
     fn a_line_is_one_line() {
         let line = event("a \"b\"\n[x] \\", None).line(UNIX_EPOCH, LogFormat::Text);
-        let expected = r#"[1970/01/01 00:00:00.000 +00:00] [WARN] [task::manager] ["a \"b\"\n[x] \\"] [rows=5] [collection="a b"]"#;
+        let expected = concat!(
+            r#"[1970/01/01 00:00:00.000 +00:00] [WARN] [task::manager] "#,
+            r#"["a \"b\"\n[x] \\"] [rows=5] [collection="a b"]"#
+        );
         assert_eq!(line, expected);
     }
 
     #[test]
     fn as_json() {
-        let line = event("a\nb", Some("log-one")).with("message", "other").line(UNIX_EPOCH, LogFormat::Json);
+        let line = event("a\nb", Some("one")).with("message", "other").line(UNIX_EPOCH, LogFormat::Json);
         assert_eq!(line.lines().count(), 1);
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
         let expected = serde_json::json!({
@@ -159,19 +148,16 @@ mod tests {
     }
 
     #[test]
-    fn the_task_is_known_by_the_thread() {
-        for (thread, task) in [
-            ("task-one", Some("one")),
-            ("log-one-two", Some("one-two")),
-            ("catalog-x", Some("x")),
-            ("apply-one-two-3", Some("one-two")),
-            ("stop-x", Some("x")),
-            ("task-manager", None),
-            ("http-5", None),
-            ("main", None),
-        ] {
-            assert_eq!(task_of(thread), task, "{thread}");
-        }
-        assert!(event("x", Some("apply-one-0")).line(UNIX_EPOCH, LogFormat::Text).contains(" [task=one] [rows=5]"));
+    fn the_task_of_a_thread_comes_first() {
+        let line = event("x", Some("one-2")).line(UNIX_EPOCH, LogFormat::Text);
+        assert!(line.ends_with(r#"["x"] [task=one-2] [rows=5] [collection="a b"]"#), "{line}");
+    }
+
+    #[test]
+    fn a_task_that_the_record_names_is_not_replaced() {
+        let fields: &[(&str, &str)] = &[("task", "named")];
+        let record = Record::builder().args(format_args!("x")).key_values(&fields).build();
+        let line = LogLine::new(&record, Some("one")).line(UNIX_EPOCH, LogFormat::Text);
+        assert!(line.ends_with(r#"["x"] [task=named]"#), "{line}");
     }
 }

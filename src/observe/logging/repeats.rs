@@ -1,5 +1,5 @@
 /*!
-A warning or an error that comes again and again is told once, and then counted: once a minute a line says how often it came.
+Logs a repeated warning or error once and then counts it: once a minute, a line says how often it came again.
 */
 
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use log::Level;
 
-use super::line::Event;
+use super::line::LogLine;
 
 /// How long the same words are only counted.
 const QUIET: Duration = Duration::from_secs(60);
@@ -16,7 +16,7 @@ const REMEMBERED: usize = 256;
 
 /// What was told lately.
 #[derive(Debug, Default)]
-pub(super) struct Repeats(BTreeMap<Event, Told>);
+pub(super) struct Repeats(BTreeMap<LogLine, Told>);
 
 #[derive(Debug)]
 struct Told {
@@ -27,7 +27,7 @@ struct Told {
 
 impl Repeats {
     /// What to tell now: events that were only counted until now, and this one unless it was told lately.
-    pub(super) fn admit(&mut self, event: Event, now: Instant) -> Vec<Event> {
+    pub(super) fn admit(&mut self, event: LogLine, now: Instant) -> Vec<LogLine> {
         let mut tell = self.expired(now);
         if event.level > Level::Warn {
             tell.push(event);
@@ -45,9 +45,9 @@ impl Repeats {
     }
 
     /// Takes out what is older than a minute; what came again meanwhile is told with its number, and counted anew.
-    fn expired(&mut self, now: Instant) -> Vec<Event> {
+    fn expired(&mut self, now: Instant) -> Vec<LogLine> {
         let old = |told: &Told| now.duration_since(told.at) >= QUIET;
-        let again: Vec<Event> = self
+        let again: Vec<LogLine> = self
             .0
             .iter()
             .filter(|(_, told)| old(told) && told.again > 0)
@@ -70,11 +70,11 @@ mod tests {
     use super::*;
     use crate::observe::logging::LogFormat;
 
-    fn event(level: Level, message: &str) -> Event {
-        Event::new(&Record::builder().level(level).args(format_args!("{message}")).build(), None)
+    fn event(level: Level, message: &str) -> LogLine {
+        LogLine::new(&Record::builder().level(level).args(format_args!("{message}")).build(), None)
     }
 
-    fn lines(events: &[Event]) -> Vec<String> {
+    fn lines(events: &[LogLine]) -> Vec<String> {
         let cut = |line: String| line.split_once("[\"").map(|(_, rest)| rest.to_owned()).unwrap();
         events.iter().map(|event| cut(event.line(UNIX_EPOCH, LogFormat::Text))).collect()
     }

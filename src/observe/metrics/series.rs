@@ -1,5 +1,5 @@
 /*!
-Taking away the series of what is gone: a source may make and drop collections for ever.
+Removes the series of deleted tasks and dropped collections: a source may create and drop collections indefinitely.
 */
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -9,7 +9,7 @@ use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 /// Name and `api_type` of a collection's series.
 type Labels = (String, String);
 
-/// The series that collections have, by task and collection: looking for them among all would take longer with every collection.
+/// The series of collections, by task and collection: searching all series would take longer with every collection.
 #[derive(Default)]
 pub(super) struct CollectionSeries(BTreeMap<String, BTreeMap<i64, BTreeSet<Labels>>>);
 
@@ -19,7 +19,7 @@ impl CollectionSeries {
         of_task.entry(collection).or_default().insert((name.to_owned(), api_type.to_owned()));
     }
 
-    /// A collection's, which count no more from now on. Several names where it has been renamed.
+    /// Takes out the series of a collection: several names if it has been renamed.
     pub(super) fn take(&mut self, task: &str, collection: i64) -> BTreeSet<Labels> {
         self.0.get_mut(task).and_then(|of_task| of_task.remove(&collection)).unwrap_or_default()
     }
@@ -36,7 +36,7 @@ pub(super) fn remove_with<T: MetricVecBuilder>(metric: &MetricVec<T>, label: &st
             let labels: HashMap<&str, &str> =
                 series.get_label().iter().map(|label| (label.name(), label.value())).collect();
             if labels.get(label) == Some(&value) {
-                // Somebody else may have removed it.
+                // Another thread may have removed it.
                 let _ = metric.remove(&labels);
             }
         }

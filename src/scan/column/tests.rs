@@ -34,8 +34,8 @@ pub(in crate::scan) fn floats(data: &[f32]) -> Column {
 
 /// A sparse column, which our own .proto does not have: field 6 of `VectorField`, an array of bytes.
 pub(in crate::scan) fn sparse(rows: &[&[u8]]) -> Column {
-    let kind = Kind { vector: true, number: 6 };
-    let contents = container((kind, Layout::Delimited), 9, rows, &[(2, 30)]).unwrap();
+    let kind = ValueKind::Vectors(6);
+    let contents = container(kind, Layout::Delimited, 9, rows, &[(2, 30)]).unwrap();
     let mut bytes = Vec::new();
     let mut out = CodedOutputStream::vec(&mut bytes);
     out.write_string(field::NAME, "s").unwrap();
@@ -55,10 +55,13 @@ fn picks_rows_of_every_kind() {
     let int = Data::IntData(IntArray { data: vec![-1, 2, 300], ..Default::default() });
     let flags =
         |data: &[bool]| scalars("b", Data::BoolData(BoolArray { data: data.to_vec(), ..Default::default() }), &[]);
+    let times =
+        |data: &[i64]| scalars("z", Data::TimeData(LongArray { data: data.to_vec(), ..Default::default() }), &[]);
     let columns = [
         longs("id", &[1, i64::MIN, 3]),
         scalars("i", int, &[]),
         flags(&[true, false, true]),
+        times(&[-1, 0, 1 << 40]),
         strings("t", &["a", "", "ü"], &[]),
         floats(&[1., 2., 3., 4., 5., 6.]),
         vectors(8, Vectors::BinaryVector(vec![7, 8, 9])),
@@ -70,14 +73,15 @@ fn picks_rows_of_every_kind() {
         longs("id", &[3, i64::MIN]),
         scalars("i", Data::IntData(IntArray { data: vec![300, 2], ..Default::default() }), &[]),
         flags(&[true, false]),
+        times(&[1 << 40, 0]),
         strings("t", &["ü", ""], &[]),
         floats(&[5., 6., 3., 4.]),
         vectors(8, Vectors::BinaryVector(vec![9, 8])),
         vectors(1, Vectors::Float16Vector(vec![5, 6, 3, 4])),
     ];
-    assert_eq!(read(&picked[..7]), read(&wanted));
+    assert_eq!(read(&picked[..8]), read(&wanted));
     assert_eq!(
-        RowColumn::read(&picked[7], 2).map(|read| match read.contents {
+        RowColumn::read(&picked[8], 2).map(|read| match read.contents {
             Contents::Values { values, .. } => values.iter().map(|value| value.len()).collect::<Vec<_>>(),
             Contents::Structs(_) => vec![],
         }),

@@ -3,10 +3,9 @@ use std::collections::{BTreeMap, VecDeque};
 use proptest::prelude::*;
 
 use super::*;
-use crate::milvus::{Error, ErrorKind};
-use crate::pipeline::columns;
+use crate::domain::Keys;
+use crate::milvus::{Error, ErrorKind, field_data};
 use crate::scan::column::tests::longs;
-use crate::source::Keys;
 
 fn failure() -> ScanError {
     let kind = ErrorKind::Transport;
@@ -14,13 +13,34 @@ fn failure() -> ScanError {
         .into()
 }
 
-/// Pages with a failure before each.
-struct Leaves(VecDeque<Page>, bool);
+/// How the next call of a stream ends; failures and successes take turns.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NextCall {
+    Fails,
+    Succeeds,
+}
 
-impl Left for Leaves {
+impl NextCall {
+    fn take(&mut self) -> Result<(), ScanError> {
+        match self {
+            NextCall::Fails => {
+                *self = NextCall::Succeeds;
+                Err(failure())
+            }
+            NextCall::Succeeds => {
+                *self = NextCall::Fails;
+                Ok(())
+            }
+        }
+    }
+}
+
+struct Leaves(VecDeque<Page>, NextCall);
+
+impl PageStream for Leaves {
     fn next_page(&mut self) -> Result<Option<Page>, ScanError> {
-        self.1 = !self.1;
-        if self.1 { Err(failure()) } else { Ok(self.0.pop_front()) }
+        self.1.take()?;
+        Ok(self.0.pop_front())
     }
 
     fn object(&self) -> String {
@@ -28,20 +48,19 @@ impl Left for Leaves {
     }
 }
 
-/// Rows with a failure before each.
-struct Entries(VecDeque<Entry>, bool);
+struct Entries(VecDeque<RowEntry>, NextCall);
 
-impl Right for Entries {
-    fn next_entry(&mut self) -> Result<Option<Entry>, ScanError> {
-        self.1 = !self.1;
-        if self.1 { Err(failure()) } else { Ok(self.0.pop_front()) }
+impl RowStream for Entries {
+    fn next_entry(&mut self) -> Result<Option<RowEntry>, ScanError> {
+        self.1.take()?;
+        Ok(self.0.pop_front())
     }
 }
 
-type Rows = BTreeMap<i64, Vec<Digest>>;
+type ModelRows = BTreeMap<i64, Vec<Digest>>;
 
 /// All rows in order, each key's together, in pages of about `size` rows.
-fn pages(rows: &Rows, size: usize) -> VecDeque<Page> {
+fn pages(rows: &ModelRows, size: usize) -> VecDeque<Page> {
     let mut pages = VecDeque::new();
     let mut page: Vec<(i64, Digest)> = Vec::new();
     for (&key, digests) in rows {
@@ -63,13 +82,13 @@ fn page(rows: &[(i64, Digest)]) -> Page {
     Page { keys: keys.into_iter().map(Key::Int).collect(), digests, columns }
 }
 
-fn entries(rows: &Rows) -> VecDeque<Entry> {
-    let entry = |key: i64, digest: Digest| Entry { key: Key::Int(key), digest: Some(digest) };
+fn entries(rows: &ModelRows) -> VecDeque<RowEntry> {
+    let entry = |key: i64, digest: Digest| RowEntry { key: Key::Int(key), digest: Some(digest) };
     rows.iter().flat_map(|(&key, digests)| digests.iter().map(move |&digest| entry(key, digest))).collect()
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Found {
+struct FoundDifferences {
     added: Vec<Key>,
     changed: Vec<Key>,
     removed: Vec<Key>,
@@ -77,8 +96,8 @@ struct Found {
 }
 
 /// All steps to the end, each of which stands for itself.
-fn walk<L: Left, R: Right>(mut merge: Merge<L, R>) -> Found {
-    let mut found = Found::default();
+fn walk<L: PageStream, R: RowStream>(mut merge: Merge<L, R>) -> FoundDifferences {
+    let mut found = FoundDifferences::default();
     let mut after = None;
     loop {
         match merge.next_step() {
@@ -104,14 +123,14 @@ fn assert_columns(page: &Page) {
     if page.keys.is_empty() {
         return assert!(page.columns.is_empty() && page.digests.is_empty());
     }
-    let longs_of = |name| columns::keys(&page.columns, name).unwrap();
+    let longs_of = |name| field_data::keys(&page.columns, name).unwrap();
     assert_eq!(Key::each(longs_of("id")), page.keys);
     assert_eq!(longs_of("digest"), Keys::Int(page.digests.iter().map(|&digest| digest as i64).collect()));
 }
 
 /// The same, by looking up.
-fn model(left: &Rows, right: &Rows, unknown: &BTreeSet<Key>) -> Found {
-    let mut found = Found { keys: left.len(), ..Found::default() };
+fn model(left: &ModelRows, right: &ModelRows, unknown: &BTreeSet<Key>) -> FoundDifferences {
+    let mut found = FoundDifferences { keys: left.len(), ..FoundDifferences::default() };
     for (&key, digests) in left {
         let is_unknown = unknown.contains(&Key::Int(key));
         match right.get(&key) {
@@ -125,7 +144,7 @@ fn model(left: &Rows, right: &Rows, unknown: &BTreeSet<Key>) -> Found {
     found
 }
 
-fn some_rows() -> impl Strategy<Value = Rows> {
+fn some_rows() -> impl Strategy<Value = ModelRows> {
     let digests = prop::collection::vec(0u64..3, 1..4);
     prop::collection::btree_map(prop_oneof![-12i64..12, Just(i64::MIN), Just(i64::MAX)], digests, 0..16)
 }
@@ -140,8 +159,8 @@ proptest! {
         max_removed in 1usize..6,
     ) {
         let unknown: BTreeSet<Key> = unknown.into_iter().map(Key::Int).collect();
-        let right_stream = Overlay::new(Entries(entries(&right), false), unknown.clone());
-        let merge = Merge::new(Leaves(pages(&left, size), false), right_stream);
+        let right_stream = Overlay::new(Entries(entries(&right), NextCall::Fails), unknown.clone());
+        let merge = Merge::new(Leaves(pages(&left, size), NextCall::Fails), right_stream);
         let found = walk(Merge { max_removed, ..merge });
         prop_assert_eq!(found, model(&left, &right, &unknown));
     }
@@ -149,10 +168,11 @@ proptest! {
 
 #[test]
 fn long_removals_come_in_pieces() {
-    let right: Rows = (0..20_000).map(|key| (key, vec![1])).collect();
+    let right: ModelRows = (0..20_000).map(|key| (key, vec![1])).collect();
     // Before a page, within it, between its last row and the end.
-    let left: Rows = BTreeMap::from([(9_000, vec![1]), (9_001, vec![2]), (19_000, vec![1])]);
-    let mut merge = Merge::new(Leaves(pages(&left, 9), true), Entries(entries(&right), true));
+    let left: ModelRows = BTreeMap::from([(9_000, vec![1]), (9_001, vec![2]), (19_000, vec![1])]);
+    let mut merge =
+        Merge::new(Leaves(pages(&left, 9), NextCall::Succeeds), Entries(entries(&right), NextCall::Succeeds));
     let mut steps = Vec::new();
     loop {
         match merge.next_step() {
@@ -177,8 +197,8 @@ fn long_removals_come_in_pieces() {
 fn a_page_that_cannot_be_cut() {
     let mut broken = page(&[(1, 1), (5, 1)]);
     broken.columns = vec![longs("id", &[1])];
-    let right = Entries(entries(&BTreeMap::from([(2, vec![1]), (3, vec![1])])), false);
-    let merge = Merge::new(Leaves(VecDeque::from([broken]), false), right);
+    let right = Entries(entries(&BTreeMap::from([(2, vec![1]), (3, vec![1])])), NextCall::Fails);
+    let merge = Merge::new(Leaves(VecDeque::from([broken]), NextCall::Fails), right);
     let mut merge = Merge { max_removed: 1, ..merge };
     let errors = (0..10).filter_map(|_| merge.next_step().err()).map(|error| error.to_string());
     assert!(errors.last().unwrap().starts_with("d.c: "), "all is there still, and the error says where");
@@ -186,8 +206,8 @@ fn a_page_that_cannot_be_cut() {
 
 #[test]
 fn nothing_on_the_right() {
-    let left: Rows = BTreeMap::from([(1, vec![5]), (2, vec![5, 6])]);
-    let mut merge = Merge::new(Leaves(pages(&left, 10), true), Nothing);
+    let left: ModelRows = BTreeMap::from([(1, vec![5]), (2, vec![5, 6])]);
+    let mut merge = Merge::new(Leaves(pages(&left, 10), NextCall::Succeeds), EmptyStream);
     let step = loop {
         if let Ok(step) = merge.next_step() {
             break step.unwrap();

@@ -1,7 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::milvus::rows::Extent;
+use crate::milvus::{Error, ErrorKind};
 use crate::scan::column::tests::{longs, strings};
+use crate::scan::server::RowServer;
 
 /// A server as good or as bad as servers are.
 struct Model {
@@ -14,38 +17,44 @@ struct Model {
     failures: bool,
 }
 
-impl Ask for Model {
-    fn ask(&mut self, range: (Option<&Key>, Option<&Key>), limit: usize, keys_only: bool) -> Result<Answer, PageError> {
+impl RowServer for Model {
+    fn query(&mut self, range: KeyRange<'_>, extent: Extent, projection: Projection) -> Result<RowBatch, PageError> {
         if self.failures && self.random.bool() {
             return Err(failure(ErrorKind::Transport));
         }
+        let limit = rows_of(extent);
         assert!(limit > 0 && limit <= MAX_ROWS);
-        let (low, high) = range;
-        let is_inside = |(key, _): &&(Key, i64)| low.is_none_or(|low| key > low) && high.is_none_or(|high| key <= high);
-        let mut found: Vec<(Key, i64)> = self.rows.iter().filter(is_inside).cloned().collect();
+        let mut found: Vec<(Key, i64)> = self.rows.iter().filter(|(key, _)| range.contains(key)).cloned().collect();
         if self.any {
             self.random.shuffle(&mut found);
         } else {
             found.sort_by(|a, b| a.0.cmp(&b.0));
         }
         found.truncate(limit);
-        if !keys_only && found.len() > self.message {
+        if projection == Projection::AllFields && found.len() > self.message {
             return Err(failure(ErrorKind::TooLarge));
         }
         let keys: Vec<Key> = found.iter().map(|(key, _)| key.clone()).collect();
         if keys.is_empty() {
-            return Ok(Answer { keys, columns: Vec::new() });
+            return Ok(RowBatch { keys, columns: Vec::new() });
         }
         let key_column = match Key::collect(&keys) {
-            crate::source::Keys::Int(keys) => longs("id", &keys),
-            crate::source::Keys::Str(keys) => strings("id", &keys.iter().map(String::as_str).collect::<Vec<_>>(), &[]),
+            crate::domain::Keys::Int(keys) => longs("id", &keys),
+            crate::domain::Keys::Str(keys) => strings("id", &keys.iter().map(String::as_str).collect::<Vec<_>>(), &[]),
         };
         let values: Vec<i64> = found.iter().map(|(_, value)| *value).collect();
-        Ok(Answer { keys, columns: vec![key_column, longs("v", &values)] })
+        Ok(RowBatch { keys, columns: vec![key_column, longs("v", &values)] })
     }
 
     fn object(&self) -> String {
         "a model".into()
+    }
+}
+
+fn rows_of(extent: Extent) -> usize {
+    match extent {
+        Extent::AtMost(rows) | Extent::Page(rows) => rows,
+        Extent::All => panic!("a walk counts nothing"),
     }
 }
 
@@ -62,7 +71,7 @@ fn model(rows: Vec<(Key, i64)>, any: bool, seed: u64) -> Model {
 /// All rows, as keys and digests.
 fn walk(server: Model, after: Option<Key>) -> Result<Vec<(Key, Digest)>, PageError> {
     let is_int = !matches!(server.rows.first(), Some((Key::Str(_), _)));
-    let mut pages = Pages::of(Box::new(server), How { is_int, keys_only: false, keep_columns: false }, after);
+    let mut pages = Pages::of(RowReader::new(Box::new(server), RowDetail::Digests), is_int, after);
     let mut all = Vec::new();
     loop {
         match pages.next_page() {
@@ -97,7 +106,13 @@ fn sorted(mut rows: Vec<(Key, Digest)>) -> Vec<(Key, Digest)> {
 }
 
 fn int_keys() -> impl Strategy<Value = Vec<(Key, i64)>> {
-    let key = prop_oneof![4 => -300i64..300, 1 => Just(i64::MIN), 1 => Just(i64::MIN + 1), 1 => Just(i64::MAX), 2 => any::<i64>()];
+    let key = prop_oneof![
+        4 => -300i64..300,
+        1 => Just(i64::MIN),
+        1 => Just(i64::MIN + 1),
+        1 => Just(i64::MAX),
+        2 => any::<i64>(),
+    ];
     prop::collection::vec((key.prop_map(Key::Int), any::<i64>()), 0..60)
 }
 
@@ -149,26 +164,27 @@ fn many_rows() {
 #[test]
 fn sorted_but_not_the_lowest() {
     struct Sly(Model);
-    impl Ask for Sly {
-        fn ask(
+    impl RowServer for Sly {
+        fn query(
             &mut self,
-            range: (Option<&Key>, Option<&Key>),
-            limit: usize,
-            keys_only: bool,
-        ) -> Result<Answer, PageError> {
-            let answer = self.0.ask(range, limit, keys_only)?;
+            range: KeyRange<'_>,
+            extent: Extent,
+            projection: Projection,
+        ) -> Result<RowBatch, PageError> {
+            let answer = self.0.query(range, extent, projection)?;
             let mut order: Vec<usize> = (0..answer.keys.len()).collect();
             order.sort_by_key(|&index| &answer.keys[index]);
             let columns = pick(&answer.columns, answer.keys.len(), Some(&order)).unwrap();
-            Ok(Answer { keys: order.iter().map(|&index| answer.keys[index].clone()).collect(), columns })
+            Ok(RowBatch { keys: order.iter().map(|&index| answer.keys[index].clone()).collect(), columns })
         }
         fn object(&self) -> String {
             self.0.object()
         }
     }
     let rows: Vec<(Key, i64)> = (0..5000).map(|key| (Key::Int(key), key)).collect();
-    let how = How { is_int: true, keys_only: false, keep_columns: false };
-    let mut pages = Pages::of(Box::new(Sly(model(rows.clone(), true, 3))), how, None);
+    let is_int = true;
+    let mut pages =
+        Pages::of(RowReader::new(Box::new(Sly(model(rows.clone(), true, 3))), RowDetail::Digests), is_int, None);
     let mut found = Vec::new();
     while let Some(page) = pages.next_page().unwrap() {
         found.extend(page.keys.into_iter().zip(page.digests));
@@ -188,15 +204,17 @@ fn too_many_rows_of_one_key() {
 #[test]
 fn a_row_that_was_not_asked_for() {
     struct Wrong;
-    impl Ask for Wrong {
-        fn ask(&mut self, _: (Option<&Key>, Option<&Key>), _: usize, _: bool) -> Result<Answer, PageError> {
-            Ok(Answer { keys: vec![Key::Int(7)], columns: vec![longs("id", &[7])] })
+    impl RowServer for Wrong {
+        fn query(&mut self, _: KeyRange<'_>, _: Extent, _: Projection) -> Result<RowBatch, PageError> {
+            Ok(RowBatch { keys: vec![Key::Int(7)], columns: vec![longs("id", &[7])] })
         }
         fn object(&self) -> String {
             "wrong".into()
         }
     }
-    let how = How { is_int: true, keys_only: false, keep_columns: false };
-    let mut pages = Pages::of(Box::new(Wrong), how, None);
+    let is_int = true;
+    let mut pages = Pages::of(RowReader::new(Box::new(Wrong), RowDetail::Digests), is_int, None);
     assert!(matches!(pages.next_page(), Err(PageError::Outside { .. })));
 }
+
+mod segments;

@@ -11,34 +11,29 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::config::KafkaConfig;
-use crate::source::news::News;
+use crate::domain::Channel;
+use crate::source::wakeup::Wakeup;
 
-/// A consumer that tells [`Events`] what goes on.
-pub(super) type Consumer = BaseConsumer<Events>;
+/// A consumer that reports to [`KafkaEvents`].
+pub(super) type KafkaConsumer = BaseConsumer<KafkaEvents>;
 
-/// What goes on beside messages.
+/// What librdkafka reports beside messages.
 #[derive(Debug, Default)]
-pub(super) struct Events {
-    /// Some topic's queue has got something since the last look.
-    news: News,
-    /// No broker can be reached, as far as anybody has noticed.
+pub(super) struct KafkaEvents {
+    /// Some topic's queue has received messages since the last look.
+    arrivals: Wakeup,
+    /// No broker can be reached, as far as librdkafka has noticed.
     down: AtomicBool,
-    /// What librdkafka complained of last.
+    /// librdkafka's last complaint.
     complaint: Mutex<Option<String>>,
-    /// How many events have been heard.
-    heard: AtomicU64,
+    /// How many events librdkafka has reported.
+    reported: AtomicU64,
 }
 
-impl Events {
-    /// What a topic's queue calls when it has got something.
-    pub(super) fn waker(&self) -> impl Fn() + Send + Sync + 'static {
-        let news = self.news.clone();
-        move || news.give()
-    }
-
-    /// Of all topics.
-    pub(super) fn news(&self) -> &News {
-        &self.news
+impl KafkaEvents {
+    /// Signalled by each topic's queue when it receives messages.
+    pub(super) fn arrivals(&self) -> &Wakeup {
+        &self.arrivals
     }
 
     /// Whether the brokers are out of reach.
@@ -47,35 +42,64 @@ impl Events {
     }
 
     /// A broker has answered.
-    pub(super) fn is_up(&self) {
+    pub(super) fn note_answer(&self) {
         self.down.store(false, Ordering::Release);
         *self.complaint.lock() = None;
     }
 
-    /// An error with what librdkafka had to say about it.
-    pub(super) fn explain(&self, error: impl std::fmt::Display) -> String {
-        match &*self.complaint.lock() {
-            Some(complaint) => format!("{error}: {complaint}"),
-            None => error.to_string(),
+    /// The failure to name while no broker can be reached.
+    pub(super) fn down(&self) -> KafkaFailure {
+        KafkaFailure::Down { complaint: self.complaint.lock().clone() }
+    }
+
+    /// An error, together with what librdkafka has complained of.
+    pub(super) fn explain(&self, error: KafkaError) -> KafkaFailure {
+        match self.complaint.lock().clone() {
+            Some(complaint) => KafkaFailure::Explained { error, complaint },
+            None => KafkaFailure::Plain(error),
         }
     }
 }
 
-impl ClientContext for Events {
-    /// Connections that fail are told by [`Self::error`]; most of the rest is for whoever debugs.
+/// A failure of librdkafka.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(super) enum KafkaFailure {
+    #[error(transparent)]
+    Plain(KafkaError),
+    #[error("{error}: {complaint}")]
+    Explained {
+        #[source]
+        error: KafkaError,
+        complaint: String,
+    },
+    #[error("topic {topic}: {failure}")]
+    Topic {
+        topic: Channel,
+        #[source]
+        failure: Box<KafkaFailure>,
+    },
+    /// librdkafka's own text holds the refused value, which may be a secret.
+    #[error("librdkafka refuses the setting {0}")]
+    Setting(String),
+    #[error("no broker can be reached{}", .complaint.as_ref().map(|it| format!(": {it}")).unwrap_or_default())]
+    Down { complaint: Option<String> },
+}
+
+impl ClientContext for KafkaEvents {
+    /// [`Self::error`] reports failed connections; most of the rest helps debugging only.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         let level = match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => log::Level::Error,
             _ => log::Level::Debug,
         };
-        self.heard.fetch_add(1, Ordering::Relaxed);
+        self.reported.fetch_add(1, Ordering::Relaxed);
         log::log!(level, "librdkafka: {facility}: {message}");
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.heard.fetch_add(1, Ordering::Relaxed);
+        self.reported.fetch_add(1, Ordering::Relaxed);
         match error.rdkafka_error_code() {
-            // Not errors, or about one topic: its queue tells of them.
+            // No errors, or errors of one topic, which its queue reports.
             Some(
                 RDKafkaErrorCode::PartitionEOF
                 | RDKafkaErrorCode::AutoOffsetReset
@@ -90,60 +114,62 @@ impl ClientContext for Events {
     }
 }
 
-impl ConsumerContext for Events {
+impl ConsumerContext for KafkaEvents {
     fn main_queue_min_poll_interval(&self) -> rdkafka::util::Timeout {
         Duration::from_millis(100).into()
     }
 }
 
-/// Hears what librdkafka has to tell: only while somebody asks for it does it speak.
-pub(super) fn serve(consumer: &Consumer) {
-    let heard = || consumer.client().context().heard.load(Ordering::Relaxed);
+/// Lets librdkafka report its events: it does so only while it is polled.
+pub(super) fn serve(consumer: &KafkaConsumer) {
+    let reported = || consumer.client().context().reported.load(Ordering::Relaxed);
     for _ in 0..1000 {
-        let before = heard();
-        // Events that are dealt with inside of it answer `None`, too.
-        if consumer.poll(Duration::ZERO).is_none() && heard() == before {
+        let before = reported();
+        // It returns `None` as well when it has handled an event inside.
+        if consumer.poll(Duration::ZERO).is_none() && reported() == before {
             return;
         }
     }
 }
 
-/// How much of one topic may wait in memory, in KiB: little, because there may be hundreds of topics, but more than one of Milvus's largest messages
-/// (5.4 MB), so that the next one is fetched while one waits. With 2 MiB the task waited for it, and the broker was asked more often.
+/// Limit of one topic's queue in memory, in KiB: small, because there may be hundreds of topics, but above Milvus's
+/// largest message (5.4 MB), so that the next one is fetched while one waits. At 2 MiB the task waited for messages,
+/// and librdkafka asked the broker more often.
 const QUEUED_KIB: &str = "6144";
-/// The same in messages: a tick is 17 bytes and costs some 400 in memory.
+/// The same limit in messages: a tick of 17 bytes costs some 400 in memory.
 const QUEUED_MESSAGES: &str = "4000";
 
-/// Makes a consumer. It connects by itself, when there is something to do.
-pub(super) fn consumer(config: &KafkaConfig) -> Result<Arc<Consumer>, KafkaError> {
-    BaseConsumer::from_config_and_context(&settings(config), Events::default()).map(Arc::new)
+/// Makes a consumer. It connects by itself when it has something to do.
+pub(super) fn consumer(config: &KafkaConfig) -> Result<Arc<KafkaConsumer>, KafkaError> {
+    BaseConsumer::from_config_and_context(&settings(config), KafkaEvents::default()).map(Arc::new)
 }
 
-/// Everything that librdkafka is told.
+/// All settings of librdkafka.
 pub(super) fn settings(config: &KafkaConfig) -> ClientConfig {
     let mut client = ClientConfig::new();
     let fixed = [
         ("client.id", "milvus-cdc"),
-        // librdkafka wants a name of a group for partitions that are assigned by hand. Nobody joins it and nothing is committed.
+        // librdkafka requires a group id even for manual assignment. Nobody joins the group, and nothing is committed.
         ("group.id", "milvus-cdc"),
         ("enable.auto.commit", "false"),
         ("enable.auto.offset.store", "false"),
-        // Where to go on when an offset is gone is not for the library to decide.
+        // The library must not choose where to continue when an offset is gone.
         ("auto.offset.reset", "error"),
         ("enable.partition.eof", "true"),
-        // A topic that is made by asking for it would not be Milvus's.
+        // Topics are Milvus's to create, not ours by asking for them.
         ("allow.auto.create.topics", "false"),
         ("check.crcs", "true"),
         ("queued.max.messages.kbytes", QUEUED_KIB),
         ("queued.min.messages", QUEUED_MESSAGES),
-        // How long a topic whose queue was full is left alone; a second by default.
+        // Pause before a topic whose queue was full is fetched again; a second by default.
         ("fetch.queue.backoff.ms", "5"),
         ("fetch.max.bytes", "8388608"),
-        // A broker answers one fetch at a time. While a topic's queue is full it is not asked for that topic, and waits so long for news of
-        // the others before the topic has its turn again: with the 500 ms of the default a backlog of large messages stood still.
+        // A broker answers one fetch at a time. While a topic's queue is full, fetches leave that topic out and wait
+        // this long for news of the others before it has its turn again: the default of 500 ms stalled a backlog of
+        // large messages.
         ("fetch.wait.max.ms", "50"),
         ("socket.keepalive.enable", "true"),
-        // A broker that has gone silent is noticed after this.
+        // After this, a silent broker counts as lost.
         ("socket.timeout.ms", "20000"),
         ("reconnect.backoff.max.ms", "2000"),
     ];

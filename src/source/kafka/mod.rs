@@ -1,169 +1,149 @@
 /*!
-The log of a Milvus that keeps it in Kafka: one topic per physical channel, of which Milvus uses the first partition only;
-values are the messages, and a message's offset is its position.
+The log of a Milvus that keeps it in Kafka: one topic per physical channel, of which Milvus uses the first partition
+only; values are the messages, and a message's offset is its position.
 
-One consumer reads all topics of a task. It belongs to no group and commits nothing: partitions are assigned by hand and
-offsets come from our checkpoints. librdkafka connects, finds leaders again and retries by itself; what it cannot know is
-what a missing offset means, so it is told never to choose one.
+One consumer reads all topics of a task. It belongs to no group and commits nothing: partitions are assigned by hand,
+and offsets come from the checkpoint. librdkafka connects, finds new leaders and retries by itself; it cannot know what
+a missing offset means, so it is configured never to choose one.
 */
 
 mod client;
 mod retention;
 mod search;
 mod topics;
+mod unanswered;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 
-use self::client::{Consumer, Events, consumer, serve};
-use self::search::Search;
-use self::topics::{QUESTION, Topics, Unanswered, watermarks};
-use super::log::{Keeps, Log, LogError, Next, ReadEnd, Start};
-use super::message::Record;
-use super::search as places;
+use self::client::{KafkaConsumer, KafkaEvents, KafkaFailure, consumer, serve};
+use self::search::{KafkaSearch, KafkaSearcher};
+use self::topics::{KafkaTopics, QUESTION, watermarks};
+use self::unanswered::Unanswered;
+use super::broker::search as places;
+use super::broker::searcher::SearcherSlot;
+use super::decode::wal_message_id::Queue;
+use super::idle_ticks::IdleTicks;
+use super::log::{Log, LogError, LogRetention, ReadEnd, ReadFrom, ReadTick, Refreshed, Start, StartQuery};
+use super::queue_channels::{QueueChannels, TakeMessage};
 use crate::config::KafkaConfig;
-use crate::domain::{Channel, CollectionId, Position, Timestamp};
+use crate::domain::{Channel, Position, Record};
 
 /// A Kafka log opened for reading.
 pub(super) struct Kafka {
     config: KafkaConfig,
-    consumer: Arc<Consumer>,
-    reading: Mutex<Topics>,
-    searcher: Mutex<Option<Searcher>>,
+    consumer: Arc<KafkaConsumer>,
+    reading: Mutex<KafkaTopics>,
+    channels: QueueChannels,
+    searcher: SearcherSlot<KafkaSearcher>,
     unanswered: Mutex<Unanswered>,
+    cluster: OnceLock<Option<String>>,
 }
 
-/// What searching needs for itself.
-struct Searcher {
-    consumer: Arc<Consumer>,
-    topics: Topics,
-    used: Instant,
-}
-
-/// How long a searcher's consumer is kept without being used.
-const SEARCHER_KEPT: Duration = Duration::from_secs(20);
-/// How long brokers keep messages unless told otherwise (`retention.ms`).
-const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long brokers retain messages by default (`retention.ms`).
+const DEFAULT_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
 impl Kafka {
-    /// Connects to the brokers.
+    /// Connects to the brokers. `idle`: the source's time.
     ///
     /// # Errors
     /// None of them can be reached, or they refuse us.
-    pub(super) fn open(config: &KafkaConfig) -> Result<Kafka, LogError> {
-        let fail = |detail: String| LogError { place: place(config), detail };
-        let consumer = consumer(config).map_err(|error| fail(without_values(&error)))?;
-        ask_whether_there(&consumer, None).map_err(fail)?;
-        let reading = Mutex::new(Topics::new(Arc::clone(&consumer)));
-        let (searcher, unanswered) = (Mutex::new(None), Mutex::default());
-        Ok(Kafka { config: config.clone(), consumer, reading, searcher, unanswered })
+    pub(super) fn open(config: &KafkaConfig, idle: IdleTicks) -> Result<Kafka, LogError> {
+        let fail = |failure: KafkaFailure| LogError::new(place(config), failure);
+        let consumer = consumer(config).map_err(|error| fail(without_values(error)))?;
+        probe(&consumer, None).map_err(fail)?;
+        let reading = Mutex::new(KafkaTopics::new(Arc::clone(&consumer)));
+        let channels = QueueChannels::new(Queue::Kafka, idle);
+        let (searcher, unanswered, cluster) = (SearcherSlot::default(), Mutex::default(), OnceLock::new());
+        Ok(Kafka { config: config.clone(), consumer, reading, channels, searcher, unanswered, cluster })
     }
 
-    fn events(&self) -> &Events {
+    fn events(&self) -> &KafkaEvents {
         self.consumer.client().context()
     }
 
-    fn error(&self, detail: impl std::fmt::Display) -> LogError {
-        LogError { place: place(&self.config), detail: self.events().explain(detail) }
+    fn error(&self, failure: KafkaFailure) -> LogError {
+        LogError::new(place(&self.config), failure)
     }
 
-    fn topic_error(&self, channel: &Channel, error: &KafkaError) -> LogError {
-        self.error(format!("topic {channel}: {error}"))
+    fn topic_error(&self, channel: &Channel, error: KafkaError) -> LogError {
+        self.error(KafkaFailure::Topic { topic: channel.clone(), failure: self.events().explain(error).into() })
     }
 
-    /// Questions come from threads that have other things to do than to wait for brokers that are away.
+    /// Asks the brokers, unless they are known to be out of reach: the calling threads have other things to do than to
+    /// wait.
     fn ask<T>(&self, channel: &Channel, question: impl FnOnce() -> Result<T, KafkaError>) -> Result<T, LogError> {
         if self.events().is_down() {
-            return Err(self.error("no broker can be reached"));
+            return Err(self.error(self.events().down()));
         }
-        question().map_err(|error| self.topic_error(channel, &error))
+        question().map_err(|error| self.topic_error(channel, error))
     }
 
     fn search<T>(
         &self,
         channel: &Channel,
-        what: impl FnOnce(&mut Search<'_>) -> Result<T, KafkaError>,
+        search: impl FnOnce(&mut KafkaSearch<'_>) -> Result<T, KafkaError>,
     ) -> Result<T, LogError> {
-        self.ask(channel, || {
-            let mut searcher = self.searcher.lock();
-            let Searcher { consumer, topics, used } = match &mut *searcher {
-                Some(kept) => kept,
-                none => none.insert(Searcher::new(&self.config)?),
-            };
-            *used = Instant::now();
-            what(&mut Search { consumer, topics, channel })
-        })
-    }
-
-    /// A searcher that is not needed any more should not keep its connections.
-    fn tidy_up(&self) {
-        if let Some(mut searcher) = self.searcher.try_lock()
-            && searcher.as_ref().is_some_and(|searcher| searcher.used.elapsed() > SEARCHER_KEPT)
-        {
-            *searcher = None;
-        }
-    }
-}
-
-impl Searcher {
-    fn new(config: &KafkaConfig) -> Result<Searcher, KafkaError> {
-        let consumer = consumer(config)?;
-        let topics = Topics::new(Arc::clone(&consumer));
-        Ok(Searcher { consumer, topics, used: Instant::now() })
+        let make = || KafkaSearcher::new(&self.config);
+        self.ask(channel, || self.searcher.search(make, |searcher| search(&mut searcher.topic(channel))))
     }
 }
 
 impl Log for Kafka {
-    fn keeps(&self, channels: &BTreeSet<Channel>) -> Keeps {
+    /// Asked once: brokers of another cluster are met with a new connection only.
+    fn identity(&self) -> Option<String> {
+        let ask = || self.consumer.client().fetch_cluster_id(QUESTION);
+        self.cluster.get_or_init(ask).clone()
+    }
+
+    fn retention(&self, channels: &BTreeSet<Channel>) -> LogRetention {
         match retention::retention(&self.config, channels) {
-            Ok(Keeps::Unknown) => Keeps::ByDefault(RETENTION),
-            Ok(keeps) => keeps,
+            Ok(LogRetention::Unknown) => LogRetention::ByDefault(DEFAULT_RETENTION),
+            Ok(retention) => retention,
             Err(error) => {
-                log::debug!("the topics' retention is not told: {error}");
-                Keeps::ByDefault(RETENTION)
+                log::debug!("the brokers do not report the topics' retention: {error}");
+                LogRetention::ByDefault(DEFAULT_RETENTION)
             }
         }
     }
 
-    fn refresh(&self) -> Result<bool, LogError> {
+    fn refresh(&self) -> Result<Refreshed, LogError> {
+        // Before the messages are taken, which then are all up to that time.
+        let is_due = self.channels.look();
         serve(&self.consumer);
         if self.events().is_down() {
             let known = self.reading.lock().any();
-            ask_whether_there(&self.consumer, known.as_ref()).map_err(|detail| self.error(detail))?;
+            probe(&self.consumer, known.as_ref()).map_err(|failure| self.error(failure))?;
         }
-        self.tidy_up();
-        Ok(self.events().news().take())
+        self.searcher.close_idle();
+        Ok(Refreshed::changed_if(self.events().arrivals().take() || is_due))
     }
 
-    fn news(&self) -> Option<Receiver<()>> {
-        Some(self.events().news().word())
+    fn wakeups(&self) -> Option<Receiver<()>> {
+        Some(self.events().arrivals().receiver())
     }
 
     fn read(
         &self,
         channel: &Channel,
-        next: Next,
+        next: ReadFrom,
         max_bytes: usize,
         visit: &mut dyn FnMut(Record),
     ) -> Result<ReadEnd, LogError> {
-        let outcome = self.reading.lock().read(channel, next, max_bytes, visit);
-        outcome.map_err(|error| self.topic_error(channel, &error))
+        let read = |take: &mut TakeMessage<'_>| self.reading.lock().read(channel, next, max_bytes, take);
+        let is_all = || self.reading.lock().is_at_end(channel);
+        let outcome = self.channels.read(channel, next, visit, read, is_all);
+        outcome.map_err(|error| self.topic_error(channel, error))
     }
 
-    fn birth(
-        &self,
-        channel: &Channel,
-        collection: CollectionId,
-        created: Timestamp,
-        _begins: Option<&[u8]>,
-    ) -> Result<Option<Position>, LogError> {
-        self.search(channel, |topic| places::birth(topic, collection, created))
+    fn collection_start(&self, channel: &Channel, query: &StartQuery<'_>) -> Result<Option<Position>, LogError> {
+        self.search(channel, |topic| places::collection_start(topic, query))
     }
 
     fn tail(&self, channel: &Channel) -> Result<Option<Position>, LogError> {
@@ -173,16 +153,21 @@ impl Log for Kafka {
         Ok(last)
     }
 
+    /// A topic that was restored goes on with the same offsets.
+    fn is_rolled_back(&self, channel: &Channel, read: ReadTick) -> Result<bool, LogError> {
+        self.search(channel, |topic| places::is_rolled_back(topic, read))
+    }
+
     fn shortly_before_tail(&self, channel: &Channel) -> Result<Start, LogError> {
         self.search(channel, |topic| places::shortly_before_tail(topic))
     }
 }
 
-/// The library names a refused setting with its value, which may be a secret.
-fn without_values(error: &KafkaError) -> String {
+/// librdkafka names a refused setting together with its value, which may be a secret.
+fn without_values(error: KafkaError) -> KafkaFailure {
     match error {
-        KafkaError::ClientConfig(_, _, key, _) => format!("librdkafka refuses the setting {key}"),
-        other => other.to_string(),
+        KafkaError::ClientConfig(_, _, key, _) => KafkaFailure::Setting(key),
+        other => KafkaFailure::Plain(other),
     }
 }
 
@@ -191,13 +176,13 @@ fn place(config: &KafkaConfig) -> String {
 }
 
 /// Asks the brokers something that they can always answer.
-fn ask_whether_there(consumer: &Arc<Consumer>, topic: Option<&Channel>) -> Result<(), String> {
+fn probe(consumer: &Arc<KafkaConsumer>, topic: Option<&Channel>) -> Result<(), KafkaFailure> {
     let answer = consumer.fetch_metadata(topic.map(Channel::as_str), QUESTION);
     serve(consumer);
     let events = consumer.client().context();
     match answer {
         Ok(_) => {
-            events.is_up();
+            events.note_answer();
             Ok(())
         }
         Err(error) => Err(events.explain(error)),

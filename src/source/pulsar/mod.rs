@@ -1,169 +1,158 @@
 /*!
-The log of a Milvus that keeps it in Pulsar: one topic per physical channel. A message's position is its ledger, its entry and its
-place in the entry's batch.
+The log of a Milvus that keeps it in Pulsar: one topic per physical channel. A message's position is its ledger, its
+entry and its place in the entry's batch.
 
-The client is our own and blocking, and has only what a reader needs: `frame` (bytes), `command` (what is said), `transport` (TCP and
-TLS), `connection` (a thread that reads, and answers pings whatever happens), `session` (which broker has a topic), `consumer`.
-On top of that stand `topics`, which reads, with `continuity`, which notices what is missing, and `search`.
+`client` is a blocking client of Pulsar, which knows nothing of logs. On top of it stand `topics`, which reads, with
+`continuity`, which notices missing messages, and `search`.
 
-Topics are read by non-durable subscriptions, which begin where we say and leave nothing behind at the brokers. They hold nothing
-either: where the brokers do not keep messages by themselves (`admin` asks, `choice` decides), `holds` has durable subscriptions
-beside them.
+Topics are read by non-durable subscriptions, which begin where the client says and leave nothing behind at the brokers.
+They retain nothing either: where the brokers do not retain messages by themselves (`holding` decides), there are
+durable subscriptions beside them (`durable_subscriptions`).
 */
 
-mod admin;
-mod choice;
-mod command;
-mod connection;
-mod consumer;
+mod client;
+mod cluster;
 mod continuity;
-mod error;
-#[cfg(test)]
-mod fake;
-mod frame;
-mod holds;
-mod id;
-mod inbox;
-mod place;
+mod durable_subscriptions;
+mod forget;
+mod holding;
+mod namespace;
+mod position;
 mod search;
-mod session;
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;
 mod topics;
-mod transport;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
-use self::choice::{Choice, choose};
-use self::error::PulsarError;
-use self::holds::Holds;
-use self::search::Search;
-use self::session::Session;
-use self::topics::Topics;
-use super::log::{Keeps, Log, LogError, Next, ReadEnd, Start};
-use super::message::Record;
-use super::search as places;
+use self::client::{Durability, PulsarError};
+use self::cluster::Cluster;
+use self::durable_subscriptions::DurableSubscriptions;
+pub(super) use self::forget::forget;
+use self::holding::{Holding, choose};
+use self::search::PulsarSearch;
+use self::topics::PulsarTopics;
+use super::broker::search as places;
+use super::broker::searcher::SearcherSlot;
+use super::decode::wal_message_id::Queue;
+use super::idle_ticks::IdleTicks;
+use super::log::{Log, LogError, LogRetention, ReadEnd, ReadFrom, ReadTick, Refreshed, Start, StartQuery};
+use super::queue_channels::{QueueChannels, TakeMessage};
+use super::wakeup::Wakeup;
 use crate::config::PulsarConfig;
-use crate::domain::{Channel, CollectionId, Position, Timestamp};
+use crate::domain::{Channel, Position, Record};
 
 /// A Pulsar log opened for reading.
 pub(super) struct Pulsar {
     config: PulsarConfig,
-    session: Arc<Session>,
-    reading: Mutex<Topics>,
-    /// Whether subscriptions of ours hold messages.
-    durable: bool,
-    holds: Mutex<Holds>,
-    /// What the last checkpoint needs, on its way to them.
+    cluster: Arc<Cluster>,
+    /// Signalled when messages have come or a connection has ended.
+    arrivals: Wakeup,
+    reading: Mutex<PulsarTopics>,
+    channels: QueueChannels,
+    /// Whether durable subscriptions retain messages.
+    durability: Durability,
+    subscriptions: Mutex<DurableSubscriptions>,
+    /// What the last checkpoint needs, on its way to the subscriptions.
     needed: Mutex<Option<BTreeMap<Channel, Option<Position>>>>,
-    /// For questions, which have connections of their own while there are some: an answer must not wait behind messages.
-    searcher: Mutex<Option<(Session, Instant)>>,
+    searcher: SearcherSlot<Cluster>,
 }
 
-/// How long a searcher's connections are kept without being used.
-const SEARCHER_KEPT: Duration = Duration::from_secs(20);
+/// A Pulsar log, and what retains its messages until they are read.
+pub(super) struct OpenPulsar {
+    pub(super) log: Pulsar,
+    /// For a person to read.
+    pub(super) held_by: String,
+}
 
 impl Pulsar {
-    /// Connects to the brokers. `own` is the task's folder. Answers what keeps messages until they have been read, and why, too.
+    /// Connects to the brokers. `own` is the task's folder; `idle`: the source's time.
     ///
     /// # Errors
-    /// None of them can be reached, or they refuse us.
-    pub(super) fn open(config: &PulsarConfig, own: &Path) -> Result<(Pulsar, String), LogError> {
-        let session = Arc::new(Session::new(config));
-        session.probe().map_err(|error| failed(config, &error))?;
-        let reading = Mutex::new(Topics::new(Arc::clone(&session)));
-        let mut holds = Holds::open(own, config).map_err(|error| failed(config, &error))?;
-        let Choice { durable, why } = choose(config, holds.are_any());
-        if !durable && holds.are_any() {
-            holds.need_nothing();
+    /// None of them can be reached, they refuse us, or the file of the subscriptions cannot be read or written.
+    pub(super) fn open(config: &PulsarConfig, own: &Path, idle: IdleTicks) -> Result<OpenPulsar, LogError> {
+        let arrivals = Wakeup::default();
+        let cluster = Arc::new(Cluster::new(config, arrivals.signaller()));
+        cluster.client().probe().map_err(|error| log_error(config, error))?;
+        let reading = Mutex::new(PulsarTopics::new(Arc::clone(&cluster)));
+        let mut subscriptions = DurableSubscriptions::open(own, config).map_err(|error| log_error(config, error))?;
+        let Holding { durability, why } = choose(config, subscriptions.existing());
+        if durability == Durability::NonDurable {
+            subscriptions.need_nothing();
         }
-        let (config, holds, searcher) = (config.clone(), Mutex::new(holds), Mutex::new(None));
-        Ok((Pulsar { config, session, reading, durable, holds, needed: Mutex::new(None), searcher }, why))
+        let log = Pulsar {
+            config: config.clone(),
+            cluster,
+            arrivals,
+            reading,
+            channels: QueueChannels::new(Queue::Pulsar, idle),
+            durability,
+            subscriptions: Mutex::new(subscriptions),
+            needed: Mutex::new(None),
+            searcher: SearcherSlot::default(),
+        };
+        Ok(OpenPulsar { log, held_by: why })
     }
 
     fn search<T>(
         &self,
         channel: &Channel,
-        what: impl FnOnce(&mut Search<'_>) -> Result<T, PulsarError>,
+        search: impl FnOnce(&mut PulsarSearch<'_>) -> Result<T, PulsarError>,
     ) -> Result<T, LogError> {
-        let mut searcher = self.searcher.lock();
-        let (session, used) = searcher.get_or_insert_with(|| (Session::new(&self.config), Instant::now()));
-        let outcome = what(&mut Search { session, channel });
-        *used = Instant::now();
-        outcome.map_err(|error| failed(&self.config, &error))
-    }
-
-    /// A searcher that is not needed any more should not keep its connections.
-    fn tidy_up(&self) {
-        if let Some(mut searcher) = self.searcher.try_lock()
-            && searcher.as_ref().is_some_and(|(_, used)| used.elapsed() > SEARCHER_KEPT)
-        {
-            *searcher = None;
-        }
+        // The searcher polls: nobody waits for its wakeups.
+        let make = || Ok(Cluster::new(&self.config, || {}));
+        let outcome = self.searcher.search(make, |cluster| search(&mut PulsarSearch { cluster, channel }));
+        outcome.map_err(|error| log_error(&self.config, error))
     }
 }
 
-/// Ends what a task that is deleted has left at the brokers, which may not be configured any more. `own` is its folder.
-///
-/// # Errors
-/// What is left, and what to do about it.
-pub(super) fn forget(config: Option<&PulsarConfig>, own: &Path) -> Result<(), String> {
-    let holds = Holds::load(own).map_err(|error| error.to_string())?;
-    match (holds.out_of_reach(config), config) {
-        (Some(left), _) => Err(left),
-        (None, Some(config)) if holds.are_any() => holds.end(&Session::new(config)),
-        _ => Ok(()),
-    }
-}
-
-fn failed(config: &PulsarConfig, error: &dyn std::fmt::Display) -> LogError {
-    LogError { place: format!("in Pulsar at {}", config.service), detail: error.to_string() }
+fn log_error(config: &PulsarConfig, cause: impl std::error::Error + Send + Sync + 'static) -> LogError {
+    LogError::new(format!("in Pulsar at {}", config.service), cause)
 }
 
 impl Log for Pulsar {
-    fn keeps(&self, _: &BTreeSet<Channel>) -> Keeps {
-        choice::keeps(&self.config, self.durable)
+    fn retention(&self, _: &BTreeSet<Channel>) -> LogRetention {
+        holding::retention(&self.config, self.durability)
     }
 
-    fn refresh(&self) -> Result<bool, LogError> {
-        self.tidy_up();
-        let mut holds = self.holds.lock();
+    fn refresh(&self) -> Result<Refreshed, LogError> {
+        // Before the messages are taken, which then are all up to that time.
+        let is_due = self.channels.look();
+        self.searcher.close_idle();
+        let mut subscriptions = self.subscriptions.lock();
         if let Some(needed) = self.needed.lock().take() {
-            holds.need(needed);
+            subscriptions.need(needed);
         }
-        holds.look_after(&self.session);
-        Ok(self.session.news().take())
+        subscriptions.reconcile(&self.cluster);
+        Ok(Refreshed::changed_if(self.arrivals.take() || is_due))
     }
 
-    fn news(&self) -> Option<Receiver<()>> {
-        Some(self.session.news().word())
+    fn wakeups(&self) -> Option<Receiver<()>> {
+        Some(self.arrivals.receiver())
     }
 
     fn read(
         &self,
         channel: &Channel,
-        next: Next,
+        next: ReadFrom,
         max_bytes: usize,
         visit: &mut dyn FnMut(Record),
     ) -> Result<ReadEnd, LogError> {
-        let outcome = self.reading.lock().read(channel, next, max_bytes, visit);
-        outcome.map_err(|error| failed(&self.config, &error))
+        let read = |take: &mut TakeMessage<'_>| self.reading.lock().read(channel, next, max_bytes, take);
+        let is_all = || self.reading.lock().is_at_end(channel);
+        let outcome = self.channels.read(channel, next, visit, read, is_all);
+        outcome.map_err(|error| log_error(&self.config, error))
     }
 
-    fn birth(
-        &self,
-        channel: &Channel,
-        collection: CollectionId,
-        created: Timestamp,
-        _begins: Option<&[u8]>,
-    ) -> Result<Option<Position>, LogError> {
-        self.search(channel, |topic| places::birth(topic, collection, created))
+    fn collection_start(&self, channel: &Channel, query: &StartQuery<'_>) -> Result<Option<Position>, LogError> {
+        self.search(channel, |topic| places::collection_start(topic, query))
     }
 
     fn tail(&self, channel: &Channel) -> Result<Option<Position>, LogError> {
@@ -174,8 +163,13 @@ impl Log for Pulsar {
         self.search(channel, |topic| places::shortly_before_tail(topic))
     }
 
+    /// A topic that was restored may go on with ledgers of the same numbers.
+    fn is_rolled_back(&self, channel: &Channel, read: ReadTick) -> Result<bool, LogError> {
+        self.search(channel, |topic| places::is_rolled_back(topic, read))
+    }
+
     fn saved(&self, needed: &BTreeMap<Channel, Option<Position>>) {
-        if self.durable {
+        if self.durability == Durability::Durable {
             *self.needed.lock() = Some(needed.clone());
         }
     }

@@ -4,32 +4,37 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use protobuf::MessageField;
 
-use super::command::{From, Subscription, kind, ping};
-use super::fake::{Fake, Identity, PATIENCE, connected, last, located, message};
-use super::frame::encode;
-use super::id::Entry;
-use super::inbox::{FULL, Taken};
+use std::time::{Duration, Instant};
+
+use super::client::fake::{Fake, Located, PATIENCE, connected, last, located, message};
+use super::client::{
+    AuthChallenge, BaseCommand, CloseConsumer, Durability, EntryId, FULL, PulsarClient, StartAt, Subscription, Taken,
+    encode, kind, ping,
+};
+use super::position::{entry_of, position_of};
 use super::*;
 use crate::config::Address;
-use crate::milvus::pb::pulsar::{AuthChallenge, BaseCommand, CloseConsumer};
+use crate::http_client::identity::Identity;
 
-const READER: Subscription<'static> = Subscription { name: "s", durable: false, from: From::Earliest };
+const READER: Subscription<'static> =
+    Subscription { name: "s", durability: Durability::NonDurable, start: StartAt::Earliest };
+const TOPIC: &str = "persistent://public/default/by-dev-rootcoord-dml_0";
 
 fn channel() -> Channel {
     Channel::new("by-dev-rootcoord-dml_0")
 }
 
-fn at(ledger: u64, entry: u64) -> Entry {
-    Entry { ledger, entry }
+fn at(ledger: u64, entry: u64) -> EntryId {
+    EntryId { ledger, entry }
 }
 
 /// The entries that reading brings, until `enough` have come or reading ends otherwise than by waiting.
-fn read(topics: &mut Topics, next: &mut Next, enough: usize) -> Result<Vec<Entry>, PulsarError> {
+fn read(topics: &mut PulsarTopics, next: &mut ReadFrom, enough: usize) -> Result<Vec<EntryId>, PulsarError> {
     let (mut entries, began) = (Vec::new(), Instant::now());
     while began.elapsed() < PATIENCE {
         let end = topics.read(&channel(), *next, 1 << 20, &mut |record| {
-            *next = Next::After(record.position);
-            entries.push(Entry::of(record.position));
+            *next = ReadFrom::After(record.position);
+            entries.push(entry_of(record.position));
         })?;
         if end == ReadEnd::Gap || entries.len() >= enough {
             return Ok(entries);
@@ -39,18 +44,23 @@ fn read(topics: &mut Topics, next: &mut Next, enough: usize) -> Result<Vec<Entry
     panic!("{} of {enough} have come", entries.len());
 }
 
-fn topics(fake: &Fake) -> Topics {
-    Topics::new(Arc::new(Session::new(&fake.config())))
+fn client(fake: &Fake) -> PulsarClient {
+    PulsarClient::new(fake.settings(), || {})
+}
+
+fn topics(fake: &Fake) -> PulsarTopics {
+    PulsarTopics::new(Arc::new(Cluster::new(&testing::config(fake), || {})))
 }
 
 #[test]
 fn redirections_are_followed() {
     let owner = Fake::start(|_, _| None);
     let url = format!("pulsar://{}", owner.address);
-    let asked =
-        Fake::start(move |_, command| (command.kind() == kind::LOOKUP).then(|| vec![located(command, &url, 0, false)]));
-    let session = Session::new(&asked.config());
-    let consumer = session.subscribe(&channel(), READER).unwrap();
+    let asked = Fake::start(move |_, command| {
+        (command.kind() == kind::LOOKUP).then(|| vec![located(command, &url, Located::Redirection)])
+    });
+    let client = client(&asked);
+    let consumer = client.subscribe(TOPIC.to_owned(), READER).unwrap();
     assert_eq!(consumer.topic(), "persistent://public/default/by-dev-rootcoord-dml_0");
     assert!(asked.seen(kind::SUBSCRIBE).is_empty());
     assert_eq!(owner.seen(kind::SUBSCRIBE).len(), 1);
@@ -63,21 +73,21 @@ fn redirections_without_end() {
     let own = Arc::new(Mutex::new(String::new()));
     let url = Arc::clone(&own);
     let fake = Fake::start(move |_, command| {
-        (command.kind() == kind::LOOKUP).then(|| vec![located(command, &url.lock(), 0, false)])
+        (command.kind() == kind::LOOKUP).then(|| vec![located(command, &url.lock(), Located::Redirection)])
     });
     *own.lock() = format!("pulsar://{}", fake.address);
-    let error = Session::new(&fake.config()).subscribe(&channel(), READER).err().unwrap();
-    assert!(error.to_string().contains("from broker to broker"), "{error}");
+    let error = client(&fake).subscribe(TOPIC.to_owned(), READER).err().unwrap();
+    assert!(error.to_string().contains("was redirected"), "{error}");
 }
 
 #[test]
 fn brokers_behind_a_proxy() {
     let proxy = Fake::start(|_, command| {
-        (command.kind() == kind::LOOKUP).then(|| vec![located(command, "pulsar://broker-7:6650", 1, true)])
+        (command.kind() == kind::LOOKUP).then(|| vec![located(command, "pulsar://broker-7:6650", Located::BehindProxy)])
     });
-    let session = Session::new(&proxy.config());
-    session.subscribe(&channel(), READER).unwrap();
-    session.subscribe(&Channel::new("by-dev-rootcoord-dml_1"), READER).unwrap();
+    let client = client(&proxy);
+    client.subscribe(TOPIC.to_owned(), READER).unwrap();
+    client.subscribe(TOPIC.replace("_0", "_1"), READER).unwrap();
     let connects = proxy.seen(kind::CONNECT);
     let asked: Vec<&str> = connects.iter().map(|(_, command)| command.connect.proxy_to_broker_url()).collect();
     assert_eq!(asked, ["", "broker-7:6650"], "one connection to ask, and one to the broker for all its topics");
@@ -88,8 +98,8 @@ fn brokers_behind_a_proxy() {
 #[test]
 fn who_we_are_is_shown_and_pings_are_answered() {
     let fake = Fake::start(|_, _| None);
-    let session = Session::new(&fake.config());
-    session.probe().unwrap();
+    let client = client(&fake);
+    client.probe().unwrap();
     assert_eq!(fake.seen(kind::CONNECT)[0].1.connect.auth_data(), b"a-token");
     // Nobody reads or asks anything.
     fake.say(&ping());
@@ -123,21 +133,21 @@ fn damaging(damage: impl Fn(&mut Vec<u8>) + Send + Sync + 'static) -> Fake {
 
 #[test]
 fn damaged_frames_are_told_and_asked_for_again() {
-    type Damage = fn(&mut Vec<u8>);
-    let cases: [(Damage, &str); 3] = [
-        (|frame| *frame.last_mut().unwrap() ^= 1, "a checksum that does not fit"),
+    type DamageFrame = fn(&mut Vec<u8>);
+    let cases: [(DamageFrame, &str); 3] = [
+        (|frame| *frame.last_mut().unwrap() ^= 1, "the checksum does not match"),
         (|frame| frame[0] = 0xff, "bytes, of which"),
         (|frame| frame[7] = 0xff, "contradict each other"),
     ];
     for (damage, told) in cases {
         let fake = damaging(damage);
-        let (mut topics, mut next) = (topics(&fake), Next::First);
+        let (mut topics, mut next) = (topics(&fake), ReadFrom::First);
         let mut entries = Vec::new();
         let (mut errors, began) = (Vec::new(), Instant::now());
         while began.elapsed() < PATIENCE {
             let end = topics.read(&channel(), next, 1 << 20, &mut |record| {
-                next = Next::After(record.position);
-                entries.push(Entry::of(record.position));
+                next = ReadFrom::After(record.position);
+                entries.push(entry_of(record.position));
             });
             errors.extend(end.err().map(|error| error.to_string()));
             if entries.len() == 2 {
@@ -147,22 +157,22 @@ fn damaged_frames_are_told_and_asked_for_again() {
         }
         assert_eq!(entries, [at(3, 0), at(3, 1)], "{told}: nothing missing, nothing twice");
         assert!(errors.iter().any(|error| error.contains(told)), "{errors:?}");
-        let starts: Vec<Entry> =
-            fake.seen(kind::SUBSCRIBE).iter().map(|(_, it)| Entry::of_wire(&it.subscribe.start)).collect();
-        assert_eq!(starts, [Entry::EARLIEST, at(3, 0)], "behind what has been read");
+        let starts: Vec<EntryId> =
+            fake.seen(kind::SUBSCRIBE).iter().map(|(_, it)| EntryId::of_wire(&it.subscribe.start)).collect();
+        assert_eq!(starts, [EntryId::EARLIEST, at(3, 0)], "behind what has been read");
     }
 }
 
 #[test]
 fn brokers_that_do_not_answer_are_left_alone() {
     let fake = Fake::start(|_, command| (command.kind() == kind::PARTITIONS).then(Vec::new));
-    let mut config = fake.config();
+    let mut settings = fake.settings();
     // Nobody listens at port 1.
-    config.service.addresses.insert(0, Address { host: "127.0.0.1".into(), port: 1 });
-    let session = Session::new(&config);
-    session.probe().unwrap();
+    settings.service.addresses.insert(0, Address { host: "127.0.0.1".into(), port: 1 });
+    let client = PulsarClient::new(settings, || {});
+    client.probe().unwrap();
     let began = Instant::now();
-    let errors = [0; 3].map(|_| session.subscribe(&channel(), READER).err().unwrap().to_string());
+    let errors = [0; 3].map(|_| client.subscribe(TOPIC.to_owned(), READER).err().unwrap().to_string());
     assert!(errors.iter().all(|error| error.contains("no answer to how many partitions")), "{errors:?}");
     assert!(began.elapsed() < Duration::from_secs(15), "not every one of them has waited for 5 s");
     assert_eq!(fake.seen(kind::PARTITIONS).len(), 1);
@@ -172,10 +182,10 @@ fn brokers_that_do_not_answer_are_left_alone() {
 fn greetings_that_are_none() {
     for (greeting, told) in [
         (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "a frame of 1213486160 bytes"),
-        (&[0, 0, 0, 8, 0, 0, 0, 4, 1, 2, 3, 4], "no protobuf message"),
+        (&[0, 0, 0, 8, 0, 0, 0, 4, 1, 2, 3, 4], "not a protobuf message"),
     ] {
         let fake = Fake::start(move |_, _| Some(vec![greeting.to_vec()]));
-        let error = Session::new(&fake.config()).probe().unwrap_err().to_string();
+        let error = client(&fake).probe().unwrap_err().to_string();
         assert!(error.contains(told) && error.contains(&fake.address.to_string()), "{error}");
     }
 }
@@ -196,11 +206,11 @@ fn a_closed_consumer_goes_on_behind_its_last_message() {
         }
         _ => None,
     });
-    let (mut topics, mut next) = (topics(&fake), Next::First);
+    let (mut topics, mut next) = (topics(&fake), ReadFrom::First);
     assert_eq!(read(&mut topics, &mut next, 2).unwrap(), [at(5, 9), at(8, 0)]);
-    let starts: Vec<Entry> =
-        fake.seen(kind::SUBSCRIBE).iter().map(|(_, it)| Entry::of_wire(&it.subscribe.start)).collect();
-    assert_eq!(starts, [Entry::EARLIEST, at(5, 9)], "the first of a new ledger is looked at twice");
+    let starts: Vec<EntryId> =
+        fake.seen(kind::SUBSCRIBE).iter().map(|(_, it)| EntryId::of_wire(&it.subscribe.start)).collect();
+    assert_eq!(starts, [EntryId::EARLIEST, at(5, 9)], "the first of a new ledger is looked at twice");
 }
 
 #[test]
@@ -209,8 +219,8 @@ fn a_connection_that_ends_while_messages_wait() {
     let sent = AtomicU64::new(0);
     let fake = Fake::start(move |connection, command| match command.kind() {
         kind::SUBSCRIBE => {
-            let start = Entry::of_wire(&command.subscribe.start);
-            sent.store(if start == Entry::EARLIEST { 0 } else { start.entry }, Ordering::Relaxed);
+            let start = EntryId::of_wire(&command.subscribe.start);
+            sent.store(if start == EntryId::EARLIEST { 0 } else { start.entry }, Ordering::Relaxed);
             None
         }
         kind::LAST_ID => Some(vec![last(command, at(1, MESSAGES - 1))]),
@@ -222,19 +232,19 @@ fn a_connection_that_ends_while_messages_wait() {
         }
         _ => None,
     });
-    let session = Arc::new(Session::new(&fake.config()));
-    let mut topics = Topics::new(Arc::clone(&session));
-    let (mut next, mut entries, mut errors) = (Next::First, Vec::new(), Vec::new());
+    let cluster = Arc::new(Cluster::new(&testing::config(&fake), || {}));
+    let mut topics = PulsarTopics::new(Arc::clone(&cluster));
+    let (mut next, mut entries, mut errors) = (ReadFrom::First, Vec::new(), Vec::new());
     let deadline = Instant::now() + PATIENCE;
     while entries.len() < MESSAGES as usize {
         let end = topics.read(&channel(), next, 1, &mut |record| {
-            next = Next::After(record.position);
-            entries.push(Entry::of(record.position));
+            next = ReadFrom::After(record.position);
+            entries.push(entry_of(record.position));
         });
         errors.extend(end.err());
         // The end is noticed while most of the messages wait.
         while fake.seen(kind::CONNECT).len() < 2 {
-            session.probe().unwrap();
+            cluster.client().probe().unwrap();
             assert!(Instant::now() < deadline, "the connection has not ended");
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -257,9 +267,9 @@ fn what_tls_has_decrypted_is_not_waited_for() {
         }
         _ => None,
     });
-    let mut config = fake.config();
+    let mut config = testing::config(&fake);
     config.tls.ca = Some(identity.save(folder.path()));
-    let (mut topics, mut next) = (Topics::new(Arc::new(Session::new(&config))), Next::First);
+    let (mut topics, mut next) = (PulsarTopics::new(Arc::new(Cluster::new(&config, || {}))), ReadFrom::First);
     assert_eq!(read(&mut topics, &mut next, 2).unwrap(), [at(1, 0), at(1, 1)]);
 }
 
@@ -271,12 +281,23 @@ fn what_is_gone_is_a_gap() {
         _ => None,
     });
     for (next, expected) in [(at(5, 9), vec![]), (at(8, 2), vec![at(8, 2)])] {
-        let (mut topics, mut next) = (topics(&fake), Next::At(next.position(0)));
+        let (mut topics, mut next) = (topics(&fake), ReadFrom::At(position_of(next, 0)));
         assert_eq!(read(&mut topics, &mut next, 1).unwrap(), expected);
     }
     // A topic that was made anew ends in front of what was read.
-    let mut next = Next::At(at(9, 0).position(0));
+    let mut next = ReadFrom::At(position_of(at(9, 0), 0));
     assert!(read(&mut topics(&fake), &mut next, 1).unwrap().is_empty());
+}
+
+#[test]
+fn a_broker_that_shows_nothing_is_no_topic_that_has_gone_back() {
+    let fake = Fake::start(|_, command| (command.kind() == kind::LAST_ID).then(|| vec![last(command, at(8, 4))]));
+    let cluster = Cluster::new(&testing::config(&fake), || {});
+    let search = PulsarSearch { cluster: &cluster, channel: &channel() };
+    let next = |entry| search.next_within(position_of(entry, 0), Duration::from_millis(50));
+    let stalled = next(at(8, 2)).unwrap_err();
+    assert!(stalled.to_string().contains(TOPIC), "{stalled}");
+    assert!(next(at(8, 5)).unwrap().is_none(), "it ends in front of that");
 }
 
 #[test]
@@ -293,8 +314,8 @@ fn a_reader_that_is_slow_bounds_what_is_read() {
         }
         _ => None,
     });
-    let session = Session::new(&fake.config());
-    let mut consumer = session.subscribe(&channel(), READER).unwrap();
+    let client = client(&fake);
+    let mut consumer = client.subscribe(TOPIC.to_owned(), READER).unwrap();
     consumer.allow(32).unwrap();
     let waiting = || consumer.waiting();
     let deadline = Instant::now() + PATIENCE;
@@ -308,7 +329,7 @@ fn a_reader_that_is_slow_bounds_what_is_read() {
     while taken < MESSAGES {
         match consumer.take().unwrap() {
             Taken::Message(message) => {
-                assert_eq!(Entry::of_wire(&message.command.message_id), at(1, taken));
+                assert_eq!(message.id(), at(1, taken));
                 taken += 1;
             }
             Taken::Nothing => std::thread::sleep(Duration::from_millis(1)),

@@ -1,246 +1,224 @@
 /*!
-Topics being read, each by a non-durable subscription of its own: it begins where we say, and leaves nothing behind.
+Topics being read, each by a non-durable subscription: it begins where we say, and leaves nothing behind.
 */
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::command::{From, Subscription};
-use super::consumer::Consumer;
-use super::continuity::{Continuity, Label, Verdict};
-use super::error::PulsarError;
-use super::frame::Received;
-use super::id::Entry;
-use super::inbox::Taken;
-use super::session::Session;
+use super::client::{Durability, EntryId, PulsarConsumer, PulsarError, ReceivedEntry, StartAt, Subscription, Taken};
+use super::cluster::Cluster;
+use super::continuity::{Continuation, Continuity, Label};
+use super::position::{entry_of, message, position_of};
 use crate::domain::{Channel, Position};
-use crate::source::absence::Absence;
-use crate::source::log::{Next, ReadEnd};
-use crate::source::message::{Record, record};
+use crate::source::broker::topic_table::TopicTable;
+use crate::source::log::{ReadEnd, ReadFrom};
+use crate::source::queue_channels::TakeMessage;
 
 /// Topics and how far they have been read.
-pub(super) struct Topics {
-    session: Arc<Session>,
-    topics: BTreeMap<Channel, Topic>,
+pub(super) struct PulsarTopics {
+    cluster: Arc<Cluster>,
+    topics: TopicTable<Box<SubscribedTopic>>,
 }
 
-/// Messages that the broker may send ahead. The first ones come when it has read about so many, of whatever size.
+/// Messages that the broker may send ahead. It sends the first ones when it has read about as many, of whatever size.
 const AHEAD: u32 = 32;
 
-enum Topic {
-    Open(Box<Open>),
-    /// Not there.
-    Absent(Absence),
-}
-
-struct Open {
-    /// `None`: it has ended, and a new one goes on.
-    consumer: Option<Consumer>,
+struct SubscribedTopic {
+    /// `None`: the last one has ended, and a new one has to be made.
+    consumer: Option<PulsarConsumer>,
     continuity: Continuity,
-    next: Next,
-    /// Where the topic ended when the consumer was made: up to there messages are on their way.
-    end: Option<Entry>,
-    /// All of them have been passed on; since then, no news means the end.
+    next: ReadFrom,
+    /// The topic's last entry when the consumer was made: messages up to there are on their way.
+    end: Option<EntryId>,
+    /// Everything up to `end` has been passed on; from then on, no message means the tail.
     at_end: bool,
 }
 
 /// How a turn ended.
-enum Turn {
-    End(ReadEnd),
-    /// The consumer has to begin again.
-    Anew,
+enum TopicTurn {
+    Read(ReadEnd),
+    /// A new consumer has to be made.
+    Resubscribe,
 }
 
-impl Topics {
-    pub(super) fn new(session: Arc<Session>) -> Topics {
-        Topics { session, topics: BTreeMap::new() }
+/// Whether a topic can be read from where it has to be.
+enum Subscribed {
+    Reading,
+    /// The entry that must be there is certainly gone.
+    Gap,
+}
+
+impl PulsarTopics {
+    pub(super) fn new(cluster: Arc<Cluster>) -> PulsarTopics {
+        PulsarTopics { cluster, topics: TopicTable::default() }
     }
 
     /// See [`crate::source::Log::read`].
     pub(super) fn read(
         &mut self,
         channel: &Channel,
-        next: Next,
+        next: ReadFrom,
         max_bytes: usize,
-        visit: &mut dyn FnMut(Record),
+        take: &mut TakeMessage<'_>,
     ) -> Result<ReadEnd, PulsarError> {
-        let goes_on = matches!(self.topics.get(channel), Some(Topic::Open(open)) if open.next == next);
-        if !goes_on && !matches!(self.topics.get(channel), Some(Topic::Absent(_))) {
-            self.topics.insert(channel.clone(), Topic::Open(Box::new(Open::new(next))));
+        if self.topics.get(channel).is_some_and(|topic| topic.next != next) {
+            self.topics.forget(channel);
         }
         if let Some(end) = self.subscribe(channel, next)? {
             return Ok(end);
         }
-        let Some(Topic::Open(open)) = self.topics.get_mut(channel) else { return Ok(ReadEnd::Awaited) };
-        match open.drain(self.session.config().max_message_size, max_bytes, visit)? {
-            Turn::End(ReadEnd::Gap) => {
-                self.topics.remove(channel);
+        let Some(topic) = self.topics.get_mut(channel) else { return Ok(ReadEnd::Awaited) };
+        match topic.drain(self.cluster.client().max_message_size(), max_bytes, take)? {
+            TopicTurn::Read(ReadEnd::Gap) => {
+                self.topics.forget(channel);
                 Ok(ReadEnd::Gap)
             }
-            Turn::End(end) => Ok(end),
-            Turn::Anew => {
-                let ended = open.consumer.take().and_then(|consumer| consumer.ended());
+            TopicTurn::Read(end) => Ok(end),
+            TopicTurn::Resubscribe => {
+                let ended = topic.consumer.take().and_then(|consumer| consumer.ended());
                 ended.map_or(Ok(ReadEnd::Awaited), Err)
             }
         }
     }
 
-    /// Sees that there is a consumer; or says how reading ends because there is nothing to read.
-    fn subscribe(&mut self, channel: &Channel, next: Next) -> Result<Option<ReadEnd>, PulsarError> {
-        match self.topics.get_mut(channel) {
-            Some(Topic::Open(open)) if open.consumer.is_some() => return Ok(None),
-            Some(Topic::Absent(absence)) if absence.is_fresh() => return Ok(Some(Absence::end(next))),
-            _ => {}
+    /// Whether the brokers have nothing behind what was read last.
+    pub(super) fn is_at_end(&self, channel: &Channel) -> bool {
+        let Some(topic) = self.topics.get(channel) else { return false };
+        let (Some(consumer), Some(last)) = (&topic.consumer, topic.next.position()) else { return false };
+        matches!(consumer.last(), Ok(Some(end)) if end <= entry_of(last))
+    }
+
+    /// Makes sure that there is a consumer; or returns how reading ends because there is nothing to read.
+    fn subscribe(&mut self, channel: &Channel, next: ReadFrom) -> Result<Option<ReadEnd>, PulsarError> {
+        if self.topics.get(channel).is_some_and(|topic| topic.consumer.is_some()) {
+            return Ok(None);
         }
-        let mut open = match self.topics.remove(channel) {
-            Some(Topic::Open(open)) => open,
-            Some(absent) => {
-                self.topics.insert(channel.clone(), absent);
-                Box::new(Open::new(next))
-            }
-            None => Box::new(Open::new(next)),
-        };
-        match open.begin(&self.session, channel) {
-            Ok(true) => {
-                self.topics.insert(channel.clone(), Topic::Open(open));
+        if let Some(end) = self.topics.known_missing(channel, next) {
+            return Ok(Some(end));
+        }
+        let mut topic = self.topics.take(channel).unwrap_or_else(|| Box::new(SubscribedTopic::new(next)));
+        match topic.begin(&self.cluster, channel) {
+            Ok(Subscribed::Reading) => {
+                self.topics.insert(channel, topic);
                 Ok(None)
             }
-            Ok(false) => {
-                self.topics.remove(channel);
+            Ok(Subscribed::Gap) => {
+                self.topics.forget(channel);
                 Ok(Some(ReadEnd::Gap))
             }
-            Err(error) if error.is_absence() => Ok(Some(self.note_absence(channel, next))),
+            Err(error) if error.is_missing_topic() => Ok(Some(self.topics.note_missing(channel, next))),
             Err(error) => {
-                // What is known of producers is wanted when it works again.
-                self.topics.insert(channel.clone(), Topic::Open(open));
+                // The counts of its producers are needed when it works again.
+                self.topics.insert(channel, topic);
                 Err(error)
             }
         }
     }
-
-    fn note_absence(&mut self, channel: &Channel, next: Next) -> ReadEnd {
-        let before = match self.topics.get(channel) {
-            Some(Topic::Absent(absence)) => Some(*absence),
-            _ => None,
-        };
-        let absence = Absence::noted(before);
-        if next != Next::First && absence.is_for_good() {
-            self.topics.remove(channel);
-            return ReadEnd::Gap;
-        }
-        self.topics.insert(channel.clone(), Topic::Absent(absence));
-        Absence::end(next)
-    }
 }
 
-impl Open {
-    fn new(next: Next) -> Open {
+impl SubscribedTopic {
+    fn new(next: ReadFrom) -> SubscribedTopic {
         let continuity = match next {
-            Next::First => Continuity::from_start(),
-            Next::At(position) => Continuity::at(Entry::of(position)),
-            Next::After(position) => Continuity::after(Entry::of(position)),
+            ReadFrom::First => Continuity::from_start(),
+            ReadFrom::At(position) => Continuity::at(entry_of(position)),
+            ReadFrom::After(position) => Continuity::after(entry_of(position)),
         };
-        Open { consumer: None, continuity, next, end: None, at_end: false }
+        SubscribedTopic { consumer: None, continuity, next, end: None, at_end: false }
     }
 
-    /// Subscribes. False: what has to be there is certainly gone.
-    fn begin(&mut self, session: &Session, channel: &Channel) -> Result<bool, PulsarError> {
+    fn begin(&mut self, cluster: &Cluster, channel: &Channel) -> Result<Subscribed, PulsarError> {
         let name = format!("milvus-cdc-reader-{}", uuid::Uuid::new_v4().simple());
         let awaited = self.continuity.begin_again();
-        let from = awaited.map_or(From::Earliest, From::Entry);
-        let consumer = session.subscribe(channel, Subscription { name: &name, durable: false, from })?;
+        let start = awaited.map_or(StartAt::Earliest, StartAt::Entry);
+        let wanted = Subscription { name: &name, durability: Durability::NonDurable, start };
+        let consumer = cluster.subscribe(channel, wanted)?;
         self.end = consumer.last()?;
         if let Some(wanted) = awaited
             && self.end.is_none_or(|end| end < wanted)
         {
-            return Ok(false);
+            return Ok(Subscribed::Gap);
         }
         self.at_end = match (self.end, self.next) {
             (None, _) => true,
-            (Some(end), Next::After(last)) => Entry::of(last) >= end,
+            (Some(end), ReadFrom::After(last)) => entry_of(last) >= end,
             (Some(_), _) => false,
         };
-        let consumer = self.consumer.insert(consumer);
-        consumer.allow(AHEAD)?;
-        Ok(true)
+        self.consumer.insert(consumer).allow(AHEAD)?;
+        Ok(Subscribed::Reading)
     }
 
-    /// Passes on what there is.
-    fn drain(&mut self, largest: usize, max_bytes: usize, visit: &mut dyn FnMut(Record)) -> Result<Turn, PulsarError> {
+    /// Passes on the messages that have come.
+    fn drain(
+        &mut self,
+        max_message_size: usize,
+        max_bytes: usize,
+        take: &mut TakeMessage<'_>,
+    ) -> Result<TopicTurn, PulsarError> {
         let mut passed = 0;
         while passed < max_bytes {
-            let Some(consumer) = &mut self.consumer else { return Ok(Turn::Anew) };
-            let message = match consumer.take() {
-                Ok(Taken::Message(message)) => message,
-                Ok(Taken::Closed) => return Ok(Turn::Anew),
+            let Some(consumer) = &mut self.consumer else { return Ok(TopicTurn::Resubscribe) };
+            let entry = match consumer.take() {
+                Ok(Taken::Message(entry)) => entry,
+                Ok(Taken::Closed) => return Ok(TopicTurn::Resubscribe),
                 Ok(Taken::Nothing) => {
-                    return Ok(Turn::End(if self.at_end { ReadEnd::AtTail } else { ReadEnd::Awaited }));
+                    return Ok(TopicTurn::Read(if self.at_end { ReadEnd::AtTail } else { ReadEnd::Awaited }));
                 }
-                // The connection has ended, and the message that was taken is lost, and so would be each one that waits behind it.
+                // The connection has ended. The message that was taken is lost, and so would be each one that waits
+                // behind it.
                 Err(error) => {
                     self.consumer = None;
                     return Err(error);
                 }
             };
-            let entry = Entry::of_wire(&message.command.message_id);
-            // Before it counts as read: one that cannot be opened is asked for again.
-            let bodies = match self.open(&message, largest) {
+            let topic = || self.consumer.as_ref().map_or("", PulsarConsumer::topic).to_owned();
+            // Before it counts as read: an entry that cannot be decoded is asked for again.
+            let bodies = match entry.bodies(max_message_size) {
                 Ok(bodies) => bodies,
-                Err(error) => {
+                Err(source) => {
+                    let error = PulsarError::Message { topic: topic(), source };
                     self.consumer = None;
                     return Err(error);
                 }
             };
-            let verdict = self.continuity.judge(label(&message, entry));
-            match verdict {
-                Verdict::Follows | Verdict::Repeated => {}
-                Verdict::Known => continue,
-                Verdict::LookAgain => return Ok(Turn::Anew),
-                Verdict::Gap => return Ok(Turn::End(ReadEnd::Gap)),
+            let id = entry.id();
+            let continuation = self.continuity.judge(label(&entry));
+            match continuation {
+                Continuation::Follows | Continuation::Resent => {}
+                Continuation::Known => continue,
+                Continuation::Recheck => return Ok(TopicTurn::Resubscribe),
+                Continuation::Gap => return Ok(TopicTurn::Read(ReadEnd::Gap)),
             }
-            self.at_end |= self.end.is_none_or(|end| entry >= end);
-            if verdict == Verdict::Repeated {
+            self.at_end |= self.end.is_none_or(|end| id >= end);
+            if continuation == Continuation::Resent {
                 continue;
             }
             for (index, body) in bodies.iter().enumerate() {
-                let position = entry.position(index as u16);
+                let position = position_of(id, index as u16);
                 if let Some(body) = body.as_ref().filter(|_| is_wanted(self.next, position)) {
-                    passed += body.len();
-                    self.next = Next::After(position);
-                    visit(record(position, body));
+                    passed += body.payload.len();
+                    self.next = ReadFrom::After(position);
+                    take(message(position, body));
                 }
             }
         }
-        Ok(Turn::End(ReadEnd::More))
-    }
-
-    fn open(&self, message: &Received, largest: usize) -> Result<Vec<Option<Bytes>>, PulsarError> {
-        if message.is_marker() {
-            return Ok(Vec::new());
-        }
-        let topic = || self.consumer.as_ref().map_or("", Consumer::topic).to_owned();
-        message.bodies(largest).map_err(|error| PulsarError::Message { topic: topic(), error })
+        Ok(TopicTurn::Read(ReadEnd::More))
     }
 }
 
-fn label(message: &Received, entry: Entry) -> Label<'_> {
-    let metadata = &message.metadata;
+fn label(entry: &ReceivedEntry) -> Label<'_> {
     Label {
-        entry,
-        producer: metadata.producer(),
-        sequence: metadata.sequence(),
-        publish_time: metadata.publish_time(),
-        messages: message.messages(),
+        entry: entry.id(),
+        producer: entry.producer(),
+        sequence: entry.sequence(),
+        publish_time: entry.publish_time(),
+        messages: entry.message_count(),
     }
 }
 
-/// Whether a position is not in front of what is to be read next.
-fn is_wanted(next: Next, position: Position) -> bool {
+/// Whether a position is not before what has to be read next.
+fn is_wanted(next: ReadFrom, position: Position) -> bool {
     match next {
-        Next::First => true,
-        Next::At(first) => position >= first,
-        Next::After(last) => position > last,
+        ReadFrom::First => true,
+        ReadFrom::At(first) => position >= first,
+        ReadFrom::After(last) => position > last,
     }
 }

@@ -1,18 +1,24 @@
-//! Telling for microseconds whether the primary has written anything since the last look.
+//! Detects within microseconds whether the primary has written anything since the last look, and whether the folder is
+//! still the one that was opened.
 
-use std::path::Path;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
-/// The newest write-ahead log: changes whenever it grows or a new one begins.
+/// RocksDB's file with the database's own name. It is written when the database is made.
+const IDENTITY: &str = "IDENTITY";
+
+/// RocksDB's newest write-ahead log: this value changes whenever it grows or a new one begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Newest {
+pub(super) struct NewestWal {
     /// The `.log` file's number; they grow.
     pub(super) number: u64,
     size: u64,
 }
 
-impl Newest {
+impl NewestWal {
     /// Looks at the folder.
-    pub(super) fn of(path: &Path) -> std::io::Result<Newest> {
+    pub(super) fn of(path: &Path) -> std::io::Result<NewestWal> {
         let mut newest = (0u64, 0u64);
         for entry in std::fs::read_dir(path)? {
             let entry = entry?;
@@ -25,6 +31,102 @@ impl Newest {
                 newest = (number, metadata.len());
             }
         }
-        Ok(Newest { number: newest.0, size: newest.1 })
+        Ok(NewestWal { number: newest.0, size: newest.1 })
+    }
+}
+
+/// The name that a database has given itself; `None` if there is none in the folder.
+pub(super) fn database_identity(path: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(path.join(IDENTITY)).ok()?;
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// A file or folder, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    fn of(metadata: &Metadata) -> FileId {
+        FileId { device: metadata.dev(), inode: metadata.ino() }
+    }
+
+    fn at(path: &Path) -> Option<FileId> {
+        path.metadata().ok().map(|metadata| FileId::of(&metadata))
+    }
+}
+
+/// The folder of an open database. Who has deleted or replaced it is not seen by reading on: its files stay open, and
+/// what the primary writes now goes elsewhere.
+#[derive(Debug)]
+pub(super) struct OpenedFolder {
+    path: PathBuf,
+    folder: Option<FileId>,
+    /// The file with the identity, and what it said.
+    identity_file: Option<FileId>,
+    identity: Option<String>,
+}
+
+impl OpenedFolder {
+    /// The folder as it is now.
+    pub(super) fn of(path: &Path) -> OpenedFolder {
+        OpenedFolder {
+            path: path.to_owned(),
+            folder: FileId::at(path),
+            identity_file: FileId::at(&path.join(IDENTITY)),
+            identity: database_identity(path),
+        }
+    }
+
+    /// Whether the database that was opened is there no more.
+    pub(super) fn is_replaced(&mut self) -> bool {
+        if FileId::at(&self.path) != self.folder {
+            return true;
+        }
+        let identity_file = FileId::at(&self.path.join(IDENTITY));
+        if identity_file == self.identity_file {
+            return false;
+        }
+        // Some versions of RocksDB write the same identity again at each start.
+        let is_same = identity_file.is_some() && database_identity(&self.path) == self.identity;
+        if is_same {
+            self.identity_file = identity_file;
+        }
+        !is_same
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_was_deleted_or_replaced_is_noticed() {
+        let parent = tempfile::tempdir().unwrap();
+        let (path, other) = (parent.path().join("queue"), parent.path().join("other"));
+        let make = |path: &Path, identity: &str| {
+            std::fs::create_dir_all(path).unwrap();
+            std::fs::write(path.join("new"), identity).unwrap();
+            std::fs::rename(path.join("new"), path.join(IDENTITY)).unwrap();
+        };
+        make(&path, "a\n");
+        let mut opened = OpenedFolder::of(&path);
+        assert!(!opened.is_replaced());
+        make(&path, "a\n");
+        assert!(!opened.is_replaced() && !opened.is_replaced(), "the same database, started again");
+        make(&path, "b\n");
+        assert!(opened.is_replaced(), "another one in the same folder");
+        make(&path, "a\n");
+        std::fs::remove_file(path.join(IDENTITY)).unwrap();
+        assert!(opened.is_replaced(), "its files are deleted");
+        make(&path, "a\n");
+        let mut opened = OpenedFolder::of(&path);
+        make(&other, "a\n");
+        std::fs::rename(&path, parent.path().join("moved")).unwrap();
+        assert!(opened.is_replaced(), "moved away");
+        std::fs::rename(&other, &path).unwrap();
+        assert!(opened.is_replaced(), "a copy of it in its place");
     }
 }

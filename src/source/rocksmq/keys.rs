@@ -1,4 +1,5 @@
-//! The keys of the log: `<topic>/<message id>`, the id a decimal int64 of 18 digits (so byte order is its order).
+//! The keys of the log: `<topic>/<message id>`, where the id is a decimal int64 of 18 digits, so that bytes sort as ids
+//! do.
 
 use crate::domain::{Channel, Position};
 
@@ -17,7 +18,7 @@ pub(super) fn after_last(channel: &Channel) -> Vec<u8> {
     format!("{channel}0").into_bytes()
 }
 
-/// The position in a key, when it is one of this channel.
+/// The position in a key, if the key belongs to this channel.
 pub(super) fn position(channel: &Channel, key: &[u8]) -> Option<Position> {
     let id = key.strip_prefix(channel.as_str().as_bytes())?.strip_prefix(b"/")?;
     std::str::from_utf8(id).ok()?.parse().ok().map(Position::at)

@@ -1,55 +1,58 @@
-//! Whether a source's log can be read this way.
+//! Finds out whether a source's log can be read by `DumpMessages`.
 
 use std::time::{Duration, Instant};
 
-use crate::milvus::version::Version;
-use crate::milvus::wal::{DumpRequest, Next, Ready};
-use crate::milvus::{CallContext, Client, Error, ErrorKind};
+use crate::milvus::capabilities::LogOverGrpc;
+use crate::milvus::wal::{DumpRequest, Next, StreamReady};
+use crate::milvus::{CallContext, Capabilities, Client, Error, ErrorKind, ServerVersion};
 
-/// The first version that sends the content of transactions, and the message to begin with.
-const SINCE: Version = Version::new(2, 6, 20);
-
-/// Why it cannot.
+/// Why the log cannot be read this way.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum Unusable {
-    /// Never: what it would need.
+pub(in crate::source) enum Unusable {
+    /// Not with this server or this login; the text says what is needed.
     #[error("{0}")]
     Never(String),
-    /// The server does not answer.
+    /// The server does not answer now.
     #[error(transparent)]
     Now(#[from] Error),
 }
 
-/// Asks for the version and calls `DumpMessages` without naming a channel, which a server that has it refuses for that.
+/// Asks for the version, and calls `DumpMessages` without a channel: a server that has it refuses only that.
 ///
 /// # Errors
-/// [`Unusable`]: why not.
-pub fn probe(client: &Client, context: &CallContext) -> Result<Version, Unusable> {
+/// The server is too old, lacks the call, denies it to the source's user, or does not answer.
+pub(in crate::source) fn probe(client: &Client, context: &CallContext) -> Result<ServerVersion, Unusable> {
     let address = client.address();
     let never = |why: String| {
-        Unusable::Never(format!("the source {address} {why}; its log is read over gRPC from Milvus {SINCE} on"))
+        let since = Capabilities::LOG_OVER_GRPC_SINCE;
+        Unusable::Never(format!("the source {address} {why}; its log is read over gRPC from Milvus {since} on"))
     };
-    let told = client.version(context)?;
-    let version = told.milvus().ok_or_else(|| never(format!("is {told}")))?;
-    if version < SINCE {
-        return Err(never(format!("is Milvus {version}")));
+    let told = client.describe_server(context)?.version;
+    if Capabilities::of(&told).log_over_grpc == LogOverGrpc::Lacking {
+        return Err(never(format!("is {told}")));
     }
     match first_answer(client, context) {
         Some(error) if error.kind == ErrorKind::Unimplemented => {
             Err(never(format!("is {told} and has no DumpMessages")))
         }
-        Some(error) if error.kind == ErrorKind::Denied => Err(Unusable::Never(format!(
-            "{error}: the source's user needs the privileges ManageOwnership (DumpMessages) and FlushAll, or the role admin"
-        ))),
-        _ => Ok(version),
+        Some(error) if error.kind == ErrorKind::Denied => Err(Unusable::Never(needs_privileges(&error))),
+        _ => Ok(told),
     }
 }
 
-/// How the call without a channel ends; `None` when it does not.
+/// What to do about a call of this log that was denied.
+pub(super) fn needs_privileges(error: &Error) -> String {
+    format!(
+        "{error}: to read the log over gRPC, the source's user needs the privileges ManageOwnership (DumpMessages) and \
+         FlushAll, or the role admin"
+    )
+}
+
+/// How the call without a channel fails; `None` if it does not.
 fn first_answer(client: &Client, context: &CallContext) -> Option<Error> {
     const PATIENCE: Duration = Duration::from_secs(3);
     let wanted = DumpRequest { channel: "", start: ("", 0), from: 0, until: 1 };
-    let mut stream = match client.dump_messages(wanted, &Ready::default()) {
+    let mut stream = match client.dump_messages(wanted, &StreamReady::default()) {
         Ok(stream) => stream,
         Err(error) => return Some(error),
     };

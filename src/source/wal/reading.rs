@@ -1,10 +1,10 @@
 /*!
-Reading one channel, window after window.
+Reads one channel, window after window.
 
-A window is a `DumpMessages` up to a tick a little ahead of now: messages arrive while it is open, and when the server ends it,
-everything up to that tick has been sent, on a channel without any message, too. Within a window messages come in the
-order of their ticks, so what has been passed is a tick by itself. Should a message come late all the same, it is not
-passed over: the channel counts as having a gap, and its collections are compared.
+A window is a `DumpMessages` up to a tick a little ahead of now: messages arrive while it is open, and when the server
+ends it, everything up to that tick has been sent, even on a channel without messages. Within a window messages come in
+the order of their ticks, so each one is a time tick by itself. Should a message come late all the same, it is not
+skipped: the channel counts as having a gap, and its collections are compared.
 */
 
 use std::collections::VecDeque;
@@ -12,41 +12,45 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::decode::Transactions;
-use super::envelope::{self, Answer, Envelope};
-use super::place::Place;
-use crate::domain::{Position, Timestamp};
-use crate::source::message::{Body, Record};
+use super::resume_point::ResumePoint;
+use crate::domain::{Body, Position, Record, Timestamp};
+use crate::source::decode::envelope::{self, DumpAnswer, Envelope};
+use crate::source::decode::wal_message::{Complete, Transactions};
+use crate::source::decode::wal_message_id::Queue;
 
-/// How far a window reaches ahead of the source's clock. An idle channel's lag shows with this precision.
+/// How far a window reaches ahead of the source's clock. This is the precision of an idle channel's lag.
 const WINDOW: Duration = Duration::from_secs(1);
-/// Without a sign for so long after a window should have ended, it is taken for hung.
+/// A window that stays silent for this long after its end counts as hung.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// The same for the first window from a place in Woodpecker, where silence is what comes from deleted messages.
+const PATIENCE_WITH_WOODPECKER: Duration = Duration::from_secs(5);
 const MAX_PATIENCE: Duration = Duration::from_secs(600);
-/// Ticks remembered, to tell a repetition from a message that comes late.
+/// Ticks remembered, to tell a repeated message from a late one.
 const REMEMBERED: usize = 4096;
 
-/// What came of an answer.
+/// What follows from an answer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// On to the next.
+pub(super) enum ReadingStep {
+    /// Read the next one.
     Next,
-    /// What was to come next is gone, or came too late: why, for the log.
+    /// The next message is gone, or came too late; the reason, for the log.
     Gap(String),
-    /// It makes no sense: why.
-    Nonsense(String),
+    /// The answer is malformed or contradicts an earlier one; how.
+    Malformed(String),
 }
 
-/// One channel, as far as it is not a connection.
+/// The state of reading one channel, without the connection.
 #[derive(Debug)]
 pub(super) struct Reading {
-    place: Place,
+    place: ResumePoint,
     window: Option<Window>,
-    /// Ticks that were passed on lately.
+    /// The last ticks passed on.
     recent: VecDeque<u64>,
     patience: Duration,
-    /// The log may have been cut since the last message: the next window has to begin with it.
+    /// Retention may have cut the log since the last message: the next window has to begin with it.
     verify: bool,
+    /// How many windows from this place on have hung, one after the other.
+    silences: u32,
 }
 
 #[derive(Debug)]
@@ -55,29 +59,30 @@ struct Window {
     transactions: Transactions,
     /// The witness has come.
     verified: bool,
-    /// A message behind the place has come.
+    /// A message behind the resume point has come.
     moved: bool,
     last_sign: Instant,
 }
 
 impl Reading {
-    pub(super) fn at(place: Place) -> Reading {
-        Reading { place, window: None, recent: VecDeque::new(), patience: PATIENCE, verify: true }
+    pub(super) fn at(place: ResumePoint) -> Reading {
+        let patience = if place.start.queue == Queue::Woodpecker { PATIENCE_WITH_WOODPECKER } else { PATIENCE };
+        Reading { place, window: None, recent: VecDeque::new(), patience, verify: true, silences: 0 }
     }
 
-    /// Where it stands.
-    pub(super) fn place(&self) -> &Place {
+    /// How far the channel has been read.
+    pub(super) fn place(&self) -> &ResumePoint {
         &self.place
     }
 
-    /// The first tick that the next window has to bring. Right behind another window nothing can have been cut, and the message
-    /// before, which may be large, need not be sent again; what should come behind it, from where that window has ended, is: had
-    /// it ended before its time, what was missing comes now.
+    /// The first tick that the next window has to bring. Right after another window nothing can have been cut, so the
+    /// last message, which may be large, need not be sent again. Everything behind it is asked for again: had the
+    /// server ended the last window early, the missing messages come now.
     pub(super) fn next_begin(&self) -> u64 {
         if self.verify { self.place.witness } else { self.place.witness.min(self.place.passed) + 1 }
     }
 
-    /// Where the next window ends, when the source's clock shows `now`.
+    /// The end of a window opened when the source's clock shows `now`.
     pub(super) fn next_end(&self, now: Timestamp) -> u64 {
         now.max(Timestamp(self.place.passed)).plus(WINDOW).0
     }
@@ -88,30 +93,31 @@ impl Reading {
         self.window = Some(Window { end, transactions, verified: !self.verify, moved: false, last_sign });
     }
 
-    /// Gives the window up; the next one begins at the same place.
+    /// Abandons the window; the next one begins at the same place.
     pub(super) fn close(&mut self) {
         self.window = None;
         self.verify = true;
     }
 
-    /// How long no message has come, by the source's clock. After that long a silence the log may be cut before it ends.
+    /// How long the channel has had no message, by the source's clock. Retention may cut an idle log behind its last
+    /// message.
     pub(super) fn idle(&self) -> Duration {
         let ms = |tick: u64| Timestamp(tick).physical_ms();
         Duration::from_millis(ms(self.place.passed).saturating_sub(ms(self.place.witness)))
     }
 
-    /// Whether the window reaches further than this.
+    /// Whether the window ends after this time.
     pub(super) fn ends_after(&self, time: Timestamp) -> bool {
         self.window.as_ref().is_some_and(|window| Timestamp(window.end) > time)
     }
 
-    /// Whether so little is left to come that nobody would notice.
+    /// Whether reading is so close to the end that it counts as the tail.
     pub(super) fn is_near(&self, now: Timestamp) -> bool {
         Timestamp(self.place.passed).plus(WINDOW * 4) >= now
     }
 
-    /// How long the window has been silent, when that is too long. The next one gets more time: the server may be looking
-    /// through a lot of messages that are not asked for.
+    /// How long the window has been silent, if that is too long. The next one gets more time: the server may be
+    /// searching through many messages that were not asked for.
     pub(super) fn hung(&mut self, now: Timestamp) -> Option<Duration> {
         let window = self.window.as_ref()?;
         let silent = window.last_sign.elapsed();
@@ -119,83 +125,92 @@ impl Reading {
             return None;
         }
         self.patience = (self.patience * 2).min(MAX_PATIENCE);
+        self.silences += 1;
         Some(silent)
     }
 
-    /// Takes in one answer; `visit` gets what is complete with it.
-    pub(super) fn take(&mut self, answer: &Bytes, visit: &mut dyn FnMut(Record)) -> Step {
-        let Some(window) = &mut self.window else { return Step::Next };
+    /// Whether the messages at this place may have been deleted: Woodpecker answers that by silence, time and again.
+    pub(super) fn may_be_deleted(&self) -> bool {
+        self.silences > 1 && self.place.start.queue == Queue::Woodpecker
+    }
+
+    /// Takes in one answer; `visit` gets the records that it completes.
+    pub(super) fn take(&mut self, answer: &Bytes, visit: &mut dyn FnMut(Record)) -> ReadingStep {
+        let Some(window) = &mut self.window else { return ReadingStep::Next };
         window.last_sign = Instant::now();
-        self.patience = PATIENCE;
+        (self.patience, self.silences) = (PATIENCE, 0);
         let message = match envelope::read(answer) {
-            Ok(Answer::Message(message)) => message,
-            Ok(Answer::Status(status)) if status.code == 0 && status.error_code == 0 => return Step::Next,
-            Ok(Answer::Status(status)) => return Step::Nonsense(format!("code {}: {}", status.code, status.reason)),
-            Err(error) => return Step::Nonsense(error.to_string()),
+            Ok(DumpAnswer::Message(message)) => message,
+            Ok(DumpAnswer::Status(status)) if status.code == 0 && status.error_code == 0 => return ReadingStep::Next,
+            Ok(DumpAnswer::Status(status)) => {
+                return ReadingStep::Malformed(format!("code {}: {}", status.code, status.reason));
+            }
+            Err(error) => return ReadingStep::Malformed(error.to_string()),
         };
         if !window.verified {
             if message.tick > self.place.witness {
-                return Step::Gap("the log no longer reaches back to where reading stopped".into());
+                return ReadingStep::Gap("the log no longer reaches back to where reading stopped".into());
             }
             window.verified = message.tick == self.place.witness;
         }
         if message.tick <= self.place.passed {
             let should_have_come = window.moved || message.tick > self.place.witness;
             if should_have_come && !self.recent.contains(&message.tick) {
-                return Step::Gap(format!("a message of tick {} came late", message.tick));
+                return ReadingStep::Gap(format!("a message of tick {} came late", message.tick));
             }
-            return Step::Next;
+            return ReadingStep::Next;
         }
         match window.transactions.take(&message) {
-            Ok(None) => Step::Next,
+            Ok(None) => ReadingStep::Next,
             Ok(Some(complete)) => {
                 window.moved = true;
-                self.pass(&message, complete.bodies, visit)
+                self.pass(&message, complete, visit)
             }
-            Err(error) => Step::Nonsense(error.to_string()),
+            Err(error) => ReadingStep::Malformed(error.to_string()),
         }
     }
 
-    /// Everything up to the message has been passed with it.
-    fn pass(&mut self, message: &Envelope, bodies: Vec<Body>, visit: &mut dyn FnMut(Record)) -> Step {
-        self.place = Place { passed: message.tick, witness: message.tick, start: message.last_confirmed.clone() };
+    /// Passes on what the message completes; with it, everything up to its tick has been passed.
+    fn pass(&mut self, message: &Envelope, complete: Complete, visit: &mut dyn FnMut(Record)) -> ReadingStep {
+        self.place = ResumePoint { passed: message.tick, witness: message.tick, start: message.last_confirmed.clone() };
         if self.recent.len() == REMEMBERED {
             self.recent.pop_front();
         }
         self.recent.push_back(message.tick);
         let Some(position) = self.place.position() else {
-            return Step::Nonsense("a message id cannot be kept".into());
+            return ReadingStep::Malformed("a message id cannot be stored".into());
         };
+        let Complete { bodies, mark, .. } = complete;
         for body in bodies {
-            visit(record(position, message.tick, body));
+            visit(Record { mark, ..record(position, message.tick, body) });
         }
-        Step::Next
+        ReadingStep::Next
     }
 
-    /// The server has ended the window in order.
-    pub(super) fn ended(&mut self) -> Step {
-        let Some(window) = self.window.take() else { return Step::Next };
-        self.patience = PATIENCE;
+    /// The server has ended the window regularly.
+    pub(super) fn ended(&mut self) -> ReadingStep {
+        let Some(window) = self.window.take() else { return ReadingStep::Next };
+        (self.patience, self.silences) = (PATIENCE, 0);
         if !window.transactions.is_idle() {
-            return Step::Nonsense("a window ended within a transaction".into());
+            return ReadingStep::Malformed("the server ended a window within a transaction".into());
         }
-        // A message that has to come and has not: the log was cut behind it, and nothing came after.
+        // The witness has not come: retention has cut the log behind it, and nothing came after.
         if !window.verified && self.place.witness <= window.end {
-            return Step::Gap("the log no longer has the message at which reading stopped".into());
+            return ReadingStep::Gap("the log no longer has the message at which reading stopped".into());
         }
         self.place.passed = self.place.passed.max(window.end);
         self.verify = false;
-        Step::Next
+        ReadingStep::Next
     }
 
-    /// Everything that has been passed, as a tick.
+    /// A time tick for everything that has been passed.
     pub(super) fn tick(&self) -> Option<Record> {
-        Some(record(self.place.position()?, self.place.passed, Body::Tick))
+        Some(record(self.place.position()?, self.place.passed, Body::Tick { resume: None }))
     }
 }
 
 fn record(position: Position, tick: u64, body: Body) -> Record {
-    Record { position, begin: Timestamp(tick), end: Timestamp(tick), body }
+    Record { position, begin: Timestamp(tick), end: Timestamp(tick), mark: None, body }
 }
 
 #[cfg(test)]

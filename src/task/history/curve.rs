@@ -1,11 +1,11 @@
-//! An hour in slots of half a minute.
+//! The lag and the rows of the last hour, in slots of half a minute.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// One slot's time.
+/// Length of one slot.
 pub const SLOT: Duration = Duration::from_secs(30);
-/// So many slots make an hour.
+/// Number of slots in an hour.
 pub const SLOTS: usize = 120;
 
 const SLOT_MS: u64 = SLOT.as_millis() as u64;
@@ -13,18 +13,18 @@ const SLOT_MS: u64 = SLOT.as_millis() as u64;
 /// One slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Point {
-    /// When it begins, in milliseconds since 1970.
+    /// Start of the slot, in milliseconds since 1970.
     pub at_ms: u64,
-    /// The largest lag in it; `None` where that was not known.
+    /// Largest lag in the slot; `None` where it was unknown.
     pub lag: Option<Duration>,
-    /// Rows that arrived in it.
+    /// Rows acknowledged during the slot.
     pub rows: u64,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Curve {
     points: VecDeque<Point>,
-    /// All rows at the last note; none before the first.
+    /// Total rows at the last sample; `None` before the first.
     rows_before: Option<u64>,
 }
 

@@ -1,5 +1,5 @@
-//! Events in a file, one JSON object in each line. A line that a crash has torn is passed over; how often something came again
-//! is written with the next rewriting, so after a crash such a count may be too small.
+//! Events in a file, one JSON object per line. A line that a crash has torn is skipped; counts of repeated events are
+//! written when the file is next rewritten, so after a crash a count may be too small.
 
 use std::collections::VecDeque;
 use std::fs::{self, OpenOptions};
@@ -9,10 +9,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::{EVENTS, Event, EventKind, unix_ms};
-use crate::journal::atomic;
+use super::event::{EVENTS, EventKind, HistoryEvent, unix_ms};
+use crate::storage::atomic_file;
+use crate::storage::disk::DiskFile;
 
-/// A file with this many lines is written anew with the events that count.
+/// A file with this many lines is rewritten with the events that are kept.
 const LINES: usize = 2 * EVENTS;
 
 /// The file of one task.
@@ -20,13 +21,13 @@ const LINES: usize = 2 * EVENTS;
 pub(super) struct EventFile {
     path: PathBuf,
     lines: usize,
-    /// It has to be written anew: something in memory differs from it, or it has become long.
+    /// The file must be rewritten: it differs from the events in memory, or has become long.
     behind: bool,
 }
 
 /// One line.
 #[derive(Serialize, Deserialize)]
-struct Line<'a> {
+struct EventLine<'a> {
     first_ms: u64,
     last_ms: u64,
     count: u64,
@@ -34,9 +35,9 @@ struct Line<'a> {
     text: std::borrow::Cow<'a, str>,
 }
 
-impl Line<'_> {
-    fn of(event: &Event) -> Line<'_> {
-        Line {
+impl EventLine<'_> {
+    fn of(event: &HistoryEvent) -> EventLine<'_> {
+        EventLine {
             first_ms: unix_ms(event.first),
             last_ms: unix_ms(event.last),
             count: event.count,
@@ -45,28 +46,30 @@ impl Line<'_> {
         }
     }
 
-    /// `None` for a kind that this version does not know.
-    fn event(self) -> Option<Event> {
+    /// `None` for a kind that is unknown to this version.
+    fn event(self) -> Option<HistoryEvent> {
         let kind = EventKind::ALL.into_iter().find(|kind| kind.name() == self.kind)?;
         let time = |ms| UNIX_EPOCH + Duration::from_millis(ms);
         let (first, last) = (time(self.first_ms), time(self.last_ms));
-        Some(Event { first, last, count: self.count, kind, text: self.text.into_owned() })
+        Some(HistoryEvent { first, last, count: self.count, kind, text: self.text.into_owned() })
     }
 }
 
 impl EventFile {
-    /// The events that are there, and the file for what comes. One that cannot be read is as good as none: it is written anew.
-    pub(super) fn open(path: &Path) -> (VecDeque<Event>, EventFile) {
+    /// The events in the file, and the file for the events to come. A file that cannot be read counts as empty and is
+    /// rewritten.
+    pub(super) fn open(path: &Path) -> (VecDeque<HistoryEvent>, EventFile) {
         let text = fs::read(path).unwrap_or_default();
-        let events =
-            text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Line<'_>>(line).ok()?.event());
-        let mut events: VecDeque<Event> = events.collect();
+        let events = text
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| serde_json::from_slice::<EventLine<'_>>(line).ok()?.event());
+        let mut events: VecDeque<HistoryEvent> = events.collect();
         events.drain(..events.len().saturating_sub(EVENTS));
         (events, EventFile { path: path.to_owned(), lines: 0, behind: true })
     }
 
-    /// Writes the last one of `events` down, which is new.
-    pub(super) fn added(&mut self, events: &VecDeque<Event>) -> io::Result<()> {
+    /// Writes the last of `events`, which is new.
+    pub(super) fn added(&mut self, events: &VecDeque<HistoryEvent>) -> io::Result<()> {
         if self.behind {
             return self.write(events);
         }
@@ -77,29 +80,32 @@ impl EventFile {
         outcome
     }
 
-    fn append(&self, event: &Event) -> io::Result<()> {
-        let mut line = serde_json::to_vec(&Line::of(event))?;
+    fn append(&self, event: &HistoryEvent) -> io::Result<()> {
+        let mut line = serde_json::to_vec(&EventLine::of(event))?;
         line.push(b'\n');
-        OpenOptions::new().append(true).open(&self.path)?.write_all(&line)
+        DiskFile::open(&self.path, OpenOptions::new().append(true))?.write_all(&line)
     }
 
-    /// One of the events has come again.
+    /// The count of an event has changed.
     pub(super) fn counted(&mut self) {
         self.behind = true;
     }
 
-    /// Writes all of them down, unless that is done.
-    pub(super) fn write(&mut self, events: &VecDeque<Event>) -> io::Result<()> {
+    /// Rewrites the file with all events, unless it holds them already.
+    pub(super) fn write(&mut self, events: &VecDeque<HistoryEvent>) -> io::Result<()> {
         if !self.behind {
             return Ok(());
         }
         let mut text = Vec::new();
         for event in events {
-            serde_json::to_writer(&mut text, &Line::of(event))?;
+            serde_json::to_writer(&mut text, &EventLine::of(event))?;
             text.push(b'\n');
         }
-        atomic::replace(&self.path, &text)?;
+        atomic_file::replace(&self.path, &text)?;
         (self.lines, self.behind) = (events.len(), false);
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod fault_tests;
