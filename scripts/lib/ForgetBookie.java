@@ -8,9 +8,9 @@ import org.apache.pulsar.metadata.api.MetadataStoreFactory;
 /**
  * Removes from the metadata of a stopped standalone Pulsar that its bookies are available.
  *
- * A registration ends with the process that made it, but metadata in RocksDB keeps that of a process that was killed. The next one
- * then replaces it, and can take its own replacement for a loss: it removes and makes it again without end, thousands of times a
- * second, and whoever needs a bookie in between finds none (seen with 3.0.7).
+ * A registration ends with the process that made it, but metadata in RocksDB keeps the registration of a process that
+ * was killed. The next process then replaces it, and can take its own replacement for a loss: it removes and makes it
+ * again without end, thousands of times a second, and whoever needs a bookie in between finds none (seen with 3.0.7).
  */
 public class ForgetBookie {
     private static final String AVAILABLE = "/ledgers/available";

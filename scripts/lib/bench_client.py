@@ -1,7 +1,7 @@
-"""The plain client that replication is measured against: several processes that send requests made beforehand.
+"""The plain client that replication is measured against: several processes that send prepared requests.
 
-Building and encoding rows is done before the clock starts and nothing is decoded while it runs, so Python costs next to
-nothing and the server is what is measured.
+Rows are built and encoded before the clock starts and nothing is decoded while it runs, so Python costs next to nothing
+and the server is what is measured.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ class Workload:
         return self.rows // self.batch
 
     def bytes(self) -> int:
-        """What the rows weigh, keys and strings included."""
+        """Size of the rows in bytes, keys and strings included."""
         return self.rows * (4 * self.dim + 8 + TEXT_LENGTH)
 
 
@@ -85,13 +85,15 @@ def _client(workload: Workload, number: int, address: str, collection: str, read
 
 
 def write(workload: Workload, server, collection: str) -> float:
-    """Writes the whole workload into a collection; answers the seconds from the first request to the last answer."""
+    """Writes the whole workload into a collection; returns the seconds from the first request to the last answer."""
     from pymilvus.grpc_gen import milvus_pb2
 
     context = multiprocessing.get_context("spawn")
     ready, answers = context.Barrier(workload.clients + 1), context.Queue()
     common = (f"127.0.0.1:{server.port}", collection, ready, answers)
-    clients = [context.Process(target=_client, args=(workload, n, *common), daemon=True) for n in range(workload.clients)]
+    clients = [
+        context.Process(target=_client, args=(workload, n, *common), daemon=True) for n in range(workload.clients)
+    ]
     for client in clients:
         client.start()
     ready.wait(600)
@@ -107,10 +109,10 @@ def write(workload: Workload, server, collection: str) -> float:
 
 
 def read(workload: Workload, server, collection: str, consistency: int) -> float:
-    """Reads every row with one `Query` after the other, as large as the server allows; answers the seconds.
+    """Reads every row with one `Query` after the other, as large as the server allows; returns the seconds.
 
-    The keys are known, so nothing of the answers is decoded: this is the server's own speed. Consistency is Milvus's number: with 0 (Strong) every
-    page waits for the server's next time tick, with 2 (Bounded) none does.
+    The keys are known, so nothing of the answers is decoded: this is the server's own speed. Consistency is Milvus's
+    number: with 0 (Strong) every page waits for the server's next time tick, with 2 (Bounded) none does.
     """
     import grpc
     from pymilvus.grpc_gen import common_pb2, milvus_pb2
@@ -123,7 +125,11 @@ def read(workload: Workload, server, collection: str, consistency: int) -> float
         started = time.perf_counter()
         for last in range(-1, workload.rows - 1, QUERY_ROWS):
             request = milvus_pb2.QueryRequest(
-                collection_name=collection, expr=f"id > {last}", output_fields=["*"], query_params=[limit], consistency_level=consistency
+                collection_name=collection,
+                expr=f"id > {last}",
+                output_fields=["*"],
+                query_params=[limit],
+                consistency_level=consistency,
             )
             received += len(query(request.SerializeToString(), timeout=120))
         seconds = time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""What a benchmark watches while something else runs."""
+"""Measurements that run beside the workload of a benchmark."""
 
 import re
 import statistics
@@ -14,13 +14,13 @@ CARRIED = re.compile(r"^milvus_cdc_task_rows_total\{[^}]*\} (\S+)", re.MULTILINE
 
 
 def rows_written(server) -> int:
-    """Rows that a server has acknowledged since it started, from its own metrics: asking costs it nothing."""
+    """Rows acknowledged since the server started, from its metrics, which cost it nothing."""
     with urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics", timeout=10) as answer:
         return int(sum(float(number) for number in WRITTEN.findall(answer.read())))
 
 
 def watch_backlog(server, before: int, rows: int, timeout: float = 300.0) -> tuple[float, float]:
-    """Waits until `rows` more rows are acknowledged; answers when the first and the last were (perf_counter)."""
+    """Waits until `rows` more rows are acknowledged; returns the times of the first and the last (perf_counter)."""
     first = None
     deadline = time.perf_counter() + timeout
     while time.perf_counter() < deadline:
@@ -35,7 +35,7 @@ def watch_backlog(server, before: int, rows: int, timeout: float = 300.0) -> tup
 
 
 def cpu_share(pid: int, seconds: float) -> dict:
-    """Percent of one core that a process uses over a while, and its memory then."""
+    """CPU of a process over a period, in percent of one core, and its memory at the end."""
     before = processes.usage(pid)
     started = time.perf_counter()
     time.sleep(seconds)
@@ -57,7 +57,7 @@ def spread(seconds: list[float]) -> dict:
 
 
 class Watch:
-    """Looks at something all the time, in a thread of its own, for as long as the block runs."""
+    """Samples continuously in a thread of its own while the block runs."""
 
     def __init__(self, every: float):
         self._every = every
@@ -82,7 +82,7 @@ class Watch:
 
 
 class Writes(Watch):
-    """Notes when milvus-cdc counts the n-th row as acknowledged by the target."""
+    """Records when milvus-cdc counts the n-th row as acknowledged by the target."""
 
     def __init__(self, cdc):
         super().__init__(every=0.005)
@@ -99,17 +99,17 @@ class Writes(Watch):
 
 
 class Arrivals(Watch):
-    """Notes when each key of a collection, which count from 0, becomes visible."""
+    """Records when each key of a collection (0, 1, 2 …) becomes visible."""
 
     def __init__(self, node, name: str):
         super().__init__(every=0.01)
         self.seen: dict[int, float] = {}
         self._collection = node.collection(name)
-        # All below have been seen. What two calls write at once need not become visible in order.
+        # All keys below have been seen. Rows of two concurrent calls may become visible in any order.
         self._next = 0
 
     def _look(self) -> None:
-        # Eventually: what is visible now, without waiting for what may come.
+        # Consistency Eventually: reads what is visible now and waits for no tick.
         found = self._collection.query(f"id >= {self._next}", output_fields=["id"], consistency_level="Eventually")
         now = time.perf_counter()
         for row in found:

@@ -1,4 +1,4 @@
-"""The command line of `scripts/kafka` and `scripts/pulsar`: brokers by their names."""
+"""The command line of `scripts/kafka` and `scripts/pulsar`, which know brokers by name."""
 
 import argparse
 import json
@@ -61,7 +61,9 @@ class BrokerCommand:
             if broker.is_running():
                 return broker
             if settings:
-                raise UserError(f"broker {options.name} was made before with its own settings: {self._script} remove {options.name}")
+                raise UserError(
+                    f"broker {options.name} was made before with its own settings: {self._script} remove {options.name}"
+                )
         else:
             more = {"token": True} if getattr(options, "token", False) else {}
             broker = self._kind(self._folder(options.name), settings=settings, outlive=True, **more)
@@ -90,7 +92,9 @@ class BrokerCommand:
         new.add_argument("--set", action="append", metavar="key=value", help=f"any key of {self._settings}")
         if self._kind.NAME == "pulsar":
             new.add_argument("--token", action="store_true", help="it wants a token from everybody")
-        command("stop", "stop a broker and wait until it is gone").add_argument("--kill", action="store_true", help="kill -9")
+        command("stop", "stop a broker and wait until it is gone").add_argument(
+            "--kill", action="store_true", help="kill -9"
+        )
         command("restart", "stop and start with the same ports and topics")
         command("status", "all about one broker")
         command("remove", "stop a broker and delete its folder")

@@ -1,4 +1,4 @@
-"""The cache folder: what the scripts install and build once, outside the clone."""
+"""The cache folder outside the clone, for everything that the scripts install and build once."""
 
 import contextlib
 import fcntl
@@ -9,7 +9,7 @@ import shutil
 
 
 def root() -> pathlib.Path:
-    """The cache folder, made when it is missing. MILVUS_CDC_CACHE names another one."""
+    """The cache folder, created if it is missing. MILVUS_CDC_CACHE names another one."""
     named = os.environ.get("MILVUS_CDC_CACHE")
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     folder = pathlib.Path(named) if named else pathlib.Path(base) / "milvus-cdc"
@@ -26,19 +26,19 @@ def lock(name: str):
 
 
 def digest(*parts: str) -> str:
-    """A short name for a set of versions: another set gets another folder."""
+    """A short folder name for a set of versions."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
 def is_complete(folder: pathlib.Path) -> bool:
-    """Whether `install_once` finished this folder."""
+    """Whether `install_once` has completed this folder."""
     return (folder / ".complete").exists()
 
 
 def install_once(folder: pathlib.Path, fill) -> pathlib.Path:
     """Calls `fill(folder)` unless an earlier run has finished it.
 
-    The stamp is written last: a run that was interrupted leaves a folder without a stamp, and the next one starts anew.
+    The stamp is written last: an interrupted run leaves a folder without a stamp, and the next run starts over.
     """
     if is_complete(folder):
         return folder

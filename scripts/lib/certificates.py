@@ -20,10 +20,17 @@ def _issue(folder: pathlib.Path, name: str) -> None:
 
 
 def make(folder: pathlib.Path) -> pathlib.Path:
-    """Makes ca.pem, server.pem, server.key, client.pem and client.key in `folder`, unless they are there."""
+    """Creates ca.pem, server.pem, server.key, client.pem and client.key in `folder`, unless they exist."""
     if not (folder / "client.pem").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        ca = ["-keyout", str(folder / "ca.key"), "-out", str(folder / "ca.pem"), "-subj", "/CN=milvus-cdc test authority"]
+        ca = [
+            "-keyout",
+            str(folder / "ca.key"),
+            "-out",
+            str(folder / "ca.pem"),
+            "-subj",
+            "/CN=milvus-cdc test authority",
+        ]
         _openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", *ca)
         _issue(folder, "server")
         _issue(folder, "client")

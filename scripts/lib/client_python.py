@@ -1,4 +1,5 @@
-"""For scripts that talk to Milvus themselves: the interpreter that has pymilvus, and the end-to-end tests' building blocks."""
+"""For scripts that talk to Milvus themselves: the interpreter that has pymilvus, and the end-to-end tests' building
+blocks."""
 
 import os
 import pathlib
@@ -8,7 +9,8 @@ import install
 
 
 def enter(wanted: pathlib.Path | None = None) -> None:
-    """Goes on in the client environment's interpreter (or another one), installing it first. Call this before anything else."""
+    """Re-executes the script in the interpreter of the client environment (or in another one), installing it first.
+    Must be the first call."""
     install.debian_packages()
     wanted = wanted or install.python()
     if sys.prefix != str(wanted.parent.parent):

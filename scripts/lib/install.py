@@ -1,4 +1,4 @@
-"""Installs what building and testing need and what is missing: Debian packages, Python packages, the Milvus server."""
+"""Installs missing requirements of building and testing: Debian packages, Python packages, the Milvus server."""
 
 import functools
 import lzma
@@ -32,25 +32,23 @@ DEBIAN_PACKAGES = {
     "fonts-dejavu-core": "the letters in its pictures",
 }
 
-# Only for what runs a broker.
+# Needed only to run a broker.
 JAVA_PACKAGES = {
     "default-jre-headless": "Kafka and Pulsar are Java",
     "maven": "downloads the broker",
 }
 
-# pymilvus 2.3.7 asks for grpcio <= 1.60, which has wheels up to this CPython and cannot be built by newer ones.
+# pymilvus 2.3.7 requires grpcio <= 1.60, which has wheels up to this CPython and does not build with newer ones.
 NEWEST_PYTHON_OF_PINNED_GRPCIO = (3, 12)
 
 
 def _is_installed(package: str) -> bool:
-    answer = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${db:Status-Status}", package], capture_output=True, text=True
-    )
+    answer = subprocess.run(["dpkg-query", "-W", "-f", "${db:Status-Status}", package], capture_output=True, text=True)
     return answer.stdout == "installed"
 
 
 def debian_packages() -> None:
-    """Installs missing Debian packages when we may; else says what to install."""
+    """Installs missing Debian packages as root; otherwise the error names them."""
     if not shutil.which("dpkg-query"):
         say("not a Debian system: assuming that a C++ compiler, cmake, libclang, openssl and curl are installed")
         return
@@ -58,7 +56,7 @@ def debian_packages() -> None:
 
 
 def java_packages() -> None:
-    """Installs what a broker needs, when it is missing and we may; else says what to install."""
+    """Installs missing packages of a broker as root; otherwise the error names them."""
     if not (shutil.which("java") and shutil.which("mvn")) and shutil.which("dpkg-query"):
         _install_missing(JAVA_PACKAGES)
 
@@ -74,13 +72,15 @@ def _install_missing(packages: dict[str, str]) -> None:
         raise UserError(f"install them first: sudo {' '.join(command)}")
     say(f"installing Debian packages: {' '.join(missing)}")
     with cache.lock("apt"):
-        quiet = dict(stdin=subprocess.DEVNULL, stdout=sys.stderr, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+        quiet = dict(
+            stdin=subprocess.DEVNULL, stdout=sys.stderr, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        )
         subprocess.run(["apt-get", "update", "-q"], check=True, **quiet)
         subprocess.run(command, check=True, **quiet)
 
 
 def rust() -> None:
-    """Checks that cargo is there; toolchains are the user's own business."""
+    """Checks for cargo, which users install themselves."""
     if not shutil.which("cargo"):
         raise UserError("cargo is missing: install Rust 1.95 or newer with rustup")
 
@@ -98,8 +98,8 @@ def _fill_python(folder: pathlib.Path) -> None:
     pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "-q"]
     wanted = _requirements()
     if sys.version_info[:2] > NEWEST_PYTHON_OF_PINNED_GRPCIO:
-        # Newer grpcio runs pymilvus 2.3.7 as well; only its declared limit stands in the way. So: everything it asks
-        # for without that limit, and then itself without asking.
+        # pymilvus 2.3.7 works with newer grpcio; only its declared limit is in the way. So its dependencies are
+        # installed without that limit, and then pymilvus itself without dependencies.
         unpinned = [line for line in wanted if not line.startswith(("pymilvus", "grpcio", "numpy"))]
         asked = ["grpcio", "numpy", "environs<=9.5.0", "ujson", "pandas", "pyarrow", "requests", "minio"]
         subprocess.run([*pip, *unpinned, *asked, "azure-storage-blob"], check=True, stdout=sys.stderr)
@@ -116,12 +116,12 @@ def python() -> pathlib.Path:
 
 
 def _wheel() -> pathlib.Path:
-    """The downloaded wheel with the server in it."""
+    """The downloaded wheel that contains the server."""
     folder = cache.root() / "wheels"
     pattern = f"milvus-{MILVUS_VERSION}-*.whl"
     if not list(folder.glob(pattern)):
         say(f"downloading Milvus {MILVUS_VERSION}")
-        # Into a folder of its own first: an interrupted download must not look like a wheel.
+        # Downloaded into a separate folder first: an interrupted download must not be taken for a wheel.
         partial = folder / "partial"
         pip = [str(python()), "-m", "pip", "--disable-pip-version-check", "download", "-q", "--no-deps"]
         subprocess.run([*pip, "-d", str(partial), f"milvus=={MILVUS_VERSION}"], check=True, stdout=sys.stderr)
@@ -130,13 +130,13 @@ def _wheel() -> pathlib.Path:
     return next(folder.glob(pattern))
 
 
-# Debian packages that are only unpacked into the cache: installing them would start a server on this machine.
-UNPACKED = {"promtool": "prometheus", "prometheus": "prometheus", "nginx": "nginx"}
+# Debian packages that are unpacked into the cache, not installed: installing would start a server on this machine.
+UNPACKED = {"promtool": "prometheus", "prometheus": "prometheus", "nginx": "nginx", "valgrind": "valgrind"}
 
 
 def tool(program: str) -> pathlib.Path | None:
-    """A program that some tests need: the installed one, else one unpacked from its Debian package; `None` where neither is to
-    be had."""
+    """A program that some tests need: the installed one, or else one unpacked from its Debian package; `None` if
+    neither is available."""
     installed = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if installed:
         return pathlib.Path(installed)

@@ -1,4 +1,4 @@
-"""What brokers of every kind have in common: a Java process in a folder of its own."""
+"""The common part of all brokers: a Java process in a folder of its own."""
 
 import pathlib
 import shutil
@@ -11,7 +11,7 @@ from kept_process import KeptProcess, ServerError, State
 
 
 class JavaBroker(KeptProcess):
-    """One broker. Everything of it is in `folder`: state file, log file, certificates, messages."""
+    """One broker. `folder` holds its state file, log file, certificates and messages."""
 
     # Its name; its ways to connect and other ports; the folders of its data; options of its Java.
     NAME = ""
@@ -27,22 +27,22 @@ class JavaBroker(KeptProcess):
 
     @classmethod
     def load(cls, folder) -> "JavaBroker":
-        """The broker that was started from this folder before, by whichever process."""
+        """The broker that any process started from this folder before."""
         broker = cls(folder, outlive=True)
         broker._state = State(**cls._recalled(folder))
         return broker
 
-    # What each kind does its own way.
+    # Implemented by each kind.
 
     def milvus_settings(self) -> dict:
-        """What a Milvus needs in its configuration to keep its log here."""
+        """Settings of a Milvus that keeps its log in this broker."""
         raise NotImplementedError
 
     def _jars(self) -> pathlib.Path:
         raise NotImplementedError
 
     def _prepare(self) -> list[str]:
-        """Writes its configuration; answers the main class with its arguments."""
+        """Writes the configuration; returns the main class with its arguments."""
         raise NotImplementedError
 
     @property
@@ -51,21 +51,24 @@ class JavaBroker(KeptProcess):
 
     @property
     def client_certificate(self) -> dict[str, str]:
-        """Ours, as the `tls` of a source's configuration names it."""
-        return {"clientPemPath": str(self.certificates / "client.pem"), "clientKeyPath": str(self.certificates / "client.key")}
+        """Our certificates, in the form of `tls` in a source's configuration."""
+        return {
+            "clientPemPath": str(self.certificates / "client.pem"),
+            "clientKeyPath": str(self.certificates / "client.key"),
+        }
 
     def address(self, listener: str = "plain") -> str:
         """Host and port of one way to connect, one of `LISTENERS`."""
         return f"127.0.0.1:{self._state.ports[listener]}"
 
     def describe(self) -> dict:
-        """What a person or a script needs to know of it."""
+        """Everything needed to connect to it, as `status` prints it."""
         addresses = {f"address_{name}": self.address(name) for name in self.LISTENERS}
         more = {"certificates": str(self.certificates), "log": str(self.log)}
         return {"running": self.is_running(), "pid": self.pid, **addresses, **more}
 
     def remove_data(self) -> None:
-        """Of a stopped broker that is not needed any more."""
+        """Deletes the data of a stopped broker."""
         for name in [*self.DATA, self.UNPACKED]:
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
@@ -78,7 +81,7 @@ class JavaBroker(KeptProcess):
         return self._java(*self._prepare()), None
 
     def _java(self, main: str, *arguments: str) -> list[str]:
-        # What it unpacks, a library of 13 MB among it, would stay behind when it is killed.
+        # In its own folder: a killed broker leaves behind what it unpacks, a library of 13 MB among it.
         unpacked = self.folder / self.UNPACKED
         unpacked.mkdir(exist_ok=True)
         options = ["-XX:+UseSerialGC", f"-Djava.io.tmpdir={unpacked}", *self.JAVA_OPTIONS]

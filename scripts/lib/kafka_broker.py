@@ -1,7 +1,7 @@
-"""A real Kafka broker (one node, KRaft) in a folder of its own, started and stopped at will on the same ports with the same log.
+"""A real Kafka broker (one node, KRaft) in a folder of its own, which keeps its ports and its log across restarts.
 
-It listens on 127.0.0.1 only, four times: in plain text without a login (for Milvus and for the broker itself), with TLS alone, with
-SASL/PLAIN in plain text, and with SASL/PLAIN over TLS. So one broker serves every way to connect.
+It listens on 127.0.0.1 only, four times: in plain text without a login (for Milvus and for the broker itself), with TLS
+alone, with SASL/PLAIN in plain text, and with SASL/PLAIN over TLS. One broker thus serves every way to connect.
 """
 
 import base64
@@ -20,7 +20,7 @@ USER, PASSWORD = "milvus-cdc", "s3cret, with = and spaces"
 
 
 class KafkaBroker(JavaBroker):
-    """One broker. `beside`: of the same cluster as that one, which is running and stays its only controller."""
+    """One broker. It joins the cluster of `beside`, if given: a running broker, which stays the only controller."""
 
     NAME = "kafka"
     LISTENERS = list(LISTENERS)
@@ -81,13 +81,17 @@ class KafkaBroker(JavaBroker):
             "inter.broker.listener.name": "PLAIN",
             "listeners": ",".join(addresses.values()),
             "advertised.listeners": ",".join(addresses[name] for name in LISTENERS),
-            "listener.security.protocol.map": ",".join(f"{name.upper()}:{protocol}" for name, protocol in names.items()),
+            "listener.security.protocol.map": ",".join(
+                f"{name.upper()}:{protocol}" for name, protocol in names.items()
+            ),
         }
 
     def _security(self) -> dict:
         folder = self.certificates
         # One PEM file with key and certificate is what the broker calls a keystore.
-        (folder / "server-both.pem").write_text((folder / "server.key").read_text() + (folder / "server.pem").read_text())
+        (folder / "server-both.pem").write_text(
+            (folder / "server.key").read_text() + (folder / "server.pem").read_text()
+        )
         settings = {
             "ssl.keystore.type": "PEM",
             "ssl.keystore.location": folder / "server-both.pem",
@@ -105,7 +109,7 @@ class KafkaBroker(JavaBroker):
     def _storage(self) -> dict:
         return {
             "log.dirs": self.folder / "topics",
-            # Milvus makes its topics by writing to them.
+            # Milvus creates topics by writing to them.
             "auto.create.topics.enable": "true",
             "num.partitions": 1,
             "offsets.topic.replication.factor": 1,

@@ -1,4 +1,4 @@
-"""Gets Kafka: the broker's jars out of Maven, into the cache folder."""
+"""Downloads the jars of a Kafka broker from Maven into the cache folder."""
 
 import functools
 import pathlib
@@ -6,7 +6,7 @@ import pathlib
 import maven
 
 KAFKA_VERSION = "3.9.1"
-# The logging that the broker brings is an interface only; this is its smallest implementation.
+# The broker brings only the interface of its logging; this is the smallest implementation.
 SLF4J_VERSION = "1.7.36"
 
 POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">

@@ -1,4 +1,4 @@
-"""A server process that comes and goes in a folder of its own, on the same ports with the same data."""
+"""A server process in a folder of its own, which keeps its ports and data across restarts."""
 
 import json
 import pathlib
@@ -11,12 +11,12 @@ START_TRIES = 3
 
 
 class ServerError(Exception):
-    """A server did not do what it should."""
+    """A server did not start, stop or answer as expected."""
 
 
 @dataclass
 class State:
-    """What a server's folder remembers about it."""
+    """State file in the folder of a server."""
 
     ports: dict[str, int]
     settings: dict = field(default_factory=dict)
@@ -25,7 +25,7 @@ class State:
 
 
 class KeptProcess:
-    """One server. Everything of it is in `folder`: state file, log, and its data unless they are elsewhere."""
+    """One server. `folder` holds its state file, its log, and its data unless another folder is given."""
 
     # Where its state is kept; how long it may take to start.
     STATE_FILE = ""
@@ -38,28 +38,28 @@ class KeptProcess:
         self._outlive = outlive
         self._state = state
 
-    # What differs between kinds of servers.
+    # Implemented by each kind of server.
 
     def _command(self) -> tuple[list[str], dict | None]:
-        """How its process is started: command and environment, its own if None. Prepares what the process needs."""
+        """Prepares a start; returns command and environment (`None`: that of this process)."""
         raise NotImplementedError
 
     def _answers(self) -> bool:
-        """Whether it serves."""
+        """Whether it answers requests."""
         raise NotImplementedError
 
     def _new_ports(self) -> dict[str, int]:
         raise NotImplementedError
 
     def _remembered(self) -> dict:
-        """What its state file holds."""
+        """Contents of its state file."""
         return asdict(self._state)
 
     def _start_over(self) -> None:
-        """It has never served, perhaps because it lost a race for a port."""
+        """Called when it never answered, for example because another process took one of its ports."""
         self._state.ports = self._new_ports()
 
-    # What does not.
+    # Common to all kinds.
 
     @property
     def pid(self) -> int | None:
@@ -69,7 +69,7 @@ class KeptProcess:
         return self._state.pid is not None and processes.birth(self._state.pid) == self._state.born
 
     def start(self):
-        """Starts it and waits until it serves."""
+        """Starts it and waits until it answers."""
         self.launch()
         return self.wait_ready()
 
@@ -84,7 +84,7 @@ class KeptProcess:
         return self
 
     def wait_ready(self):
-        """Waits until it serves. One that does not is started again a few times."""
+        """Waits until it answers; restarts it a few times if it does not."""
         for attempt in range(1, START_TRIES + 1):
             if self._becomes_ready():
                 return self
@@ -106,14 +106,21 @@ class KeptProcess:
         """kill -9."""
         self.stop(kill=True)
 
-    def restart(self):
-        """Stops and starts it, with the same data on the same ports."""
+    def restart(self, **changed):
+        """Stops and starts it with the same data and ports. Settings may be changed: `a.b` is given as `a__b`, and
+        None removes a setting."""
         self.stop()
+        for name, value in changed.items():
+            path = name.replace("__", ".")
+            if value is None:
+                self._state.settings.pop(path, None)
+            else:
+                self._state.settings[path] = value
         return self.start()
 
     @classmethod
     def _recalled(cls, folder) -> dict:
-        """What the state file in this folder holds."""
+        """Contents of the state file in this folder."""
         return json.loads((pathlib.Path(folder) / cls.STATE_FILE).read_text())
 
     def _remember(self) -> None:

@@ -1,4 +1,4 @@
-"""Installs Milvus Lite: two servers of one name, each in a Python environment of its own."""
+"""Installs Milvus Lite: two different servers under one name, each in a Python environment of its own."""
 
 import functools
 import pathlib
@@ -9,18 +9,19 @@ import cache
 from report import UserError, say
 
 PACKAGES = {
-    # Needs pymilvus for the protocol's types without saying so. That version talks to every reference server, so the tests
-    # of Milvus Lite run in this environment, too: pymilvus 2.3.7 knows neither nullable fields nor float16 or sparse vectors.
-    # The rest is what the tests' building blocks import (see tests/e2e/requirements.txt).
+    # Imports pymilvus for the protocol's types, undeclared. That version talks to every reference server, so the
+    # tests of Milvus Lite run in this environment, too: pymilvus 2.3.7 knows neither nullable fields nor float16 or
+    # sparse vectors. The rest is what the tests' building blocks import (see tests/e2e/requirements.txt).
     "3.2.2": [
         "milvus-lite==3.2.2",
         "pymilvus==2.6.17",
         "pytest>=8,<10",
+        "pytest-timeout==2.4.0",
         "pytest-xdist>=3,<4",
         "rocksdict",
         "confluent-kafka>=2.6,<3",
     ],
-    # A C++ program inside the wheel; what the wheel asks for is for its Python part, which is not used.
+    # The wheel contains a C++ program; its dependencies belong to its Python part, which is not used.
     "2.5.1": ["--no-deps", "milvus-lite==2.5.1"],
 }
 VERSIONS = list(PACKAGES)
@@ -35,7 +36,7 @@ def _fill(version: str, folder: pathlib.Path) -> None:
 
 @functools.lru_cache(maxsize=None)
 def lite(version: str) -> pathlib.Path:
-    """The Python environment with this version in it."""
+    """The Python environment that has this version."""
     if version not in PACKAGES:
         raise UserError(f"Milvus Lite {version} is not one of {', '.join(VERSIONS)}")
     python = "{}.{}.{}".format(*sys.version_info[:3])
@@ -49,5 +50,5 @@ def python() -> pathlib.Path:
 
 
 def binaries(version: str) -> pathlib.Path:
-    """The folder of the program and its libraries, where there is one."""
+    """The folder of the program and its libraries, for versions that have one."""
     return next((lite(version) / "lib").glob("python*/site-packages/milvus_lite/lib"))

@@ -1,4 +1,4 @@
-"""A reference Milvus Lite: one process, one port, no log and no ids. Two versions that have little but the name in common."""
+"""A reference Milvus Lite: one process, one port, no log and no ids. The two versions share little but the name."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Gets jars out of Maven."""
+"""Downloads jars from Maven."""
 
 import pathlib
 import shutil
@@ -11,7 +11,7 @@ from report import UserError, say
 
 
 def jars(name: str, version: str, pom: str, proof: str) -> pathlib.Path:
-    """The folder, in the cache, of what `pom` depends on; `proof` is a pattern of one that must be among them."""
+    """The cache folder with the dependencies of `pom`; one of them must match the pattern `proof`."""
     install.java_packages()
     folder = cache.root() / f"{name.lower()}-{version}"
     return cache.install_once(folder, lambda place: _fill(place, f"{name} {version}", pom, proof)) / "jars"
@@ -28,7 +28,7 @@ def _fill(folder: pathlib.Path, name: str, pom: str, proof: str) -> None:
 
 
 def java() -> str:
-    """The Java that runs them."""
+    """The installed Java."""
     found = shutil.which("java")
     if not found:
         raise UserError("java is missing: install a Java 17 runtime (Debian: default-jre-headless)")

@@ -6,7 +6,7 @@ import re
 
 import ports
 
-# Every component listens somewhere, also in one process; two servers side by side share no port.
+# Every component listens on a port, even within one process; concurrent servers need different ones.
 COMPONENT_PORTS = {
     "proxy": "proxy.port",
     "proxy_internal": "proxy.internalPort",
@@ -23,7 +23,7 @@ LOCAL_COMPONENTS = ["rootCoord", "proxy", "queryCoord", "queryNode", "indexNode"
 
 
 def new_ports(proxy: int | None = None) -> dict[str, int]:
-    """Free ports for one server, the public one as asked."""
+    """Free ports for one server; the public one may be given."""
     names = [*COMPONENT_PORTS, *OTHER_PORTS]
     chosen = dict(zip(names, ports.free_ports(len(names))))
     return {**chosen, "proxy": proxy} if proxy else chosen
@@ -65,27 +65,28 @@ def _own_settings(data: pathlib.Path, numbers: dict[str, int]) -> dict:
             "mq.type": "rocksmq",
             "log.level": "warn",
             "log.file.rootPath": "",
-            # After a kill, collections become readable only when the dead process's own sessions have expired: 30 s by default.
-            "common.session.ttl": 6,
+            # A Milvus ends itself when it could not renew its sessions for so long, which is more than a busy machine
+            # may cost it. Nobody waits for those of a server that this process has killed: see `MilvusServer`.
+            "common.session.ttl": 20,
         }
     )
     return settings
 
 
 def rocksmq_path(data: pathlib.Path) -> pathlib.Path:
-    """Where a server with this data folder keeps its log: what milvus-cdc calls `sourceConfig.rocksmq.path`."""
+    """Log of a server with this data folder: the `sourceConfig.rocksmq.path` of milvus-cdc."""
     return data / "rdb_data"
 
 
 def storage_path(data: pathlib.Path) -> pathlib.Path:
-    """Where a server with this data folder keeps what it has flushed."""
+    """Flushed segments of a server with this data folder."""
     return data / "storage"
 
 
 def _defaults(template: str) -> dict:
     """The wheel's template as a flat dict, each `{{ name(type): default }}` replaced by its default.
 
-    Reads just the YAML that this template uses (maps by indent, one scalar or JSON list a line), so that starting a server
+    Parses only the YAML of this template (maps by indent, one scalar or JSON list per line), so that starting a server
     needs nothing but Python.
     """
     text = re.sub(r"\{\{\s*\w+(?:\(\w+\))?\s*(?::\s*([^}]*?))?\s*\}\}", lambda found: found.group(1) or "", template)
@@ -105,7 +106,7 @@ def _defaults(template: str) -> dict:
 
 
 def write(data: pathlib.Path, numbers: dict[str, int], settings: dict, unpacked: pathlib.Path) -> pathlib.Path:
-    """Writes the config folder (what `MILVUSCONF` names) of one server."""
+    """Writes the configuration folder (`MILVUSCONF`) of one server."""
     folder = data / "configs"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "glog.conf").write_text((unpacked / "glog.conf").read_text())
@@ -114,7 +115,7 @@ def write(data: pathlib.Path, numbers: dict[str, int], settings: dict, unpacked:
     everything = nested({**defaults, **_own_settings(data, numbers), **settings})
     (folder / "milvus.yaml").write_text(json.dumps(everything, indent=1))
     client, peer = (f"http://127.0.0.1:{numbers[name]}" for name in ("etcd", "etcd_peer"))
-    # The embedded etcd takes its peer port from a file of its own only.
+    # The embedded etcd reads its peer port from a file of its own.
     etcd = {
         "name": "default",
         "data-dir": str(data / "etcd"),

@@ -1,15 +1,16 @@
-"""Free ports for servers that keep them over restarts."""
+"""Free ports for servers that keep them across restarts."""
 
 import os
 import pathlib
 import random
 import socket
 
-# Names the run among those that go on at the same time, `0/2` and `1/2` if there are two.
+# Number of this run among concurrent ones: `0/2` and `1/2` if there are two.
 RUN_OF = "MILVUS_CDC_TEST_RUN"
 
-# What this process has handed out. A server may listen on its ports only long after it was told them, and two that start at the same
-# time must not be told the same: Milvus opens its ports so that another process can share them, and neither would complain.
+# Ports that this process has assigned. A server may begin to listen long after it got its ports, and two that start at
+# the same time must not get the same: Milvus opens its ports in a way that lets another process share them, and neither
+# would report an error.
 _handed_out: set[int] = set()
 
 
@@ -22,7 +23,7 @@ def _first_ephemeral() -> int:
 
 
 def _is_free(port: int) -> bool:
-    # Asked for every address: the server may listen on more than one.
+    # Tested on every address, since the server may listen on more than one.
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -35,8 +36,9 @@ def _is_free(port: int) -> bool:
 def free_ports(count: int) -> list[int]:
     """`count` different free ports.
 
-    Below the range that the kernel hands to outgoing connections: a client that keeps trying to reach a dead server there
-    would sooner or later be given that very port as its own, connect to itself and keep the server from starting again.
+    They lie below the kernel's range for outgoing connections. A client that keeps trying to reach a dead server in
+    that range would sooner or later get the server's port as its own, connect to itself, and keep the server from
+    restarting.
     """
     candidates = _own_share(range(10000, max(_first_ephemeral(), 20000)))
     found: list[int] = []
@@ -50,8 +52,8 @@ def free_ports(count: int) -> list[int]:
 
 
 def _own_share(ports: range) -> range:
-    """Test processes side by side (runs of pytest, and pytest-xdist's workers in each) look in different places: a port that is free now
-    may be another's choice by the time that a server listens there."""
+    """Where this process begins to search. Concurrent test processes (runs of pytest, workers of pytest-xdist) search
+    in different places, since two could choose the same free port before a server listens on it."""
     run, runs = (int(number) for number in os.environ.get(RUN_OF, "0/1").split("/"))
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))

@@ -1,4 +1,4 @@
-"""Server processes: started with their log, stopped by their own pid, gone when stopping returns."""
+"""Server processes: started with a log file, stopped by their own pid, gone once stopping returns."""
 
 import ctypes
 import os
@@ -17,8 +17,8 @@ def _die_with_parent() -> None:
 def spawn(command: list[str], *, log: pathlib.Path, outlive: bool, env=None, cwd=None) -> subprocess.Popen:
     """Starts a server that appends its output to `log`.
 
-    Unless it is to outlive us, the kernel ends it when we die, however we die. (Call this from the main thread then: the
-    kernel watches the thread, not the process.)
+    Unless it is to outlive this process, the kernel kills it when this process dies in any way. (In that case call this
+    from the main thread: the kernel watches the thread, not the process.)
     """
     with open(log, "ab") as output:
         return subprocess.Popen(
@@ -34,7 +34,7 @@ def spawn(command: list[str], *, log: pathlib.Path, outlive: bool, env=None, cwd
 
 
 def birth(pid: int) -> int | None:
-    """When a live process started, in clock ticks since boot: a pid with its birth names one process for ever."""
+    """Start of a live process in clock ticks since boot: pid and start time together identify a process uniquely."""
     try:
         text = pathlib.Path(f"/proc/{pid}/stat").read_text()
         threads = len(os.listdir(f"/proc/{pid}/task"))
@@ -42,12 +42,12 @@ def birth(pid: int) -> int | None:
         return None
     after_name = text.rpartition(")")[2].split()
     state, start_time = after_name[0], int(after_name[19])
-    # A zombie whose other threads still run holds its files, locks and ports.
+    # A zombie with running threads still holds its files, locks and ports.
     return None if state in "ZX" and threads <= 1 else start_time
 
 
 def stop(pid: int, born: int, *, kill: bool = False, grace: float = 15.0) -> None:
-    """Ends the process that was born then and waits until it is gone. No other process is touched."""
+    """Ends the process with this pid and start time, and waits until it is gone. Touches no other process."""
     for number in [signal.SIGKILL] if kill else [signal.SIGTERM, signal.SIGKILL]:
         if birth(pid) != born:
             break
@@ -62,7 +62,7 @@ def stop(pid: int, born: int, *, kill: bool = False, grace: float = 15.0) -> Non
 
 
 def tail(log: pathlib.Path, lines: int = 40) -> str:
-    """The end of a log file."""
+    """The last lines of a log file."""
     try:
         with open(log, "rb") as handle:
             handle.seek(0, os.SEEK_END)

@@ -1,7 +1,7 @@
 """A real Pulsar (broker, bookie and metadata in one process) in a folder of its own.
 
-It listens on 127.0.0.1 only: in plain text and with TLS, and for administration over HTTP and HTTPS. `token=True` makes it want a
-token from everybody.
+It listens on 127.0.0.1 only: in plain text and with TLS, and for administration over HTTP and HTTPS. With
+`token=True` it requires a token from every client.
 """
 
 import base64
@@ -16,20 +16,29 @@ import pulsar_install
 from java_broker import JavaBroker
 
 OPENED = [
-    *(f"java.base/{package}" for package in ("jdk.internal.loader", "java.nio", "jdk.internal.misc", "sun.net", "java.io")),
+    *(
+        f"java.base/{package}"
+        for package in ("jdk.internal.loader", "java.nio", "jdk.internal.misc", "sun.net", "java.io")
+    ),
     "java.management/sun.management",
     "jdk.management/com.sun.management.internal",
 ]
-OFF = ["webSocketServiceEnabled", "functionsWorkerEnabled", "loadBalancerEnabled", "systemTopicEnabled", "topicLevelPoliciesEnabled"]
+OFF = [
+    "webSocketServiceEnabled",
+    "functionsWorkerEnabled",
+    "loadBalancerEnabled",
+    "systemTopicEnabled",
+    "topicLevelPoliciesEnabled",
+]
 SECRET = b"the key that signs the tokens of these tests"
 FORGET_BOOKIE = pathlib.Path(__file__).with_name("ForgetBookie.java")
 TENANT, NAMESPACE = "public", "default"
-# Milvus and broker have the same limit by default, and pieces of a split insert are a little larger than Milvus's.
+# Milvus and broker have the same limit by default, and parts of a split insert slightly exceed that of Milvus.
 MILVUS_LARGEST_MESSAGE = 4 * 1024 * 1024
 
 
 def token(subject: str = "admin") -> str:
-    """A token that the broker takes."""
+    """A token that the broker accepts."""
 
     def part(data: bytes) -> str:
         return base64.urlsafe_b64encode(data).decode().rstrip("=")
@@ -39,7 +48,7 @@ def token(subject: str = "admin") -> str:
 
 
 class PulsarBroker(JavaBroker):
-    """One broker. `token` (kept in its settings): it wants one."""
+    """One broker. With `token` (kept in its settings) it requires one."""
 
     NAME = "pulsar"
     LISTENERS = ["plain", "tls", "web", "web_tls"]
@@ -75,7 +84,7 @@ class PulsarBroker(JavaBroker):
         return {**super().describe(), **({"token": token()} if self.wants_token else {})}
 
     def admin(self, method: str, path: str, body=None):
-        """A request to the administration; its answer, if any."""
+        """Sends a request to the admin API; returns its answer, if any."""
         request = urllib.request.Request(f"http://{self.address('web')}/admin/v2/{path}", method=method)
         request.add_header("Content-Type", "application/json")
         if self.wants_token:
@@ -99,7 +108,7 @@ class PulsarBroker(JavaBroker):
         return True
 
     def admin_text(self, path: str) -> str:
-        """A GET that answers something else than JSON."""
+        """A GET whose answer is not JSON."""
         request = urllib.request.Request(f"http://{self.address('web')}/admin/v2/{path}")
         if self.wants_token:
             request.add_header("Authorization", f"Bearer {token()}")
@@ -130,6 +139,10 @@ class PulsarBroker(JavaBroker):
                 "managedLedgerDefaultWriteQuorum": 1,
                 "managedLedgerDefaultAckQuorum": 1,
                 "ledgerStorageClass": "org.apache.bookkeeper.bookie.storage.ldb.DbLedgerStorage",
+                # A bookie takes nothing any more on a disk that is 95 % full, however much is free on it.
+                "diskUsageThreshold": 0.999,
+                "diskUsageWarnThreshold": 0.998,
+                "diskUsageLwmThreshold": 0.997,
                 **{key: "false" for key in OFF},
             },
         )

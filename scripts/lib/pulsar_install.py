@@ -1,4 +1,4 @@
-"""Gets Pulsar: the broker's jars out of Maven, into the cache folder."""
+"""Downloads the jars of a Pulsar broker from Maven into the cache folder."""
 
 import functools
 import pathlib

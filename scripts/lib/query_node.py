@@ -1,4 +1,4 @@
-"""One more query node of a running reference Milvus, which can hold one more replica then.
+"""One more query node for a running reference Milvus, which can then hold one more replica.
 
 The server's log must be in a broker: a second process cannot read the queue inside the first one.
 """
@@ -6,6 +6,7 @@ The server's log must be in a broker: a second process cannot read the queue ins
 import milvus_config
 import ports
 from milvus_server import MilvusServer
+from reference_server import ReferenceServer
 
 __all__ = ["QueryNode"]
 
@@ -22,7 +23,11 @@ class QueryNode(MilvusServer):
         storage = milvus_config.storage_path(server.data)
         self._state.settings.update({"etcd.use.embed": False, "localStorage.path": str(storage)})
 
+    def stop(self, *, kill: bool = False) -> None:
+        # The sessions in the shared etcd are those of `server`.
+        ReferenceServer.stop(self, kill=kill)
+
     def _new_ports(self) -> dict[str, int]:
-        # Its own service is the only thing that it answers.
+        # It answers nothing but its own service.
         service, metrics = ports.free_ports(2)
         return {**self._server._state.ports, "proxy": service, "query_node": service, "metrics": metrics}

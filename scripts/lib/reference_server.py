@@ -1,4 +1,4 @@
-"""What every reference server has in common, whatever it is a Milvus of."""
+"""The common part of all reference servers, Milvus and Milvus Lite."""
 
 import pathlib
 import shutil
@@ -10,7 +10,7 @@ from kept_process import KeptProcess, State
 
 @dataclass
 class ServerState(State):
-    """What a server's folder remembers about it."""
+    """State file in the folder of a server."""
 
     tls: str | None = None
     auth: bool = False
@@ -18,7 +18,7 @@ class ServerState(State):
 
 
 class ReferenceServer(KeptProcess):
-    """One server. Its data may be elsewhere than in `folder`."""
+    """One server. Its data may lie outside `folder`."""
 
     STATE_FILE = "server.json"
     START_SECONDS = 90
@@ -29,14 +29,14 @@ class ReferenceServer(KeptProcess):
 
     @classmethod
     def load(cls, folder):
-        """The server that was started from this folder before, by whichever process."""
+        """The server that any process started from this folder before."""
         remembered = cls._recalled(folder)
         server = cls(folder, data_dir=remembered.pop("data"), outlive=True)
         server._state = ServerState(**remembered)
         return server
 
     def _answers_ok(self) -> bool:
-        """Whether it says of itself that it is healthy; listening is found out anyway."""
+        """Whether it reports itself as healthy; the caller checks separately whether it listens."""
         return True
 
     @property
@@ -54,12 +54,12 @@ class ReferenceServer(KeptProcess):
 
     @property
     def rocksmq(self) -> pathlib.Path | None:
-        """Where its log is, when it has one that files hold."""
+        """Folder of its log, if files hold it."""
         return None
 
     @property
     def token(self) -> str:
-        """What a client must present."""
+        """Credentials for clients."""
         return "root:Milvus" if self._state.auth else ""
 
     @property
@@ -71,7 +71,7 @@ class ReferenceServer(KeptProcess):
         return self.folder / "certificates" if self._state.tls else None
 
     def describe(self) -> dict:
-        """What a person or a script needs to know of it."""
+        """Everything needed to connect to it, as `status` prints it."""
         return {
             "kind": self._state.kind,
             "uri": self.uri,

@@ -1,4 +1,4 @@
-"""What the scripts tell their user. Progress goes to stderr: stdout is kept for answers that other programs read."""
+"""Output of the scripts. Progress goes to stderr; stdout is for results that other programs read."""
 
 import sys
 import time
@@ -7,7 +7,7 @@ STARTED = time.monotonic()
 
 
 class UserError(Exception):
-    """Something that the user can mend; printed without a traceback."""
+    """An error that the user can fix; printed without a traceback."""
 
 
 def say(text: str) -> None:
@@ -21,7 +21,7 @@ def section(title: str) -> None:
 
 
 def run_main(main) -> None:
-    """Runs a script's `main()` and turns what it meets into an exit code."""
+    """Runs a script's `main()` and turns its errors into an exit code."""
     try:
         code = main()
     except UserError as error:

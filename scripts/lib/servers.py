@@ -1,4 +1,4 @@
-"""Reference servers of every kind by their folders."""
+"""Finds reference servers of every kind by folder."""
 
 import json
 import pathlib
@@ -9,6 +9,6 @@ from reference_server import ReferenceServer
 
 
 def load(folder) -> ReferenceServer:
-    """The server that was started from this folder before, whatever it is."""
+    """The server of any kind that was started from this folder before."""
     kind = json.loads((pathlib.Path(folder) / "server.json").read_text()).get("kind", "milvus")
     return (LiteServer if kind.startswith("lite-") else MilvusServer).load(folder)
