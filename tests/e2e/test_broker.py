@@ -1,11 +1,15 @@
-"""What is the same for every source that keeps its log at a broker."""
+"""Behaviour common to all sources that keep their log in a broker."""
 
 import numpy
+import pytest
+
 from support.cdc import scope
 from support.node import simple_rows
 from support.oracle import assert_same_rows, count, wait_readable, wait_same_rows
 from support.waiting import wait_until
 from test_check import check, problems
+
+pytestmark = pytest.mark.broker
 
 
 def test_server_starts_while_the_broker_is_down(cdc, source, target, broker, name):
@@ -24,7 +28,7 @@ def test_server_starts_while_the_broker_is_down(cdc, source, target, broker, nam
 
 
 def test_large_messages(cdc, source, target, name):
-    """Messages of several megabytes."""
+    """Messages of several megabytes arrive."""
     made = source.create(name, dim=768)
     task = cdc.create(target, scope(name))
     vectors = numpy.random.default_rng(1).random((9000, 768), dtype=numpy.float32)

@@ -1,5 +1,6 @@
-"""What a task tells of itself: its last events, and the details behind the status page."""
+"""What a task reports: its recent events, and the details behind the status page."""
 
+import pytest
 from pymilvus import utility
 
 from support.cdc import scope
@@ -10,13 +11,13 @@ from test_first_copy import forget_log
 
 
 def events(task) -> list[tuple[str, str]]:
-    """Kind and text, the oldest first."""
+    """Events as kind and text, the oldest first."""
     told = task.cdc.ask("get", task_id=task.id, events=True)["task"]["events"]
     return [(event["kind"], event["text"]) for event in reversed(told)]
 
 
 def has(task, kind: str, *parts: str):
-    """Waits until there is an event of the kind with these parts."""
+    """Waits for an event of this kind that contains these parts."""
 
     def there():
         found = [text for known, text in events(task) if known == kind]
@@ -48,13 +49,16 @@ def test_life_of_a_task(cdc, source, target, relay, name):
     cdc.start()
     has(task, "state", "the server has started")
     told = [text for kind, text in events(task) if kind == "state"]
-    assert told[0] == "created" and any("manually pause" in text for text in told), "what was before the kill -9 is still told"
+    assert told[0] == "created" and any(
+        "manually pause" in text for text in told
+    ), "what was before the kill -9 is still told"
     utility.drop_collection(name, using=source.using())
     has(task, "catalog", "dropped", name)
     task.delete()
     assert not list(cdc.data.glob(f"tasks/{task.id}*")), "nothing of it is left"
 
 
+@pytest.mark.slow
 def test_copy_and_gap(cdc, source, target, name):
     made = source.create(name)
     made.insert(simple_rows(range(500)))
@@ -80,7 +84,8 @@ def test_details(cdc, source, target, name):
 
     def complete():
         details = cdc.ask("get", task_id=task.id, details=True)["task"]["details"]
-        (collection,) = details["collections"]
+        assert len(details["collections"]) == 1, details["collections"]
+        collection = details["collections"][0]
         assert collection["source"] == collection["target"] == f"default.{name}" and collection["rows_from"] == "log"
         assert sorted(collection["channels"]) == sorted(channel["name"] for channel in details["channels"])
         assert all(channel["collections"] == 1 and channel["acknowledged_time"] for channel in details["channels"])

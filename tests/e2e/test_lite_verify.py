@@ -1,7 +1,7 @@
 """Comparing and repairing where a side is a Milvus Lite: what it writes in another way is no difference."""
 
 import pytest
-from pymilvus import DataType, FieldSchema
+from pymilvus import DataType, FieldSchema, MilvusException
 
 from support.cdc import scope
 from support.node import key_field, simple_rows, vector_field
@@ -9,7 +9,10 @@ from support.oracle import count, wait_same_rows
 from support.waiting import wait_until
 from test_verify import only, run
 
+pytestmark = pytest.mark.lite
 
+
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["3.2.2", "2.5.1"])
 def test_a_target_is_compared_and_mended(cdc, more_servers, source, name, version):
     target = more_servers.lite(version, version)
@@ -59,6 +62,7 @@ def test_lite_against_lite(between, name):
     assert (code, result["verdict"]) == (0, "equal"), result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("between", ["3.2.2", "2.5.1"], indirect=True)
 def test_kill_9_during_a_repair(between, name):
     cdc, source, target = between
@@ -80,3 +84,24 @@ def test_kill_9_during_a_repair(between, name):
     wait_same_rows(source, target, name, expect=17_000, timeout=60)
     code, result = run(cdc, "verify", task.id)
     assert code == 0, result
+
+
+@pytest.mark.parametrize("between", ["2.5.1"], indirect=True)
+def test_pages_of_large_rows(between, name):
+    """More than 64 MiB in one response is refused ("query results exceed the limit size"): smaller pages are read."""
+    cdc, source, target = between
+    texts = [FieldSchema(f"text{number}", DataType.VARCHAR, max_length=65_535) for number in (1, 2)]
+    made = source.create(name, fields=[key_field(), vector_field(), *texts])
+    row = lambda row: {**row, **{field.name: f"{field.name} of {row['id']} ".ljust(65_000, "x") for field in texts}}
+    for begin in range(0, 560, 80):
+        made.insert([row(one) for one in simple_rows(range(begin, begin + 80))])
+    with pytest.raises(MilvusException, match="exceed the limit size"):
+        made.query("id >= 0", output_fields=["*"], limit=560)
+    task = cdc.create(target, scope(name))
+    wait_until(lambda: target.has(name) and count(target, name) == 560, 60, "the rows")
+    for begin in range(0, 560, 80):
+        for found in target.collection(name).query(f"{begin} <= id < {begin + 80}", output_fields=["*"]):
+            assert row(found) == found, found["id"]
+    task.wait_caught_up()
+    code, result = run(cdc, "verify", task.id)
+    assert (code, result["verdict"], only(result)["compared"]) == (0, "equal", 560), only(result)

@@ -90,6 +90,7 @@ def test_every_query_of_the_dashboard_finds_something(cdc, source, target, relay
 
 def lag(cdc) -> float:
     found = re.search(r"^milvus_cdc_task_lag_seconds\{[^}]*\} (\S+)$", cdc.get_text("/metrics"), re.MULTILINE)
+    assert found, "no lag among the metrics"
     return float(found[1])
 
 

@@ -2,9 +2,11 @@
 
 import http.client
 import json
+import os
 import re
 import socket
 import ssl
+import subprocess
 
 import pytest
 
@@ -34,7 +36,9 @@ class Proxy:
         ):
             assert example in text
             text = text.replace(example, ours)
-        folders = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        folders = "".join(
+            f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
         whole = f"pid {folder}/nginx.pid; daemon off; master_process off; error_log stderr; events {{}}\n"
         (folder / "nginx.conf").write_text(f"{whole}http {{\naccess_log off;\n{folders}{text}\n}}\n")
         command = [str(program), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
@@ -51,7 +55,9 @@ class Proxy:
         connection = http.client.HTTPSConnection(NAME, self.port, context=context)
         connection.sock = context.wrap_socket(raw, server_hostname=certificates.SERVER_NAME)
         try:
-            connection.request(method, path, body, {"Host": NAME, **{key.title(): value for key, value in headers.items()}})
+            connection.request(
+                method, path, body, {"Host": NAME, **{key.title(): value for key, value in headers.items()}}
+            )
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
         finally:
@@ -88,3 +94,19 @@ def test_api_through_the_proxy(proxy):
     assert status == 200 and "<title>milvus-cdc</title>" in page
     large = json.dumps({"request_type": "list", "request_data": {"x": "y" * 1_000_000}})
     assert proxy.ask("POST", "/cdc", large, authorization=login)[0] == 200
+
+
+def test_command_line_through_the_proxy(proxy, binary):
+    """The certificate is for `localhost`, by an authority that only SSL_CERT_FILE names."""
+    url = f"https://{certificates.SERVER_NAME}:{proxy.port}"
+    trusting = {"SSL_CERT_FILE": str(proxy.certificates / "ca.pem")}
+
+    def listed(**variables) -> tuple[int, str, str]:
+        command = [str(binary), "task", "list", "--server", url]
+        done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout, done.stderr
+
+    assert listed(MILVUS_CDC_API_TOKEN=TOKEN, **trusting) == (0, "no tasks\n", "")
+    assert listed(MILVUS_CDC_API_TOKEN="another", **trusting) == (1, "", "milvus-cdc: the token is wrong\n")
+    code, _, error = listed(MILVUS_CDC_API_TOKEN=TOKEN)
+    assert code == 1 and "certificate is refused" in error and "SSL_CERT_FILE" in error and TOKEN not in error

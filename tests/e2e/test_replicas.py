@@ -8,6 +8,8 @@ from support.node import Node, simple_rows
 from support.oracle import LOADING, wait_same_rows
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.kafka
+
 
 @pytest.fixture(scope="module")
 def wide(more_servers):
@@ -35,7 +37,9 @@ def load(node, name: str, number: int) -> None:
 
 
 def follow(make_cdc, source):
-    return make_cdc(source, source_config={"channelPrefix": "wide-source", "replicateChan": "wide-source-replicate-msg"}).start()
+    return make_cdc(
+        source, source_config={"channelPrefix": "wide-source", "replicateChan": "wide-source-replicate-msg"}
+    ).start()
 
 
 def test_replicas_follow(make_cdc, wide, name):

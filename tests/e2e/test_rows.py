@@ -10,6 +10,8 @@ from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 from support.node import key_field, simple_rows, vector_field
 from support.oracle import count, rows, wait_same_rows
 
+pytestmark = pytest.mark.every_log
+
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 HARD_STRINGS = [
@@ -127,7 +129,9 @@ def test_delete_by_hard_string_key(following, source, target, name, number):
     made = source.create(name, fields=[key_field(kind=DataType.VARCHAR, max_length=2000), vector_field()])
     victim = HARD_STRINGS[number]
     made.insert([{"id": text, "vec": [0.0] * 8} for text in HARD_STRINGS])
-    quoted = victim.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
+    quoted = (
+        victim.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
+    )
     made.delete(f'id in ["{quoted}"]')
     wait_same_rows(source, target, name, expect=len(HARD_STRINGS) - 1)
     assert not any(key == victim for key, _ in rows(target, name))
@@ -153,7 +157,13 @@ def test_keys_made_by_the_source_are_kept(following, source, target, name, kind)
 
 def test_dynamic_fields(following, source, target, name):
     made = source.create(name, enable_dynamic_field=True)
-    extra = [{"colour": "red"}, {"size": 3.5, "tags": ["a", "b"]}, {"deep": {"er": {"est": None}}}, {}, {"text": 'q"\\\n'}]
+    extra = [
+        {"colour": "red"},
+        {"size": 3.5, "tags": ["a", "b"]},
+        {"deep": {"er": {"est": None}}},
+        {},
+        {"text": 'q"\\\n'},
+    ]
     made.insert([{**row, **extra[n % 5]} for n, row in enumerate(simple_rows(range(100)))])
     wait_same_rows(source, target, name, expect=100)
 
@@ -224,7 +234,8 @@ def test_doubles_of_the_source_stay_doubles(following, source, target, name):
 
 
 def test_large_and_small_messages(following, source, target, name):
-    """An insert that the source itself splits into several messages of its log; and many small ones that can be merged."""
+    """An insert that the source itself splits into several messages of its log; and many small ones that can be
+    merged."""
     made = source.create(name, dim=1024)
     made.insert(simple_rows(range(3_000), dim=1024))
     for key in range(20_000, 20_100):
@@ -250,13 +261,18 @@ def test_nothing_is_left_to_come(following, source, target, name):
 
 
 def test_columns_in_any_order(following, source, target, name):
-    """Other clients send columns as their users give them; the server keeps that order. Messages that follow one another, and so
-    may become one call to the target, have another order each."""
+    """Other clients send columns as their users give them; the server keeps that order. Messages that follow one
+    another, and so may become one call to the target, have another order each."""
     numbers = [FieldSchema("age", DataType.INT64), FieldSchema("size", DataType.INT64)]
     made = source.create(name, fields=[key_field(), *numbers, vector_field(dim=2)])
     stub = connections._fetch_handler(source.using())._stub
     for key in range(200):
-        columns = [long_column("id", key), long_column("age", 1000 + key), long_column("size", 2000 + key), float_column("vec", key)]
+        columns = [
+            long_column("id", key),
+            long_column("age", 1000 + key),
+            long_column("size", 2000 + key),
+            float_column("vec", key),
+        ]
         turned = columns[key % 4 :] + columns[: key % 4]
         request = milvus_pb2.InsertRequest(collection_name=name, fields_data=turned, num_rows=1)
         assert stub.Insert(request).status.code == 0

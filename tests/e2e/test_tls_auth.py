@@ -65,7 +65,9 @@ def test_secured_source(make_cdc, secured, target, name):
 
 def camel(tree: dict) -> dict:
     """`server_name` as `serverName`: the file's spelling of what the API calls the same."""
-    return {"".join(w if not n else w.title() for n, w in enumerate(key.split("_"))): value for key, value in tree.items()}
+    return {
+        "".join(w if not n else w.title() for n, w in enumerate(key.split("_"))): value for key, value in tree.items()
+    }
 
 
 def test_wrong_token_is_refused_and_not_shown(cdc, source, secured, name):

@@ -1,7 +1,7 @@
-"""`sourceConfig.log: wal`: a source that tells of its log over gRPC (`DumpMessages`, Milvus 2.6.20 and later).
+"""`sourceConfig.log: wal`: a source whose log is read over gRPC (`DumpMessages`, Milvus 2.6.20 and later).
 
-The source is a FAKE (see `support/fake`): no such server can be had here. The target is a real Milvus 2.3.5, and its rows are
-read back through pymilvus and compared with what the fake holds.
+The source is a FAKE (see `support/fake`): no such server is available to these tests. The target is a real Milvus
+2.3.5, whose rows are read back through pymilvus and compared with those of the fake.
 """
 
 import json
@@ -44,10 +44,12 @@ def test_inserts_deletes_upserts_and_partitions(wal, fake, target, name):
 
 
 def test_the_reference_vectors_byte_by_byte(wal, fake, target, name):
-    """Records that Milvus's own library made, contents and all, into a collection that has their ids."""
+    """Unchanged records of Milvus's own library, replicated into a collection that has their ids."""
     made = fake.create(name, dim=2, fields=[field("pk", 5, 100, is_primary_key=True), field("fv", 101, 121, dim=2)])
     fake.create_partition(name, "part_b")
-    listed = {vector["file"]: vector for vector in json.loads((vectors.folder() / "expected.json").read_text())["vectors"]}
+    listed = {
+        vector["file"]: vector for vector in json.loads((vectors.folder() / "expected.json").read_text())["vectors"]
+    }
     first = listed["05-insert-two-partitions-in-header.pb"]
     assert made.id == first["body"]["collectionID"] and made.partitions["part_b"] == first["body"]["partitionID"]
     for files in (
@@ -78,7 +80,7 @@ def same_keys(found: dict, wanted: dict) -> dict:
 
 
 def test_rows_from_before_the_log(wal, fake, target, name):
-    """The log does not have the collection's beginning: a copy, and the log from `FlushAll` on over it."""
+    """The log lacks the collection's creation: its rows are copied, and the log from `FlushAll` on is replayed."""
     fake.create(name, shards=2, logged=False)
     fake.insert(name, some(range(300)))
     fake.cut_log()
@@ -100,8 +102,8 @@ def test_truncate_waits_for_all_shards(wal, fake, target, name, kill):
         """The first shard is truncated, the second is not; rows come on both."""
         fake.insert(name, some(range(1000, 1040)))
         if kill:
-            # The first shard waits for the second, and nothing behind it is acknowledged.
-            wait_until(lambda: task.get()["lag_ms"] > 1500, 30, "the task to wait")
+            # The first shard waits for the second, and nothing later is acknowledged.
+            wait_until(lambda: task.lag_ms() > 1500, 30, "the task to wait")
             wal.kill9()
             wal.start()
 
@@ -148,7 +150,7 @@ def test_imports_and_encrypted_rows_are_named(wal, fake, target, name):
     wait_same(fake, target, name, expect=20)
     counted = urllib.request.urlopen(f"http://127.0.0.1:{wal.port}/metrics").read().decode()
     assert f'milvus_cdc_ignored_messages_total{{task_id="{task.id}",type="ManualFlush"}} 2' in counted
-    # What is read again after a kill is counted again; a checkpoint behind all of it is written by the pause.
+    # Messages that are read again after a kill are counted again; the pause writes a checkpoint after all of them.
     task.pause()
     wal.kill9()
     wal.start()
@@ -180,33 +182,38 @@ def test_a_target_that_cannot_hold_a_field(wal, fake, target, name, kind, what):
     fields = [field("id", 5, 100, is_primary_key=True), field("vec", 101, 101, dim=4), odd]
     fake.create(name, fields=fields)
     task = wal.create(target, scope(name))
-    wait_stopped(task, '"odd"', what, "2.3.5", name)
+    task.wait_reason("held", '"odd"', what, "2.3.5", name)
     assert not target.has(name)
 
 
 def test_a_field_that_the_target_cannot_be_given(wal, fake, target, name):
-    """2.3.5 has no nullable fields, and would leave that out in silence. Where fields can be added: `test_lite_added_fields.py`."""
+    """2.3.5 has no nullable fields and would ignore the attribute silently. Targets that can add fields:
+    `test_lite_added_fields.py`."""
     fake.create(name)
     task = wal.create(target, scope(name))
     fake.insert(name, some(range(10)))
     wait_same(fake, target, name, expect=10)
     odd = schema_pb2.FieldSchema.FromString(wire.encode((1, 102), (2, "odd"), (5, 21), (15, 1)))
     fake.add_field(name, odd)
-    wait_stopped(task, '"odd"', "a nullable field", "2.3.5", name)
+    task.wait_reason("held", '"odd"', "a nullable field", "2.3.5", name)
 
 
-def test_rows_in_namespaces_stop_the_task(wal, fake, target, name):
-    """A target would lose the namespace, or refuse the rows."""
+def test_rows_in_namespaces_are_held(wal, fake, target, name):
+    """A target would lose the namespace or refuse the rows."""
     fields = [field("id", 5, 100, is_primary_key=True), field("vec", 101, 101, dim=4), field("$namespace_id", 21, 102)]
     fake.create(name, fields=fields)
     task = wal.create(target, scope(name))
-    wait_stopped(task, "namespaces", name)
+    task.wait_reason("held", "namespaces", name)
     assert not target.has(name)
 
 
 @pytest.mark.parametrize(
     "version, has_dump, words",
-    [("v2.6.19", True, ["2.6.19", "2.6.20"]), ("v2.6.22", False, ["DumpMessages"]), ("unknown", True, ["unknown", "2.6.20"])],
+    [
+        ("v2.6.19", True, ["2.6.19", "2.6.20"]),
+        ("2.6.22", False, ["DumpMessages"]),
+        ("unknown", True, ["unknown", "2.6.20"]),
+    ],
 )
 def test_older_sources_are_refused(follow, target, name, version, has_dump, words):
     fake = FakeMilvus(version=version, has_dump=has_dump).start()
@@ -233,12 +240,12 @@ def test_auto_finds_the_log_and_says_why(follow, fake, target, name):
     wait_same(fake, target, name, expect=10)
     told = task.get()["source_log"]
     assert told["kind"] == "wal", told
-    assert "sourceConfig.rocksmq.path is not set" in told["why"] and "2.6.22" in told["why"], told
+    assert "sourceConfig.rocksmq.path is not set" in told["why"] and "2.6.20" in told["why"], told
     assert told["why"] in cdc.log.read_text()
 
 
 def test_auto_scans_a_source_without_a_log_in_reach(make_cdc, source, target, name):
-    """A real 2.3.5, whose files nobody has named."""
+    """The source is a real 2.3.5 whose data folder is not configured."""
     source.create(name).insert(simple_rows(range(10)))
     task = make_cdc(source, log={"log": "auto"}).start().create(target, scope(name))
     wait_same_rows(source, target, name, expect=10, timeout=60)
@@ -259,7 +266,7 @@ def test_check_of_a_source_that_tells_of_its_log(wal, fake, target, name):
 
 
 def test_check_of_a_source_that_is_scanned(make_cdc, source, target, name):
-    """A real 2.3.5."""
+    """The source is a real 2.3.5."""
     source.create(name).insert(simple_rows(range(10)))
     scanning = make_cdc(source, log={"log": "scan"}).start()
     report = check(scanning, target, scope(name))

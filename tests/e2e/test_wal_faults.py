@@ -1,7 +1,7 @@
-"""What can go wrong with a source that tells of its log over gRPC: no row lost, none doubled, and the task says what is the matter.
+"""Faults of a source whose log is read over gRPC: no row is lost, none duplicated, and the task reports the cause.
 
-The source is a FAKE (see `support/fake`): no such server can be had here. The target is a real Milvus 2.3.5, and its rows are
-read back through pymilvus and compared with what the fake holds.
+The source is a FAKE (see `support/fake`): no such server is available to these tests. The target is a real Milvus
+2.3.5, whose rows are read back through pymilvus and compared with those of the fake.
 """
 
 import random
@@ -9,8 +9,9 @@ import random
 import pytest
 
 from support.cdc import scope
-from support.fake.rows import Writing, some, wait_same
-from support.oracle import count
+from support.fake.backup import Backup
+from support.fake.rows import Writing, some, standing_still, wait_same
+from support.oracle import count, rows
 from support.waiting import wait_until
 
 
@@ -29,14 +30,14 @@ def test_kill_9_under_load(wal, fake, target, name):
 
 @pytest.mark.parametrize("fault", ["cut", "away", "restart", "early end", "repeat", "delay", "wrong id"])
 def test_no_row_lost_and_none_doubled(wal, fake, target, name, fault):
-    """A fault that comes and goes under load, with a kill -9 in the middle of it."""
+    """A temporary fault under load, with a kill -9 in the middle."""
     fake.create(name, shards=2)
     task = wal.create(target, scope(name))
     with Writing(fake, name) as writing:
         wait_until(lambda: writing.steps > 15 and target.has(name), 30, "the load")
         break_it(fake, fault)
         if fault in ("cut", "away", "wrong id"):
-            wait_until(lambda: task.get()["phase"] == "Retrying" and task.get()["reason"], 30, "the task to say so")
+            task.wait_reason(phase="Retrying")
         seen = writing.steps
         wait_until(lambda: writing.steps > seen + 25, 30, "the load")
         wal.kill9()
@@ -54,7 +55,7 @@ def test_no_row_lost_and_none_doubled(wal, fake, target, name, fault):
 def break_it(fake, fault: str) -> None:
     faults = fake.faults
     if fault == "cut":
-        # Within transactions, too.
+        # Inside transactions as well.
         faults.break_after = 7
     elif fault == "away":
         faults.unavailable = True
@@ -68,7 +69,7 @@ def break_it(fake, fault: str) -> None:
         faults.repeat = True
         fake.restart()
     elif fault == "delay":
-        # One channel's messages come behind the other's, which are later.
+        # Messages of one channel arrive after later ones of the other.
         faults.delayed[next(iter(fake.channels))] = 2.0
     elif fault == "wrong id":
         faults.wrong_ids = True
@@ -116,22 +117,50 @@ def test_a_gap_is_copied_again(wal, fake, target, name, how):
     fake.insert(name, some(range(200)))
     wait_same(fake, target, name, expect=200)
     task.wait_caught_up()
-    if how == "pause":
-        task.pause()
-    else:
-        wal.kill9()
-    fake.insert(name, some(range(300, 340)))
-    fake.delete(name, range(50))
-    fake.upsert(name, some(range(100, 110), mark=3.0))
-    fake.cut_log()
-    if how == "pause":
-        task.resume()
-    else:
-        wal.start()
+    with standing_still(wal, task, how):
+        fake.insert(name, some(range(300, 340)))
+        fake.delete(name, range(50))
+        fake.upsert(name, some(range(100, 110), mark=3.0))
+        fake.cut_log()
     wait_same(fake, target, name, expect=190, timeout=60)
     assert "gap in the log, copied again" in task.get()["skipped"]
     fake.insert(name, some(range(400, 410)))
     wait_same(fake, target, name, expect=200)
+
+
+@pytest.mark.parametrize("how", ["running", "kill"])
+def test_a_source_restored_to_an_earlier_time(wal, fake, target, name, how):
+    """What it lost since stays on the standby, and everything else follows. (No real server of this version can be put
+    back to an earlier state here.)"""
+    changed, lost = f"{name}_a", f"{name}_b"
+    fake.create(changed)
+    task = wal.create(target, scope("*"))
+    fake.insert(changed, some(range(20)))
+    wait_same(fake, target, changed, expect=20)
+    backup = Backup(fake)
+    fake.create(lost)
+    fake.insert(lost, some(range(5)))
+    fake.insert(changed, some(range(20, 30)))
+    fake.delete(changed, [1, 2])
+    wait_same(fake, target, changed, expect=28)
+    wait_same(fake, target, lost, expect=5)
+    task.wait_caught_up()
+    if how == "kill":
+        wal.kill9()
+    backup.restore()
+    if how == "kill":
+        wal.start()
+    task.wait_reason("the source was restored to an earlier time", "drops are held", f"default.{lost}", timeout=60)
+    fake.insert(changed, some(range(100, 103)))
+    wanted = {**fake.rows(changed)}
+
+    def all_of_both():
+        there = rows(target, changed)
+        return len(there) == 33 and wanted.keys() <= there.keys()
+
+    wait_until(all_of_both, 60, "the source's 23 rows and the 10 that it has lost")
+    assert count(target, lost) == 5
+    assert task.get()["skipped"].get("source restored to an earlier time, compared") == 2, task.get()["skipped"]
 
 
 def test_an_idle_log_is_no_gap(wal, fake, target, name):
@@ -148,7 +177,8 @@ def test_an_idle_log_is_no_gap(wal, fake, target, name):
 
 
 def test_an_idle_channel_is_given_a_message(wal, fake, target, name):
-    """After half a day without one: the last one may soon be gone, and a restart could not tell that nothing else was."""
+    """After half a day without messages: the last one may soon be deleted, and a restart could not tell whether others
+    were deleted, too."""
     fake.create(name)
     task = wal.create(target, scope(name))
     fake.insert(name, some(range(10)))
@@ -158,7 +188,7 @@ def test_an_idle_channel_is_given_a_message(wal, fake, target, name):
     fake.clock.jump(13 * 3600)
     wait_until(lambda: fake.calls["FlushAll"] > before, 90, "a message on every channel")
     last = max(channel.end().tick for channel in fake.channels.values()) >> 18
-    wait_until(lambda: all(position["time"] >= last for position in positions(task)), 60, "it to be read")
+    wait_until(lambda: task.acknowledged_ms() >= last, 60, "it to be read")
     task.pause()
     fake.cut_log(keep=1)
     task.resume()
@@ -167,12 +197,8 @@ def test_an_idle_channel_is_given_a_message(wal, fake, target, name):
     assert task.get()["skipped"] == {}
 
 
-def positions(task) -> list[dict]:
-    return task.cdc.ask("position", task_id=task.id)["positions"]
-
-
 def test_an_enormous_message(wal, fake, target, name):
-    """70 MB in one record: more than gRPC takes unless told, and more than the target takes in one call."""
+    """A record of 70 MB: more than gRPC accepts by default, and more than the target accepts in one call."""
     fake.create(name, dim=2000)
     wal.create(target, scope(name))
     fake.insert(name, {key: [float(key % 97)] * 2000 for key in range(9000)})
@@ -186,7 +212,7 @@ def test_an_enormous_message(wal, fake, target, name):
 
 
 def test_auto_waits_for_a_source_that_is_away(follow, fake, target, name):
-    """A source that does not answer says nothing about what it has."""
+    """A source that does not answer proves nothing about its contents."""
     fake.create(name)
     fake.insert(name, some(range(10)))
     fake.stop()

@@ -1,11 +1,13 @@
-"""The status page in a real browser. What it shows is kept as pictures in the folder of the logs, for people to look at."""
+"""The status page in a real browser. Screenshots are kept in the folder of the logs, for people."""
 
 import pytest
+from pymilvus import utility
 
-from conftest import logs_folder
 from support import browser as browsers
+from support.artefacts import logs_folder
 from support.browser import Browser
 from support.cdc import scope
+from support.network import Relay
 from support.node import simple_rows
 from support.oracle import wait_same_rows
 from support.waiting import wait_until
@@ -25,7 +27,7 @@ def window(tmp_path_factory):
 
 @pytest.fixture
 def page(window, cdc):
-    """The page of the server under test. It must not have complained about anything at the end."""
+    """The page of the server under test. Its console must be empty at the end."""
     window.resize(1280, 900)
     window.prefer("light")
     window.open(f"http://127.0.0.1:{cdc.port}/webui")
@@ -35,7 +37,8 @@ def page(window, cdc):
 
 
 def leave(window) -> list[str]:
-    """A page asks its server every two seconds, also one that has ended, and the next test would be told. Answers its complaints."""
+    """Closes the page, which would otherwise poll a stopped server every two seconds and spoil the console of the next
+    test. Returns the entries of the console."""
     complaints = window.errors()
     window.open("about:blank")
     return complaints
@@ -51,8 +54,8 @@ def show_task(window, task) -> None:
 
 
 def answer(window, button: str) -> str:
-    """Presses the button of a dialog; answers what that said."""
-    said = window.text("dialog[open]")
+    """Presses the button of a dialog; returns the text of the dialog, which may have to ask the server first."""
+    said = wait_until(lambda: window.text("dialog[open]"), 10, "the dialog")
     window.click(f"dialog[open] {button}")
     return said
 
@@ -75,6 +78,9 @@ def test_a_task_from_its_beginning_to_its_end(page, cdc, source, target, name):
     page.wait_text(f"default.{name}", "#detail table")
     page.wait_text("created the collection", "#detail")
     page.wait_text("rocksmq", "#detail")
+    for side in ["Source", "Target"]:
+        page.wait_text(f"{side}'s version: v2.3.5", "#detail")
+    page.wait_text("Target: collections with autoID are made without it here", "#detail")
     picture(page, "task")
 
     page.click("#detail .head button:not(.back):not(.danger)")
@@ -102,8 +108,8 @@ def test_trouble_says_what_to_do(page, cdc, source, target, name):
         node.create(name, dim=dim)
     cdc.create(target, scope(name), task_id="conflict")
     shown = page.wait_text("another schema", "#list", 30)
-    assert "Stopped" in shown and "drop or rename one of them" in shown and "then resume the task" in shown
-    picture(page, "stopped")
+    assert "Retrying" in shown and "drop or rename one of them" in shown, shown
+    picture(page, "held")
     page.press("n")
     page.type("[name=uri]", target.uri)
     page.type("[name=collections]", f"{name}\nmissing")
@@ -115,6 +121,24 @@ def test_trouble_says_what_to_do(page, cdc, source, target, name):
     assert page.text("#create-findings") == "", "a changed request is not checked yet"
 
 
+def test_held_drops_are_decided(page, cdc, source, target, name):
+    names = [f"{name}_{one}" for one in range(3)]
+    task = cdc.create(target, scope("*"))
+    for one in names:
+        source.create(one).insert(simple_rows(range(5)))
+        wait_same_rows(source, target, one, expect=5)
+    show_task(page, task)
+    for one in names:
+        utility.drop_collection(one, using=source.using())
+    page.wait_text("HELD DROPS (3)", "#detail", 30)
+    picture(page, "held-drops")
+    page.click("#detail .buttons .ghost")
+    said = answer(page, "#ask-yes")
+    assert "stays on the target" in said and all(f"default.{one}" in said for one in names), said
+    wait_until(lambda: not cdc.ask("drops", task_id=task.id)["drops"], 30, "the decision")
+    assert set(names) <= set(target.collections())
+
+
 def test_a_copy_has_a_bar(page, cdc, source, target, relay, name):
     made = source.create(name, dim=64)
     for first in range(0, 40_000, 10_000):
@@ -123,7 +147,7 @@ def test_a_copy_has_a_bar(page, cdc, source, target, relay, name):
     relay.stall_after(5_000_000)
     cdc.create(target, scope(name), uri=relay.uri)
     page.wait_text("of 40,000 rows", "#list")
-    # The page may come by before the first rows have been acknowledged; the copy stands still after them.
+    # The page may poll before the first rows are acknowledged; the copy stalls after them.
     share = "return document.querySelector('#list progress')?.value"
     wait_until(lambda: 0 < (page.run(share) or 0) < 1, 60, "a bar that has begun and not ended")
     picture(page, "copying")
@@ -170,7 +194,9 @@ def test_every_width_and_both_colours(page, cdc, source, target, name, width, sc
 
 def test_names_are_text(page, cdc, source, target):
     """A name that looks like HTML stays a name."""
-    cdc.ask("create", milvus_connect_param={"uri": target.uri}, collection_infos=[{"name": "<img src=x onerror=alert(1)>"}])
+    cdc.ask(
+        "create", milvus_connect_param={"uri": target.uri}, collection_infos=[{"name": "<img src=x onerror=alert(1)>"}]
+    )
     page.wait_text("<img src=x onerror=alert(1)>", "#list")
     assert page.run("return document.querySelectorAll('#list img').length") == 0
 
@@ -211,14 +237,43 @@ def test_token(window, make_cdc, source, target, name):
 
 
 def test_pages_of_other_sites_cannot_send_commands(window, cdc, source, target, tmp_path):
-    """A page from elsewhere, open in the same browser: its request does not reach the API, and it reads no answer."""
+    """A page of another site in the same browser: its request does not reach the API, and it can read no answer."""
     window.open("data:text/html,<title>evil</title>")
-    data = {"request_type": "create", "request_data": {"milvus_connect_param": {"uri": target.uri}, "collection_infos": [{"name": "*"}]}}
+    data = {
+        "request_type": "create",
+        "request_data": {"milvus_connect_param": {"uri": target.uri}, "collection_infos": [{"name": "*"}]},
+    }
     sent = """
-        return fetch(arguments[0], {method: 'POST', body: JSON.stringify(arguments[1]), headers: {'Content-Type': 'text/plain'}})
+        const headers = {'Content-Type': 'text/plain'};
+        return fetch(arguments[0], {method: 'POST', body: JSON.stringify(arguments[1]), headers})
             .then((answer) => answer.text(), (error) => 'refused: ' + error);
     """
     said = window.run(sent, f"http://127.0.0.1:{cdc.port}/cdc", data)
     assert said.startswith("refused"), said
     assert cdc.ask("list")["tasks"] == []
     window.errors()
+
+
+def test_a_failover_step_by_step(window, make_cdc, source, target, name):
+    """The server reaches its source through a relay that is cut: the log still grows, so only force comes to an end."""
+    relay = Relay(source.server.port)
+    cdc = make_cdc(source, milvus={"uri": relay.uri, "connectTimeout": 2}).start()
+    task = cdc.create(target, scope(name))
+    source.create(name).insert(simple_rows(range(5)))
+    wait_same_rows(source, target, name, expect=5)
+    window.resize(1280, 900)
+    window.open(f"http://127.0.0.1:{cdc.port}/webui")
+    show_task(window, task)
+    relay.cut()
+    window.wait_text("IS THE SOURCE GONE FOR GOOD?", "#detail", 30)
+    window.click("#detail .buttons .danger")
+    assert "cannot be undone" in answer(window, "#ask-yes")
+    window.wait_text("FAILING OVER", "#detail", 30)
+    picture(window, "failing-over")
+    window.click("#detail .buttons .danger")
+    answer(window, "#ask-yes")
+    said = window.wait_text("may be missing", "#detail", 60)
+    assert "The target is the primary now" in said and "FAILED OVER" in said, said
+    picture(window, "failed-over")
+    relay.close()
+    assert leave(window) == []

@@ -1,4 +1,4 @@
-"""Checks of what users copy. Run by `scripts/test examples`, which names the binary in MILVUS_CDC_BIN."""
+"""Checks the files that users copy. Run by `scripts/test examples`, which names the binary in MILVUS_CDC_BIN."""
 
 import os
 import pathlib

@@ -1,4 +1,4 @@
-"""The examples as data."""
+"""The examples, parsed."""
 
 import pathlib
 import shlex
@@ -23,7 +23,7 @@ def compose() -> dict:
 
 
 def dockerfile() -> list[tuple[str, str]]:
-    """Its instructions, continued lines put together."""
+    """Its instructions, with continued lines joined."""
     found, pending = [], ""
     for line in (REPOSITORY / "Dockerfile").read_text().splitlines():
         if not pending and (not line.strip() or line.lstrip().startswith("#")):

@@ -1,7 +1,7 @@
-"""Dockerfile, Compose and Kubernetes: no container engine runs here, so what can be read is read and held against the binary.
+"""Dockerfile, Compose and Kubernetes manifests, checked as text and against the binary, without a container engine.
 
-That is: the rules that hadolint is known for, as far as they matter here; YAML that parses; and users, paths, ports and commands that fit
-each other and the binary. That the images build and the objects are accepted has not been shown.
+Checked are the relevant rules of hadolint, that the YAML parses, and that users, paths, ports and commands are
+consistent with each other and with the binary. Not proved: that the images build and a cluster accepts the objects.
 """
 
 import json
@@ -20,7 +20,7 @@ def test_yaml_can_be_read(path):
 
 
 def effective(binary, folder, text: str) -> dict[str, str]:
-    """The settings that the binary would run with, a token in the environment as in the examples."""
+    """The settings that the binary would use, with a token in the environment as in the examples."""
     config = folder / "cdc.yaml"
     config.write_text(text)
     command = [str(binary), "config", "show", "--json", "--config", str(config)]
@@ -36,7 +36,9 @@ def test_image_follows_the_rules():
     instructions = dockerfile()
     stages = [words(rest) for rest in of(instructions, "FROM")]
     for image, *rest in stages:
-        assert re.fullmatch(r"[a-z0-9./-]+:[a-z0-9.-]*[0-9a-z.-]+", image) and not image.endswith(":latest"), f"{image} needs a tag"
+        assert re.fullmatch(r"[a-z0-9./-]+:[a-z0-9.-]*[0-9a-z.-]+", image) and not image.endswith(
+            ":latest"
+        ), f"{image} needs a tag"
         assert not rest or rest[0] == "AS"
     names = {stage[2] for stage in stages if len(stage) == 3}
     assert not of(instructions, "ADD"), "COPY says what it does"
@@ -47,20 +49,30 @@ def test_image_follows_the_rules():
             continue
         for source in sources:
             assert (REPOSITORY / source).exists(), f"{source} is copied and not there"
-            assert f"!{source}" in (REPOSITORY / ".dockerignore").read_text().split(), f".dockerignore keeps {source} away"
+            assert (
+                f"!{source}" in (REPOSITORY / ".dockerignore").read_text().split()
+            ), f".dockerignore keeps {source} away"
     for rest in of(instructions, "RUN"):
         assert "sudo" not in rest and "apt-get upgrade" not in rest and "curl" not in rest
         if "apt-get install" in rest:
             assert "--no-install-recommends" in rest and "--yes" in rest
-            assert rest.index("apt-get update") < rest.index("apt-get install") < rest.index("rm -rf /var/lib/apt/lists/*")
+            assert (
+                rest.index("apt-get update") < rest.index("apt-get install") < rest.index("rm -rf /var/lib/apt/lists/*")
+            )
     for rest in of(instructions, "WORKDIR"):
         assert rest.startswith("/")
     for word in ("CMD", "ENTRYPOINT"):
-        assert all(isinstance(json.loads(rest), list) for rest in of(instructions, word)), f"{word} without a shell in between"
+        assert all(
+            isinstance(json.loads(rest), list) for rest in of(instructions, word)
+        ), f"{word} without a shell in between"
 
 
 def test_image_is_built_by_the_projects_own_compiler():
-    wanted = next(line.split('"')[1] for line in (REPOSITORY / "Cargo.toml").read_text().splitlines() if line.startswith("rust-version"))
+    wanted = next(
+        line.split('"')[1]
+        for line in (REPOSITORY / "Cargo.toml").read_text().splitlines()
+        if line.startswith("rust-version")
+    )
     assert words(of(dockerfile(), "FROM")[0])[0].startswith(f"rust:{wanted}-")
 
 
@@ -70,7 +82,9 @@ def test_image_runs_as_nobody_important():
     user = of(last_stage, "USER")[-1]
     assert user.isdigit() and int(user) > 0, "a number, so that runAsNonRoot can tell"
     assert f"--uid {user}" in of(last_stage, "RUN")[0]
-    assert not of(last_stage[[word for word, _ in last_stage].index("USER") :], "RUN"), "nothing is installed by that user"
+    assert not of(
+        last_stage[[word for word, _ in last_stage].index("USER") :], "RUN"
+    ), "nothing is installed by that user"
 
 
 def test_image_knows_its_binary(binary):
@@ -83,7 +97,9 @@ def test_image_knows_its_binary(binary):
     for command in ([*probe[1:], "--help"], [*arguments[:1], "/nowhere", "--help"]):
         assert subprocess.run([str(binary), *command], capture_output=True).returncode == 0, command
     assert of(instructions, "EXPOSE") == [str(PORT)]
-    default = json.loads(subprocess.run([str(binary), "config", "show", "--json"], capture_output=True, text=True, check=True).stdout)
+    default = json.loads(
+        subprocess.run([str(binary), "config", "show", "--json"], capture_output=True, text=True, check=True).stdout
+    )
     assert {setting["key"]: setting["value"] for setting in default}["address"].endswith(f":{PORT}")
 
 

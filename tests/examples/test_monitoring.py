@@ -1,4 +1,5 @@
-"""Prometheus: scrape configuration and alert rules, judged by promtool. (The dashboard is tried on a live scrape: tests/e2e.)"""
+"""Prometheus: scrape configuration and alert rules, checked by promtool. (tests/e2e tests the dashboard on a live
+scrape.)"""
 
 import subprocess
 
@@ -9,7 +10,11 @@ from files import EXAMPLES
 FOLDER = EXAMPLES / "monitoring"
 
 
-@pytest.mark.parametrize("command", [["check", "config", "prometheus.yml"], ["check", "rules", "alerts.yml"], ["test", "rules", "alerts_test.yml"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command",
+    [["check", "config", "prometheus.yml"], ["check", "rules", "alerts.yml"], ["test", "rules", "alerts_test.yml"]],
+    ids=" ".join,
+)
 def test_promtool(command):
     promtool = install.tool("promtool")
     if promtool is None:

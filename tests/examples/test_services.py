@@ -1,4 +1,4 @@
-"""The systemd unit, judged by systemd. (The proxy is tried in front of a running server: tests/e2e.)"""
+"""The systemd unit, checked by systemd. (tests/e2e tests the proxy in front of a running server.)"""
 
 import pathlib
 import shutil
@@ -14,8 +14,10 @@ def test_systemd_unit(binary, tmp_path):
     unit = (EXAMPLES / "systemd" / "milvus-cdc.service").read_text()
     assert "ExecStart=/usr/local/bin/milvus-cdc --config /etc/milvus-cdc/cdc.yaml" in unit
     copy = tmp_path / "milvus-cdc.service"
-    # The program is not installed there on a machine that builds it, nor is there the user.
-    copy.write_text(unit.replace("/usr/local/bin/milvus-cdc", str(binary)).replace("User=milvus-cdc\n", "User=daemon\n"))
+    # A machine that builds the program has neither the installed binary nor the user.
+    copy.write_text(
+        unit.replace("/usr/local/bin/milvus-cdc", str(binary)).replace("User=milvus-cdc\n", "User=daemon\n")
+    )
     assert complaints(copy) == []
     copy.write_text(copy.read_text() + "NoSuchSetting=yes\n")
     assert any("NoSuchSetting" in complaint for complaint in complaints(copy)), "it does judge"
@@ -24,4 +26,3 @@ def test_systemd_unit(binary, tmp_path):
 def complaints(unit: pathlib.Path) -> list[str]:
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True)
     return [line for line in done.stderr.splitlines() if unit.name in line]
-

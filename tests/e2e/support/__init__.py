@@ -1,1 +1,1 @@
-"""What the end-to-end tests are made of: servers, an oracle that reads rows back, and ways to break things."""
+"""Building blocks of the end-to-end tests: servers, an oracle that reads rows back, and faults."""

@@ -1,4 +1,4 @@
-"""A real browser without a window: Chromium, asked through chromedriver's own protocol (W3C WebDriver)."""
+"""A real headless browser: Chromium, driven over the protocol of chromedriver (W3C WebDriver)."""
 
 import base64
 import contextlib
@@ -6,14 +6,13 @@ import http.client
 import json
 import pathlib
 import shutil
-import time
 
 import ports
 import processes
 
-from .waiting import wait_until
+from .waiting import Refusal, wait_until
 
-# How WebDriver names an element in its JSON.
+# The key of an element in WebDriver's JSON.
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 KEYS = {"Enter": "\ue007", "Escape": "\ue00c", "Tab": "\ue004"}
 
@@ -22,18 +21,20 @@ def installed() -> bool:
     return bool(shutil.which("chromedriver")) and bool(shutil.which("chromium"))
 
 
-class BrowserError(Exception):
-    """What chromedriver answers when it cannot."""
+class BrowserError(Refusal):
+    """An error that chromedriver answers."""
 
 
 class Browser:
-    """One window."""
+    """One browser window."""
 
     def __init__(self, folder: pathlib.Path, *, width: int = 1280, height: int = 900, dark: bool = False):
         folder.mkdir(parents=True, exist_ok=True)
         self._port = ports.free_ports(1)[0]
         self._driver = processes.spawn(
-            ["chromedriver", f"--port={self._port}", "--allowed-ips=127.0.0.1"], log=folder / "chromedriver.log", outlive=False
+            ["chromedriver", f"--port={self._port}", "--allowed-ips=127.0.0.1"],
+            log=folder / "chromedriver.log",
+            outlive=False,
         )
         arguments = [
             "--headless=new",
@@ -50,7 +51,9 @@ class Browser:
         options = {"binary": shutil.which("chromium"), "args": arguments}
         wanted = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
         wait_until(lambda: self._ask("GET", "/status")["ready"], 20, "chromedriver", every=0.05)
-        self._session = f"/session/{self._ask('POST', '/session', {'capabilities': {'alwaysMatch': wanted}})['sessionId']}"
+        self._session = (
+            f"/session/{self._ask('POST', '/session', {'capabilities': {'alwaysMatch': wanted}})['sessionId']}"
+        )
 
     def close(self) -> None:
         with contextlib.suppress(Exception):
@@ -79,19 +82,22 @@ class Browser:
         self._command("Emulation.setDeviceMetricsOverride", metrics)
 
     def prefer(self, scheme: str) -> None:
-        """`dark` or `light`, as the system would say it."""
+        """Sets the colour scheme that the system prefers: `dark` or `light`."""
         self._command("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
 
     def _command(self, name: str, params: dict):
         return self._ask("POST", f"{self._session}/goog/cdp/execute", {"cmd": name, "params": params})
 
     def run(self, script: str, *arguments):
-        """What the script returns."""
+        """Runs a script and returns its result."""
         return self._ask("POST", f"{self._session}/execute/sync", {"script": script, "args": list(arguments)})
 
     def text(self, selector: str = "body") -> str:
-        # `innerText` of what is not shown, a closed dialog for one, would be all that stands in it.
-        script = "const element = document.querySelector(arguments[0]); return element?.checkVisibility() ? element.innerText : ''"
+        # Of an element that is not shown, such as a closed dialog, `innerText` would be the complete text.
+        script = """
+            const element = document.querySelector(arguments[0]);
+            return element?.checkVisibility() ? element.innerText : '';
+        """
         return self.run(script, selector)
 
     def _element(self, using: str, value: str) -> str:
@@ -106,7 +112,7 @@ class Browser:
         self._ask("POST", f"{self._session}/element/{element}/value", {"text": text})
 
     def press(self, *names: str) -> None:
-        """Keys, to whatever has the focus."""
+        """Sends keys to the element that has the focus."""
         actions = []
         for name in names:
             value = KEYS.get(name, name)
@@ -122,12 +128,12 @@ class Browser:
         return wait_until(there, timeout, f"{text!r} on the page")
 
     def errors(self) -> list[str]:
-        """What the page has complained about: scripts that failed, things that its policy forbids."""
+        """Entries of the console: failed scripts, violations of the content policy."""
         entries = self._ask("POST", f"{self._session}/se/log", {"type": "browser"})
         return [entry["message"] for entry in entries if entry["level"] in ("SEVERE", "WARNING")]
 
     def screenshot(self, path: pathlib.Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Pictures are looked at by people: what moves has come to rest.
-        time.sleep(0.2)
+        # Pictures are for people, so wait until animations have ended.
+        self.run("return Promise.allSettled(document.getAnimations().map((each) => each.finished))")
         path.write_bytes(base64.b64decode(self._ask("GET", f"{self._session}/screenshot")))

@@ -10,13 +10,13 @@ import time
 import ports
 import processes
 
-from .waiting import wait_until
+from .waiting import Refusal, wait_until
 
 EVERYTHING = {"collection_infos": [{"name": "*"}]}
 
 
-class ApiError(Exception):
-    """An answer whose code is not 200."""
+class ApiError(Refusal):
+    """An answer with a code other than 200."""
 
     def __init__(self, answer: dict):
         super().__init__(f"{answer.get('code')}: {answer.get('message')}")
@@ -25,7 +25,7 @@ class ApiError(Exception):
 
 
 def scope(*names: str, database: str = "default") -> dict:
-    """The part of a create request that says which collections to follow."""
+    """The part of a create request that selects collections."""
     infos = [{"name": name} for name in names]
     return {"collection_infos": infos} if database == "default" else {"db_collections": {database: infos}}
 
@@ -41,7 +41,7 @@ def _yaml(tree: dict, indent: int = 0) -> str:
 
 
 class Cdc:
-    """One milvus-cdc process with a folder of its own. Restarts keep the folder and the address."""
+    """One milvus-cdc process with a folder of its own. Folder and address survive restarts."""
 
     def __init__(self, binary, folder, source, *, outlive=False, **settings):
         self.folder = pathlib.Path(folder)
@@ -81,7 +81,9 @@ class Cdc:
         self.launch()
 
         def answers():
-            assert self._process.poll() is None, f"exited with {self._process.returncode}: {processes.tail(self.log, 5)}"
+            assert (
+                self._process.poll() is None
+            ), f"exited with {self._process.returncode}: {processes.tail(self.log, 5)}"
             return self.call("list")["code"] == 200
 
         wait_until(answers, 20, "an answer of milvus-cdc", every=0.05)
@@ -90,14 +92,13 @@ class Cdc:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def terminate(self, timeout: float = 30.0) -> tuple[int, float]:
-        """SIGTERM; answers the exit code and how long it took."""
-        started = time.monotonic()
+    def terminate(self, timeout: float = 30.0) -> int:
+        """Sends SIGTERM; returns the exit code."""
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(timeout), time.monotonic() - started
+        return self._process.wait(timeout)
 
     def end(self) -> None:
-        """Ends it in order, by force if it does not go."""
+        """Stops it with SIGTERM, and kills it if it does not stop."""
         if self.is_running():
             try:
                 self.terminate()
@@ -118,7 +119,7 @@ class Cdc:
         return processes.usage(self.pid)
 
     def call(self, kind: str, data: dict | None = None, timeout: float = 60.0) -> dict:
-        """One request, the whole answer."""
+        """Sends one request; returns the whole answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
             body = {"request_type": kind, "request_data": data or {}}
@@ -128,7 +129,7 @@ class Cdc:
             connection.close()
 
     def get_text(self, path: str, **headers) -> str:
-        """What a GET answers."""
+        """Sends a GET; returns the answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request("GET", path, headers=headers)
@@ -137,42 +138,58 @@ class Cdc:
             connection.close()
 
     def ask(self, kind: str, timeout: float = 60.0, **data) -> dict:
-        """One request that must succeed; its `data`."""
+        """Sends one request that must succeed; returns its `data`."""
         answer = self.call(kind, data, timeout)
         if answer.get("code") != 200:
             raise ApiError(answer)
         return answer.get("data", {})
 
     def create(self, target, scope_of=None, *, uri=None, **more) -> "Task":
-        """A task that follows everything, or what `scope(…)` says, to `target`."""
+        """Creates a task to `target` that replicates everything, or the collections of `scope(…)`."""
         connect = {"uri": uri or target.uri, "connect_timeout": 10, **more.pop("connect", {})}
         if target.server.token:
             connect.setdefault("token", target.server.token)
         data = {"milvus_connect_param": connect, **(scope_of or EVERYTHING), **more}
-        return Task(self, self.ask("create", **data)["task_id"])
+        created = self.ask("create", **data)
+        return Task(self, created["task_id"], created.get("warnings", []))
 
 
 class Task:
     """One task of a server."""
 
-    def __init__(self, cdc: Cdc, task_id: str):
+    def __init__(self, cdc: Cdc, task_id: str, warnings: list[str] = ()):
         self.cdc = cdc
         self.id = task_id
+        # What `create` has said.
+        self.warnings = list(warnings)
 
     def get(self) -> dict:
         return self.cdc.ask("get", task_id=self.id)["task"]
 
-    def pause(self) -> float:
-        """Answers how long it took."""
-        started = time.monotonic()
+    def pause(self) -> None:
         self.cdc.ask("pause", task_id=self.id)
-        return time.monotonic() - started
 
     def resume(self) -> None:
         self.cdc.ask("resume", task_id=self.id)
 
+    def change_collection(self, request: str, collection: str) -> str:
+        """`pause`, `resume` or `resync` of one collection; answers the outcome."""
+        return self.cdc.ask(request, task_id=self.id, collection=collection)["outcome"]
+
     def delete(self) -> None:
         self.cdc.ask("delete", task_id=self.id)
+
+    def lag_ms(self) -> int:
+        """Its lag, which must be known."""
+        lag = self.get()["lag_ms"]
+        assert lag is not None, "no lag is known"
+        return lag
+
+    def acknowledged_ms(self) -> int:
+        """The time at the source, in Unix milliseconds, up to which every channel has been replicated."""
+        positions = self.cdc.ask("position", task_id=self.id)["positions"]
+        assert positions, "no channel has a position"
+        return min(position["time"] for position in positions)
 
     def wait_phase(self, *phases: str, timeout: float = 30.0) -> dict:
         def reached():
@@ -183,7 +200,8 @@ class Task:
         return wait_until(reached, timeout, f"phase {' or '.join(phases)}")
 
     def wait_reason(self, *words: str, phase: str | None = None, timeout: float = 60.0) -> dict:
-        """Waits for a reason that holds these words (a first try may have been too slow to learn them), and answers the task as it is then."""
+        """Waits until the reason contains these words (a first attempt may have timed out before it learned them);
+        returns the task."""
 
         def told():
             task = self.get()
@@ -194,19 +212,19 @@ class Task:
 
         return wait_until(told, timeout, f"a reason with {words}", every=0.05)
 
-    def wait_skipped(self, expected: dict) -> None:
-        """Waits until exactly this is counted as skipped: it may be shown a moment later than rows are."""
-        wait_until(lambda: self.get()["skipped"] == expected, 30, f"skipped {expected}")
+    def wait_skipped(self, expected: dict, timeout: float = 30.0) -> None:
+        """Waits until exactly this is counted as skipped, which may appear a moment after the rows."""
+        wait_until(lambda: self.get()["skipped"] == expected, timeout, f"skipped {expected}")
 
     def wait_caught_up(self, timeout: float = 60.0) -> None:
-        """Waits until everything that was acknowledged at the source before this call is on the target."""
+        """Waits until everything that the source acknowledged before this call is on the target."""
         since = time.time()
 
         def caught_up():
             asked = time.time()
             task = self.get()
             assert task["phase"] == "Following", f"phase {task['phase']}, reason {task.get('reason')!r}"
-            # A lag of L at a time T says that everything up to T - L has been carried over.
+            # A lag of L at time T means that everything up to T - L has been replicated.
             assert task["lag_ms"] is not None and asked - task["lag_ms"] / 1000 >= since, f"lag_ms {task['lag_ms']}"
             return True
 

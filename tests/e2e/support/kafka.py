@@ -1,4 +1,4 @@
-"""What an administrator does to a broker's topics."""
+"""Administration of a broker's topics."""
 
 import confluent_kafka as kafka
 from confluent_kafka import admin
@@ -14,20 +14,22 @@ def _admin(broker) -> admin.AdminClient:
 
 
 def topics(broker) -> dict[str, int]:
-    """The topics that there are, Kafka's own left out, with their numbers of partitions."""
+    """All topics but Kafka's own, with their number of partitions."""
     told = _admin(broker).list_topics(timeout=SECONDS).topics
     return {name: len(topic.partitions) for name, topic in told.items() if not name.startswith("__")}
 
 
 def leaders(broker, topics: list[str]) -> dict[str, tuple[int, int, int]]:
-    """Of each topic the broker that leads it, the one that should, and how many have all of it."""
+    """For each topic its leader, its preferred leader, and the number of in-sync replicas."""
     told = _admin(broker).list_topics(timeout=SECONDS).topics
+    unknown = [name for name in topics if name not in told or PARTITION not in told[name].partitions]
+    assert not unknown, f"the broker does not know {unknown}"
     found = {name: told[name].partitions[PARTITION] for name in topics}
     return {name: (partition.leader, partition.replicas[0], len(partition.isrs)) for name, partition in found.items()}
 
 
 def span(broker, topic: str) -> tuple[int, int]:
-    """The first offset and the one behind the last."""
+    """The first offset and the end offset."""
     reader = kafka.Consumer({"bootstrap.servers": broker.address(), "group.id": "support"})
     try:
         return reader.get_watermark_offsets(kafka.TopicPartition(topic, PARTITION), timeout=SECONDS)
@@ -36,9 +38,13 @@ def span(broker, topic: str) -> tuple[int, int]:
 
 
 def cut(broker, names: list[str], keep_last: int = 3) -> int:
-    """Deletes all but the last messages of the topics. Answers how many went."""
+    """Deletes all but the last messages of the topics; returns the number of deleted ones."""
     spans = {name: span(broker, name) for name in names}
-    ends = [kafka.TopicPartition(name, PARTITION, high - keep_last) for name, (low, high) in spans.items() if high - low > keep_last]
+    ends = [
+        kafka.TopicPartition(name, PARTITION, high - keep_last)
+        for name, (low, high) in spans.items()
+        if high - low > keep_last
+    ]
     client = _admin(broker)
     for future in client.delete_records(ends).values():
         future.result(SECONDS)
@@ -60,27 +66,27 @@ def configure(broker, topic: str, **settings) -> None:
         [told] = client.describe_configs([admin.ConfigResource(admin.ResourceType.TOPIC, topic)]).values()
         return all(told.result(SECONDS)[change.name].value == change.value for change in changes)
 
-    # The answer comes when the change is written down, and the broker takes it up a little later.
+    # The answer means that the change is stored; the broker applies it a little later.
     wait_until(is_in_force, SECONDS, f"the settings of {topic}")
 
 
 def wait_for_retention(broker, topic: str, beyond: int) -> None:
-    """Waits until the broker has deleted everything before this offset by itself."""
+    """Waits until the broker's retention has deleted everything before this offset."""
     wait_until(lambda: span(broker, topic)[0] > beyond, 60, f"the retention of {topic}", every=0.5)
 
 
 def groups(broker) -> list[str]:
-    """The consumer groups that somebody has joined or committed for."""
+    """The consumer groups that have members or committed offsets."""
     client = _admin(broker)
     return [group.group_id for group in client.list_consumer_groups(request_timeout=SECONDS).result().valid]
 
 
-# A tick is as short as this; everything else is longer.
+# Longest tick in bytes; every other message is longer.
 LONGEST_TICK = 20
 
 
 def copy_all_but_ticks(broker, source: str, target: str) -> int:
-    """Writes what one topic has to another one, as the other's producer wrote it. Answers how many messages."""
+    """Copies all messages but ticks from one topic to another, byte by byte; returns their number."""
     low, high = span(broker, source)
     reader = kafka.Consumer({"bootstrap.servers": broker.address(), "group.id": "support"})
     writer = kafka.Producer({"bootstrap.servers": broker.address(), "compression.type": "zstd"})

@@ -1,4 +1,4 @@
-"""Writes of all kinds at the source, from a thread of their own, until told to stop."""
+"""Writes of all kinds at the source, from a thread, until stopped."""
 
 import random
 import threading
@@ -8,9 +8,12 @@ from .waiting import wait_until
 
 
 class Load:
-    """Inserts new keys, upserts and deletes old ones. Keys are never inserted twice, so the source has no doubles itself."""
+    """Inserts new keys, upserts and deletes old ones. It never inserts a key twice, so the source itself has no
+    duplicates."""
 
-    def __init__(self, source, name: str, *, batch: int = 200, seed: int = 1, first_key: int = 0, patience: float = 5.0):
+    def __init__(
+        self, source, name: str, *, batch: int = 200, seed: int = 1, first_key: int = 0, patience: float = 5.0
+    ):
         self.errors = 0
         self.batches = 0
         self.next_key = first_key
@@ -40,7 +43,7 @@ class Load:
             try:
                 self._step()
                 self.batches += 1
-            except Exception:  # the source may be dead on purpose; what it took, it has
+            except Exception:  # the source may be dead on purpose; acknowledged rows are durable
                 self.errors += 1
                 self._stop.wait(0.2)
 
@@ -56,11 +59,14 @@ class Load:
 
     def _upsert(self, keys) -> None:
         columns = simple_rows(keys, mark=float(self.batches))
-        self._collection.upsert([[row["id"] for row in columns], [row["vec"] for row in columns]], timeout=self._patience)
+        self._collection.upsert(
+            [[row["id"] for row in columns], [row["vec"] for row in columns]], timeout=self._patience
+        )
 
 
 class Upserts(Load):
-    """Replaces the same few keys again and again, so that whatever stays of an upsert is soon in the way of another one."""
+    """Replaces the same few keys continuously, so that a remainder of an upsert soon conflicts with the next
+    one."""
 
     def _step(self) -> None:
         self._upsert(range(self.next_key, self.next_key + self._batch))

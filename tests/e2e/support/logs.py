@@ -1,11 +1,11 @@
-"""The log that a source keeps, of either kind: what milvus-cdc must be told of it, and cutting it as retention does."""
+"""The log of a source, for each kind: its settings in milvus-cdc, and cutting it as retention does."""
 
 from . import kafka, pulsar, rocksmq
 from .waiting import wait_until
 
 
 class RocksMqLog:
-    """In the source's own data folder. It can be cut while the source is down only."""
+    """In the source's own data folder. It can be cut only while the source is stopped."""
 
     kind = "rocksmq"
 
@@ -13,20 +13,20 @@ class RocksMqLog:
         self._server = server
 
     def config(self) -> dict:
-        """The part of `sourceConfig` that says where the log is; nothing for a server without one (Milvus Lite)."""
+        """The part of `sourceConfig` for the log; empty for a server without one (Milvus Lite)."""
         return {"rocksmq": {"path": str(self._server.rocksmq)}} if self._server.rocksmq else {}
 
     def cut(self, topics: list[str]) -> None:
         """Removes all but the last messages."""
-        # Asking costs 15 s, for which it waits for another server to take its segments. But a 2.3.5 that was killed soon after collections
-        # were dropped crashed when it was started again (seen once: a division by zero in its query coordinator).
+        # Not killed: a 2.3.5 that was killed soon after collections were dropped crashed at its next start (seen once:
+        # a division by zero in its query coordinator).
         self._server.stop()
         assert rocksmq.cut(self._server.rocksmq, topics) > 0
         self._server.start()
 
 
 class KafkaLog:
-    """In a broker."""
+    """In a Kafka broker."""
 
     kind = "kafka"
 
@@ -43,7 +43,7 @@ class KafkaLog:
 
 
 class PulsarLog:
-    """In a Pulsar."""
+    """In a Pulsar broker."""
 
     kind = "pulsar"
 
@@ -52,7 +52,12 @@ class PulsarLog:
 
     def config(self) -> dict:
         """The part of `sourceConfig` that says where the log is."""
-        return {"pulsar": {"address": f"pulsar://{self.broker.address()}", "webAddress": f"http://{self.broker.address('web')}"}}
+        return {
+            "pulsar": {
+                "address": f"pulsar://{self.broker.address()}",
+                "webAddress": f"http://{self.broker.address('web')}",
+            }
+        }
 
     def cut(self, topics: list[str]) -> None:
         """Removes all but the last messages, as retention does."""
@@ -60,7 +65,7 @@ class PulsarLog:
 
 
 def start_again(source) -> None:
-    """Its broker runs, and it answers, whatever a test has done to them."""
+    """Starts a broker that a test has stopped, and waits until the source answers."""
     if not source.log.broker.is_running():
         source.log.broker.start()
         wait_until(lambda: source.collections() is not None, 60, "the source to answer")

@@ -1,4 +1,4 @@
-"""A TCP relay that can go silent or away: a target that is slow, stuck or dead."""
+"""A TCP relay that can stall or disconnect: a target that is slow, stuck or dead."""
 
 import contextlib
 import pathlib
@@ -11,7 +11,7 @@ CHUNK = 65536
 
 
 class Relay:
-    """Passes bytes between its own port and a server's, while it is told to."""
+    """Forwards bytes between its own port and that of a server."""
 
     def __init__(self, port: int):
         self._server_port = port
@@ -21,7 +21,7 @@ class Relay:
         self._until_stall: int | None = None
         self._open: list[socket.socket] = []
         self._listener: socket.socket | None = self._listen(ports.free_ports(1)[0])
-        # Of those that no client is given as its own: see `free_ports`.
+        # Outside the range of outgoing connections: see `free_ports`.
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(self._listener,), name="relay", daemon=True).start()
 
@@ -30,26 +30,27 @@ class Relay:
         return f"http://127.0.0.1:{self.port}"
 
     def stall(self) -> None:
-        """Connections stay and nothing comes through: the worst kind of dead server."""
+        """Keeps connections open and forwards nothing: the worst kind of dead server."""
         self._flowing.clear()
 
     def stall_after(self, size: int) -> None:
-        """Stalls by itself when so many bytes have gone to the server: the middle of something that is too quick to be met by looking."""
+        """Stalls once this many bytes have gone to the server: hits the middle of an operation that is too fast to
+        observe."""
         self._until_stall = size
 
     def has_stalled(self) -> bool:
         return not self._flowing.is_set()
 
     def flow(self) -> None:
-        """Everything that was held back comes through again, and a stall that has not come yet comes no more."""
+        """Forwards everything that was held back, and cancels a stall that is still to come."""
         self._until_stall = None
         self._flowing.set()
 
     def cut(self) -> None:
-        """Refuses new connections and breaks those that are open."""
+        """Refuses new connections and breaks open ones."""
         listener, self._listener = self._listener, None
         if listener:
-            # Closing alone would leave the accepting thread's call waiting with the port still open.
+            # Closing alone would leave the accepting thread blocked, with the port still open.
             with contextlib.suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)
             listener.close()
@@ -60,6 +61,12 @@ class Relay:
         self._flowing.set()
         self._listener = self._listen(self.port)
         threading.Thread(target=self._accept, args=(self._listener,), name="relay", daemon=True).start()
+
+    def lead_to(self, port: int) -> None:
+        """Forwards to another server from now on."""
+        self.cut()
+        self._server_port = port
+        self.mend()
 
     def close(self) -> None:
         self._closed = True
@@ -80,7 +87,9 @@ class Relay:
                 server = socket.create_connection(("127.0.0.1", self._server_port))
                 self._open += [client, server]
                 for source, sink, counted in ((client, server, True), (server, client, False)):
-                    threading.Thread(target=self._pump, args=(source, sink, counted), name="relay-pump", daemon=True).start()
+                    threading.Thread(
+                        target=self._pump, args=(source, sink, counted), name="relay-pump", daemon=True
+                    ).start()
 
     def _count(self, size: int) -> None:
         if self._until_stall is not None:
@@ -120,4 +129,6 @@ def connections_to(pid: int, port: int) -> int:
         except OSError:
             continue  # closed meanwhile
     lines = [line.split() for line in pathlib.Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
-    return sum(f"socket:[{line[9]}]" in inodes and int(line[2].split(":")[1], 16) == port and line[3] == "01" for line in lines)
+    return sum(
+        f"socket:[{line[9]}]" in inodes and int(line[2].split(":")[1], 16) == port and line[3] == "01" for line in lines
+    )

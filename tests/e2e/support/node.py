@@ -1,4 +1,4 @@
-"""A Milvus server as the tests see it, through pymilvus."""
+"""A Milvus server, accessed through pymilvus."""
 
 import grpc
 from pymilvus import Collection, CollectionSchema, DataType, FieldSchema, connections, db, utility
@@ -15,14 +15,14 @@ INDEX_OF = {
     DataType.FLOAT_VECTOR: FLAT,
     DataType.BINARY_VECTOR: {"index_type": "BIN_FLAT", "metric_type": "HAMMING", "params": {}},
 }
-# Those that pymilvus 2.3 does not know.
+# Types that pymilvus 2.3 does not know.
 SPARSE = {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "IP", "params": {}}
 NEWER = {"FLOAT16_VECTOR": FLAT, "BFLOAT16_VECTOR": FLAT, "SPARSE_FLOAT_VECTOR": SPARSE}
 INDEX_OF.update({getattr(DataType, kind): index for kind, index in NEWER.items() if hasattr(DataType, kind)})
 
 
 def _if_there_is_such_a_thing(ask, otherwise):
-    """What the server answers, or `otherwise` from one (Milvus Lite 2.5) that does not know the call."""
+    """The server's answer, or `otherwise` if it does not know the call (Milvus Lite 2.5)."""
     try:
         return ask()
     except grpc.RpcError as error:
@@ -32,7 +32,7 @@ def _if_there_is_such_a_thing(ask, otherwise):
 
 
 class Node:
-    """One server; every database has a connection of its own. Its log is in its own folder unless another is named."""
+    """One server, with a connection per database. Its log is in its own folder unless another one is given."""
 
     def __init__(self, server, log=None):
         self.server = server
@@ -79,7 +79,7 @@ class Node:
         return sorted(_if_there_is_such_a_thing(lambda: db.list_database(using=self.using()), ["default"]))
 
     def describe(self, name: str, database: str = "default") -> dict:
-        """The collection as the server tells of it, its own ids left out."""
+        """The server's description of the collection, without the ids that it assigned."""
         told = self.collection(name, database).describe()
         own = {"collection_id", "created_timestamp", "created_utc_timestamp"}
         return {key: value for key, value in told.items() if key not in own}
@@ -99,10 +99,16 @@ class Node:
         handler = connections._fetch_handler(self.using(database))
         return sorted(_if_there_is_such_a_thing(lambda: handler.list_aliases(name, db_name=database)["aliases"], []))
 
-    def topics_of(self, name: str, database: str = "default") -> list[str]:
-        """The topics of the log that carry a collection, one or several of its shards each."""
+    def stands_for(self, name: str, database: str = "default") -> str | None:
+        """The collection that has this name or alias."""
         request = milvus_pb2.DescribeCollectionRequest(db_name=database, collection_name=name)
-        # pymilvus leaves the channels out of its own answer.
+        told = connections._fetch_handler(self.using(database))._stub.DescribeCollection(request)
+        return None if told.status.code or told.status.error_code else told.schema.name
+
+    def topics_of(self, name: str, database: str = "default") -> list[str]:
+        """The topics of the log that carry the shards of a collection."""
+        request = milvus_pb2.DescribeCollectionRequest(db_name=database, collection_name=name)
+        # pymilvus omits the channels from its own answer.
         told = connections._fetch_handler(self.using(database))._stub.DescribeCollection(request)
         return sorted(set(told.physical_channel_names))
 
@@ -115,9 +121,9 @@ class Node:
     def create(self, name, database="default", *, fields=None, load=True, dim=8, shards=1, **properties) -> Collection:
         """A collection, `id` and `vec` unless told otherwise, indexed and loading unless told otherwise.
 
-        Loading goes on when this returns: whoever reads waits anyway, and `wait_loaded` is for the few who must. But a Milvus that keeps its log in
-        Pulsar may never show rows that were written while it loaded: it subscribes, seeks, and its consumer may be there again before the seek
-        is done (its broker's log tells so).
+        Loading continues after this returns: readers wait anyway, and `wait_loaded` is for the few other callers that
+        must. But a Milvus that keeps its log in Pulsar may never show rows that were written while it loaded: its
+        consumer may reconnect before its seek is done (seen in the broker's log).
         """
         fields = fields or [key_field(), vector_field(dim)]
         known = ("enable_dynamic_field", "description", "partition_key_field", "auto_id")
@@ -157,5 +163,5 @@ def vector_field(dim: int = 8, name: str = "vec") -> FieldSchema:
 
 
 def simple_rows(keys, dim: int = 8, mark: float = 0.0) -> list[dict]:
-    """Rows for `create`'s default fields whose vectors tell the key and a mark."""
+    """Rows for `create`'s default fields; their vectors encode the key and a mark."""
     return [{"id": key, "vec": [float(abs(hash(key)) % 1000), mark] + [0.5] * (dim - 2)} for key in keys]

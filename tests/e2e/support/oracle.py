@@ -7,21 +7,23 @@ from pymilvus import DataType
 from .waiting import NotYet, wait_until
 
 PAGE = 16_000
-SMALLEST_WRITABLE = -(2**63) + 1  # an expression of 2.3.5 cannot name the smallest int64 itself
+SMALLEST_WRITABLE = -(2**63) + 1  # expressions of 2.3.5 cannot contain the smallest int64 itself
 SHOWN = 5
-# What a source may need to load a collection: a 2.3.5 with its log in Kafka has taken 50 s, and not because of whoever follows it.
+# Time for a source to load a collection: a 2.3.5 with its log in Kafka took 50 s, independently of any task.
 LOADING = 150
 
 
 def count(node, name: str, database: str = "default", consistency: str = "Strong", timeout: float = 30.0) -> int:
-    """The exact number of live rows, duplicates of a key counted."""
+    """The exact number of live rows; duplicate keys count each time."""
     wanted = {"output_fields": ["count(*)"], "consistency_level": consistency, "timeout": timeout}
     answer = node.collection(name, database).query("", **wanted)
+    assert answer, f"{name}: the count has no answer"
     return answer[0]["count(*)"]
 
 
 def _pages(collection, key, partitions, in_order):
-    """Every row that is visible now, in pages by key; at once where the server's pages are not in order (Milvus Lite 3)."""
+    """Every row that is visible now, in pages by key, or in one answer if the server's pages are not in order (Milvus
+    Lite 3)."""
 
     def ask(expression):
         wanted = {"output_fields": ["*"], "consistency_level": "Eventually", **({"limit": PAGE} if in_order else {})}
@@ -40,7 +42,7 @@ def _pages(collection, key, partitions, in_order):
 
 
 def _plain(value):
-    """A form in which equal values are equal, NaN too, and whose text a person can read."""
+    """A readable form in which equal values compare equal, including NaN."""
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, dict):
@@ -56,8 +58,8 @@ def _plain(value):
 
 
 def rows(node, name: str, database: str = "default") -> dict:
-    """Every row by its key and partition. The partition is None where a partition key decides it."""
-    # A Strong read waits until everything that was acknowledged is visible; then the many reads need not wait again.
+    """Every row by its key and partition. The partition is None if a partition key decides it."""
+    # One Strong read waits until every acknowledged row is visible, so that the many reads need not wait.
     count(node, name, database)
     return _visible_rows(node, name, database)
 
@@ -76,7 +78,7 @@ def _visible_rows(node, name: str, database: str) -> dict:
 
 
 def differences(left: dict, right: dict) -> list[str]:
-    """What a person wants to read about two sets of rows that differ."""
+    """Describes the difference between two sets of rows for a person."""
     lines = []
     for title, keys in (
         ("only at the source", left.keys() - right.keys()),
@@ -89,13 +91,15 @@ def differences(left: dict, right: dict) -> list[str]:
         for key in sorted(keys, key=repr)[:SHOWN]:
             fields = {**left.get(key, {}), **right.get(key, {})}
             if title == "different":
-                fields = {n: (left[key].get(n), right[key].get(n)) for n in fields if left[key].get(n) != right[key].get(n)}
+                fields = {
+                    n: (left[key].get(n), right[key].get(n)) for n in fields if left[key].get(n) != right[key].get(n)
+                }
             lines.append(f"  {key!r}: {str(fields)[:300]}")
     return lines
 
 
 def assert_same_rows(source, target, name, database="default", *, target_name=None, target_database=None) -> int:
-    """Both hold the same rows in the same partitions, and none twice. Answers how many."""
+    """Asserts that both hold the same rows in the same partitions, without duplicates; returns their number."""
     there = (target_name or name, target_database or database)
     left_count, right_count = count(source, name, database), count(target, *there)
     assert left_count == right_count, f"{name}: {left_count} rows at the source, {right_count} at the target"
@@ -105,12 +109,17 @@ def assert_same_rows(source, target, name, database="default", *, target_name=No
 
 
 def assert_shown_rows(source, target, name, database="default", *, or_fewer: bool) -> int:
-    """As `assert_same_rows`, for a source that was killed between the two halves of an upsert: it keeps the old row beside the new one,
-    which its count tells, and a query shows either of the two. The target has both, too (or not, with `or_fewer`), and nothing else twice: where the
-    two show different rows of a key, the source has both of them. For collections of `create`'s default fields. Answers how many rows are shown.
+    """As `assert_same_rows`, for a source that was killed between the two halves of an upsert: it keeps the old row
+    beside the new one: its count includes both, and a query shows either of them. The target must have both as well
+    (or may have one, with `or_fewer`), and no other duplicates: where the two show different rows of a key, the source
+    has both. For collections of `create`'s default fields. Returns the number of rows shown.
     """
     shown, there = rows(source, name, database), rows(target, name, database)
-    either = {key for key in shown.keys() & there.keys() if shown[key] != there[key] and _has_row(source, name, database, key[1], there[key])}
+    either = {
+        key
+        for key in shown.keys() & there.keys()
+        if shown[key] != there[key] and _has_row(source, name, database, key[1], there[key])
+    }
     lines = differences(*({key: row for key, row in found.items() if key not in either} for found in (shown, there)))
     assert not lines, "\n".join([f"{name} differs:", *lines])
     at_source, at_target = count(source, name, database), count(target, name, database)
@@ -120,20 +129,22 @@ def assert_shown_rows(source, target, name, database="default", *, or_fewer: boo
 
 
 def _has_row(node, name: str, database: str, partition: str, row: dict) -> bool:
-    """Whether one of the server's rows of this key has this vector, whichever of them a query shows."""
+    """Whether any of the server's rows of this key has this vector, even one that a query does not show."""
     wanted = {"expr": f"id == {row['id']}", "partition_names": [partition], "consistency_level": "Eventually"}
-    found = node.collection(name, database).search([row["vec"]], "vec", {"metric_type": "L2", "params": {}}, limit=1, **wanted)
+    found = node.collection(name, database).search(
+        [row["vec"]], "vec", {"metric_type": "L2", "params": {}}, limit=1, **wanted
+    )
     return [hit.distance for hit in found[0]] == [0.0]
 
 
 def wait_readable(node, name: str, database: str = "default") -> None:
-    """Waits until the collection has been loaded, which it may only just have been told."""
+    """Waits until the collection is loaded; the request may have been sent only just now."""
     wait_until(lambda: count(node, name, database, "Eventually") >= 0, LOADING, f"{name} to be loaded at {node.uri}")
 
 
 def wait_same_rows(source, target, name, database="default", *, expect=None, timeout=30.0, **there) -> None:
-    """Waits until both hold the same rows, `expect` of them when given. The time counts from when the source's can be read: as long as the
-    source loads them, the target has nothing to follow."""
+    """Waits until both hold the same rows, `expect` of them if given. The time limit starts once the source's rows can
+    be read: until the source has loaded them, there is nothing to replicate."""
     wait_readable(source, name, database)
 
     def same():
@@ -148,6 +159,6 @@ def wait_same_rows(source, target, name, database="default", *, expect=None, tim
         try:
             told = differences(rows(source, name, database), rows(target, there_name, there_database))
             told = told or ["the rows that a query shows are the same: what differs is how many there are of a key"]
-        except Exception as error:  # whatever keeps the rows from being read must not hide what was waited for
+        except Exception as error:  # an error while reading must not hide what was awaited
             told = [f"what differs cannot be read: {error}"]
         raise NotYet("\n".join([str(not_yet), *told])) from None

@@ -18,13 +18,16 @@ EXAMPLES = install.REPOSITORY / "examples" / "monitoring"
 
 
 class Prometheus:
-    """Scrapes every second."""
+    """A Prometheus that scrapes every second."""
 
     def __init__(self, program: pathlib.Path, folder: pathlib.Path, cdc):
         folder.mkdir(parents=True)
         shutil.copy(EXAMPLES / "alerts.yml", folder)
         config = (EXAMPLES / "prometheus.yml").read_text()
-        for example, ours in (("scrape_interval: 15s", "scrape_interval: 1s"), ("127.0.0.1:8444", f"127.0.0.1:{cdc.port}")):
+        for example, ours in (
+            ("scrape_interval: 15s", "scrape_interval: 1s"),
+            ("127.0.0.1:8444", f"127.0.0.1:{cdc.port}"),
+        ):
             assert example in config
             config = config.replace(example, ours)
         (folder / "prometheus.yml").write_text(config)
@@ -54,5 +57,5 @@ class Prometheus:
         return self._ask("query", query=query)
 
     def ever(self, query: str) -> list:
-        """Everything that the query has found since the start, second by second."""
+        """The results of the query since the start, second by second."""
         return self._ask("query_range", query=query, start=self.started, end=time.time(), step=1)

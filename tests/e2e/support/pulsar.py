@@ -35,7 +35,9 @@ def unload(broker, topic: str) -> None:
 
 def set_retention(broker, minutes: int) -> None:
     """Sets the namespace's retention."""
-    broker.admin("POST", f"{NAMESPACE}/retention", {"retentionTimeInMinutes": minutes, "retentionSizeInMB": -1 if minutes else 0})
+    broker.admin(
+        "POST", f"{NAMESPACE}/retention", {"retentionTimeInMinutes": minutes, "retentionSizeInMB": -1 if minutes else 0}
+    )
 
 
 def forget_retention(broker) -> None:
@@ -51,11 +53,23 @@ def trim(broker, topic: str) -> None:
         assert error.code == 409, error.read()  # it is trimming already
 
 
+def end_left_behind(broker, topic: str, spared: tuple[str, ...] = ()) -> None:
+    """Ends the subscriptions that killed servers left on a topic, ours and Milvus's: they would hold its messages."""
+    for name in broker.admin("GET", f"{FOLDER}/{topic}/subscriptions"):
+        if name in spared:
+            continue
+        try:
+            broker.admin("DELETE", f"{FOLDER}/{topic}/subscription/{name}")
+        except urllib.error.HTTPError as error:
+            assert error.code == 412, error.read()  # somebody who lives is connected to it
+
+
 def cut(broker, names: list[str]) -> None:
     """Removes all messages but the last ones, as retention does: what nobody holds goes when its ledger is closed."""
     set_retention(broker, 0)
     try:
         for name in names:
+            end_left_behind(broker, name)
             written = ledgers(broker, name)[-1]
             unload(broker, name)
 

@@ -1,4 +1,4 @@
-"""Looks into a source's log and cuts it, as retention does. Cutting needs the source to be stopped."""
+"""Reads a source's RocksMQ log and cuts it, as retention does. The source must be stopped for a cut."""
 
 import contextlib
 import pathlib
@@ -7,14 +7,15 @@ from rocksdict import BlockBasedOptions, DBCompressionType, Options, Rdict
 
 
 @contextlib.contextmanager
-def _opened(path: pathlib.Path):
+def opened(path: pathlib.Path):
+    """The database of a source that is not running."""
     options = Options(raw_mode=True)
     table = BlockBasedOptions()
-    # Milvus 2.3.5 reads it with a RocksDB of the 6.x line, which knows no newer table format, built without Snappy.
+    # Milvus 2.3.5 reads it with RocksDB 6.x built without Snappy, which knows no newer table format.
     table.set_format_version(5)
     options.set_block_based_table_factory(table)
     options.set_compression_type(DBCompressionType.none())
-    # It opens no database with more levels than its five; leaving compaction to it keeps ours from making deeper ones.
+    # Milvus opens no database with more than its five levels; without compaction here, no deeper ones arise.
     options.set_num_levels(5)
     options.set_disable_auto_compactions(True)
     families = {name: options for name in Rdict.list_cf(str(path), options)}
@@ -34,9 +35,9 @@ def _number_of(key: bytes) -> int:
 
 
 def cut(path: pathlib.Path, topics: list[str], keep_last: int = 3) -> int:
-    """Deletes all but the last messages of the topics. Answers how many went."""
+    """Deletes all but the last messages of the topics; returns the number of deleted ones."""
     gone = 0
-    with _opened(path) as database:
+    with opened(path) as database:
         by_topic: dict[str, list[bytes]] = {}
         for key in database.keys():
             by_topic.setdefault(_topic_of(key), []).append(key)

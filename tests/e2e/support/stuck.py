@@ -1,7 +1,8 @@
-"""Reference servers that are stuck, which is not what a test is about.
+"""Detects reference servers that are stuck, which is no failure of the tested program.
 
-A Milvus 2.3.5 has stopped reading a channel of its own log once in some thousand tests (its log says "some node(s) haven't received input"):
-from then on no Strong read of that collection is answered, whoever asks, until the server is started again.
+Once in some thousand tests, a Milvus 2.3.5 stops reading a channel of its own log (its log says "some node(s)
+haven't received input"). From then on it answers no Strong read of that collection to any client until it is
+restarted.
 """
 
 import time
@@ -12,13 +13,15 @@ ANSWER = 20
 
 
 def stuck(node) -> str | None:
-    """What the server does not answer, if it runs."""
+    """The requests that a running server does not answer."""
     if not node.server.is_running():
         return None
     for database in node.databases():
         for name in node.collections(database):
             if node.is_loaded(name, database) and not _answers(node, name, database):
-                return f"{node.server.folder.name} has not answered a Strong read of {database}.{name} within {ANSWER} s"
+                return (
+                    f"{node.server.folder.name} has not answered a Strong read of {database}.{name} within {ANSWER} s"
+                )
     return None
 
 
@@ -26,6 +29,6 @@ def _answers(node, name: str, database: str) -> bool:
     started = time.monotonic()
     try:
         count(node, name, database, timeout=ANSWER)
-    except Exception:  # an error is an answer, too, unless it is that none has come
+    except Exception:  # any error but a timeout is an answer, too
         return time.monotonic() - started < ANSWER
     return True

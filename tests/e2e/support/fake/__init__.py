@@ -1,13 +1,13 @@
-"""A FAKE Milvus 2.6, because no real one with `DumpMessages` can be had here.
+"""A FAKE Milvus 2.6, because no real one with `DumpMessages` is available to these tests.
 
-It speaks as much of the public API as a source is asked for. What it keeps is real where it can be: the records of its log are the
-reference vectors, made by Milvus's own library, with ids, ticks, names and rows put in. How `DumpMessages` behaves is
-written after the reference (order of ticks, windows, transactions, retention), not after a running server: tests with it show that
-milvus-cdc does what the reference says, no more.
+It implements the calls of the public API that a source receives. Its data is real where possible: the records of its
+log are the reference vectors, written by Milvus's own library, with ids, ticks, names and rows replaced. Its behavior
+follows what real servers of 2.6.20 and 3.0 did, and `test_fake.py` compares its answers with the recordings of them.
+What a recording shows is proved by replaying it (`support/replay`).
 """
 
-from . import vectors, wire
+from . import queues, vectors, wire
 from .faults import Faults
 from .milvus import FakeMilvus
 
-__all__ = ["FakeMilvus", "Faults", "vectors", "wire"]
+__all__ = ["FakeMilvus", "Faults", "queues", "vectors", "wire"]

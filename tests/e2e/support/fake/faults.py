@@ -1,25 +1,27 @@
-"""What can go wrong with a source, on cue."""
+"""Faults of a source that tests switch on and off."""
 
 import dataclasses
 
 
 @dataclasses.dataclass
 class Faults:
-    """Set by a test, looked at by the fake with every message."""
+    """Set by a test, read by the fake with every message."""
 
-    # Channels whose streams say nothing and do not end.
+    # Channels whose streams are silent and do not end.
     hung: set = dataclasses.field(default_factory=set)
-    # Channel -> seconds that its messages come late, behind those of other channels.
+    # Channel -> seconds by which its messages are delayed.
     delayed: dict = dataclasses.field(default_factory=dict)
-    # Streams break with UNAVAILABLE after so many messages each; None: never.
+    # Streams break with UNAVAILABLE after this many messages each; None: never.
     break_after: int | None = None
+    # Methods that the user has no privilege for.
+    denied: set = dataclasses.field(default_factory=set)
     # Every call fails with UNAVAILABLE.
     unavailable: bool = False
-    # Streams begin with messages from before the tick that was asked for.
+    # Streams begin with messages from before the requested tick.
     repeat: bool = False
-    # A shutdown ends streams as if everything had been sent.
+    # A shutdown ends streams as if they were complete.
     early_end: bool = False
-    # Ids that are none.
+    # Message ids are malformed.
     wrong_ids: bool = False
-    # Two messages that come together come in the wrong order, once per entry.
+    # For each entry, two messages that are sent together arrive in the wrong order once.
     swaps: int = 0

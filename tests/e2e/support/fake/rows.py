@@ -1,5 +1,6 @@
-"""Rows for the fake, what became of them on a real target, and a load."""
+"""Rows for the fake, their comparison with a real target, and a load generator."""
 
+import contextlib
 import random
 import threading
 
@@ -33,21 +34,36 @@ def wait_same(fake, target, name: str, expect: int | None = None, timeout: float
     wait_until(same, timeout, f"the same rows of {name} on both sides", every=0.2)
 
 
+@contextlib.contextmanager
+def standing_still(cdc, task, how: str):
+    """What is done meanwhile is not read before the end: the task is paused, or the program killed."""
+    if how == "pause":
+        task.pause()
+    else:
+        cdc.kill9()
+    yield
+    if how == "pause":
+        task.resume()
+    else:
+        cdc.start()
+
+
 def wait_stopped(task, *words: str, timeout: float = 40.0) -> str:
-    """Waits until the task has stopped itself with a reason that holds these words."""
+    """Waits until the task has stopped itself with a reason that contains these words."""
 
     def stopped():
         told = task.get()
         assert told["state"] == "Paused" and told["phase"] == "Stopped", f"{told['phase']}: {told.get('reason')}"
-        missing = [word for word in words if word not in told["reason"]]
-        assert not missing, f"{missing} not in {told['reason']!r}"
-        return told["reason"]
+        reason = told.get("reason") or ""
+        missing = [word for word in words if word not in reason]
+        assert not missing, f"{missing} not in {reason!r}"
+        return reason
 
     return wait_until(stopped, timeout, f"the task to stop, naming {words}")
 
 
 class Writing:
-    """Writes of all kinds at the fake, from a thread of their own."""
+    """Writes of all kinds to the fake, from a thread."""
 
     def __init__(self, fake, name: str, seed: int = 1, first: int = 1):
         self.steps = 0

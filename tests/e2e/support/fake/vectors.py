@@ -6,8 +6,6 @@ import pathlib
 
 from . import wire
 
-ROCKSMQ = 1
-
 
 def folder() -> pathlib.Path:
     beside = pathlib.Path(__file__).resolve().parents[4].parent / "shared" / "vectors"
@@ -28,10 +26,10 @@ def record(file: str) -> tuple[dict, bytes]:
     return properties, payload
 
 
-def immutable(message_id: str, properties: dict, payload: bytes) -> bytes:
+def immutable(queue: int, message_id: str, properties: dict, payload: bytes) -> bytes:
     """A serialized `ImmutableMessage`."""
     entries = [(3, wire.encode((1, key), (2, value))) for key, value in properties.items()]
-    return wire.encode((1, wire.encode((1, message_id), (2, ROCKSMQ))), (2, payload), *entries)
+    return wire.encode((1, wire.encode((1, message_id), (2, queue))), (2, payload), *entries)
 
 
 def answer(message: bytes) -> bytes:
