@@ -1,10 +1,10 @@
 #!/bin/sh
-# Creates a task that follows every collection of every database.
+# Creates a task that replicates every collection of every database.
 #
 #   examples/create.sh [target uri] [task id]
 #
-# A login at the target goes into MILVUS_CDC_TARGET_TOKEN (`user:password` or an API key); it reaches curl through a pipe,
-# so that it does not show in the list of processes.
+# Put a login at the target into MILVUS_CDC_TARGET_TOKEN (`user:password` or an API key). It reaches curl through a
+# pipe, so that the list of processes does not show it.
 set -eu
 uri=${1:-http://127.0.0.1:19531}
 task_id=${2:-}

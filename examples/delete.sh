@@ -1,5 +1,5 @@
 #!/bin/sh
-# Stops and forgets a task. The target keeps its data.
+# Stops and deletes a task. The target keeps its data.
 #
 #   examples/delete.sh <task id>
 set -eu

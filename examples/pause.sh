@@ -1,5 +1,5 @@
 #!/bin/sh
-# Pauses a task; returns when nothing of it is in flight.
+# Pauses a task; returns once none of its calls is in flight.
 #
 #   examples/pause.sh <task id>
 set -eu

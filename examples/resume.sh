@@ -1,5 +1,5 @@
 #!/bin/sh
-# Lets a paused task go on.
+# Resumes a paused task.
 #
 #   examples/resume.sh <task id>
 set -eu
