@@ -72,6 +72,7 @@ pub mod internals {
     pub use crate::task::role::{Epoch, Errand, Mandate};
     pub use crate::task::spec::{TargetSpec, TaskSpec};
     pub use crate::task::status::{ChannelPosition, CollectionCounts, Phase, TaskEvent, TaskStatus};
+    pub use crate::task::switchover::Stillness;
     pub use crate::verify::{
         CatalogDifference, CollectionReport, Counts, RowDifference, RowKind, VerifyOutcome, VerifyProgress,
         VerifyRefused, VerifyReport, VerifyRequest, VerifyState, VerifyView,

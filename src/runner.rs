@@ -33,6 +33,7 @@ use crate::task::refused_rows::{RefusedRow, RefusedRowsDecision, RefusedRowsErro
 use crate::task::role::Mandate;
 use crate::task::spec::{TargetSpec, TaskSpec};
 use crate::task::status::{ChannelPosition, TaskEvent, TaskStatus};
+use crate::task::switchover::Stillness;
 use crate::verify::{VerifyRefused, VerifyRequest, VerifyView};
 use crate::{catalog, milvus, preflight, source};
 
@@ -324,6 +325,10 @@ impl TaskHandle for RunningTask {
 
     fn last_sign_of_life(&self) -> Option<Timestamp> {
         RunningTask::last_sign_of_life(self)
+    }
+
+    fn stillness(&self) -> Stillness {
+        RunningTask::stillness(self)
     }
 
     fn positions(&self) -> Vec<ChannelPosition> {

@@ -4,7 +4,7 @@ Tasks and positions as the API shows them. Answers are built from what may be sh
 
 use serde_json::{Map, Value, json};
 
-use super::failover;
+use super::role::role;
 use crate::config::DialFiles;
 use crate::domain::Timestamp;
 use crate::manager::TaskView;
@@ -46,7 +46,9 @@ pub(super) fn task(view: &TaskView) -> Value {
             counts.named().into_iter().map(|(stage, count)| (stage.to_owned(), json!(count))).collect();
     }
     if view.role != RoleState::default() {
-        task["role"] = failover::role(&view.role).into();
+        let mut role = role(&view.role);
+        role.extend(view.switchover.waiting_for.as_ref().map(|what| ("waiting_for".to_owned(), json!(what))));
+        task["role"] = role.into();
     }
     if let Some(log) = &view.status.source_log {
         task["source_log"] = json!({"kind": log.kind, "why": log.why});

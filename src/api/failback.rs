@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::decode::{Object, Problems};
 use super::error::{ApiError, RequestError};
-use super::failover::role;
+use super::role::role;
 use crate::manager::{FailbackOrder, TaskView};
 use crate::task::failback::{
     AfterListing, Failback, FailbackIntent, FailbackOutcome, FailbackStep, LostLines, LostWrites, LostWritesPlan,

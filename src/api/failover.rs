@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 
 use super::decode::{Object, Problems};
 use super::error::{ApiError, RequestError};
+use super::role::role;
 use crate::manager::engine::SourceSighting;
 use crate::manager::{FailoverOrder, TaskView};
-use crate::task::failover::{DrainedLog, FailoverReport};
-use crate::task::role::{Insistence, Role, RoleState};
+use crate::task::role::{Insistence, Role};
 
 /// The fields of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,42 +71,12 @@ pub(super) fn shown(view: &TaskView, objection: Option<&str>) -> Map<String, Val
     data
 }
 
-/// A role as answers have it.
-pub(super) fn role(role: &RoleState) -> Map<String, Value> {
-    let mut data = Map::new();
-    data.insert("state".into(), role.name().into());
-    data.insert("epoch".into(), role.epoch.0.into());
-    data.insert("report".into(), role.report().map_or(Value::Null, report));
-    if let Role::Reversed(reversed) = &role.role {
-        data.insert("by".into(), reversed.by.as_str().into());
-    }
-    data
-}
-
-fn report(report: &FailoverReport) -> Value {
-    let incomplete = report.incomplete.iter().map(|one| json!({"collection": one.collection, "why": one.why}));
-    let channels = report.channels.iter();
-    let channels = channels.map(|one| json!({"channel": one.channel, "acknowledged_ms": one.acknowledged_ms}));
-    json!({
-        "sentence": report.sentence(),
-        "at_ms": report.at_ms,
-        "acknowledged_ms": report.acknowledged_ms,
-        "read_ms": report.read_ms,
-        "last_sign_ms": report.last_sign_ms,
-        "log_read_to_end": report.log == DrainedLog::ToItsEnd,
-        "incomplete": incomplete.collect::<Vec<_>>(),
-        "unknown_collections": report.unknown_collections,
-        "channels": channels.collect::<Vec<_>>(),
-    })
-}
-
-/// What stands in the way of a planned change of the primary: this version has none.
-const NO_SWITCHOVER: &str = "this version has no planned switchover";
-
 /// The `data` of an answer to `pair`.
-pub(super) fn pair(view: &TaskView, source: &SourceSighting) -> Map<String, Value> {
+/// `objections`: why a switchover would not begin now.
+pub(super) fn pair(view: &TaskView, source: &SourceSighting, objections: &[String]) -> Map<String, Value> {
     let (source_role, target_role, direction) = match view.role.role {
         Role::Forward => ("primary", "standby", "forward"),
+        Role::Switching(_) => ("primary", "standby", "both"),
         Role::FailingOver(_) => ("given up", "taking over", "draining"),
         Role::FailedOver(_) | Role::FailingBack(..) => ("former primary", "primary", "none"),
         Role::Reversed(_) => ("standby", "primary", "reverse"),
@@ -126,19 +96,8 @@ pub(super) fn pair(view: &TaskView, source: &SourceSighting) -> Map<String, Valu
              "log": null, "lag_ms": status.lag_ms},
         ]),
     );
-    data.insert("switchover".into(), json!({"possible": false, "why_not": why_not(view, source)}));
+    data.insert("switchover".into(), json!({"possible": objections.is_empty(), "why_not": objections}));
     data
-}
-
-fn why_not(view: &TaskView, source: &SourceSighting) -> Vec<String> {
-    let mut why = vec![NO_SWITCHOVER.to_owned()];
-    if let Err(refused) = view.role.permits_change() {
-        why.push(refused.to_string());
-    }
-    if !source.answers {
-        why.push(format!("the source {} does not answer", source.address));
-    }
-    why
 }
 
 #[cfg(test)]

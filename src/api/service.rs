@@ -24,6 +24,7 @@ use super::maintenance::MaintenanceParams;
 use super::metrics::scrape;
 use super::ready::{ReadyDetail, ready};
 use super::refused_rows;
+use super::switchover::{self, SwitchoverAction, SwitchoverParams};
 use super::update::UpdateParams;
 use super::verify::{Action, Intent, VerifyParams, shown};
 use super::{answer, details, webui};
@@ -35,7 +36,7 @@ use crate::task::collection_request::CollectionWish;
 use crate::task::role::Insistence;
 
 /// Every `request_type`.
-const REQUEST_TYPES: [&str; 18] = [
+const REQUEST_TYPES: [&str; 19] = [
     "create",
     "delete",
     "pause",
@@ -53,6 +54,7 @@ const REQUEST_TYPES: [&str; 18] = [
     "update",
     "failover",
     "failback",
+    "switchover",
     "pair",
 ];
 
@@ -177,6 +179,7 @@ impl Api {
             "update" => self.update(data),
             "failover" => self.failover(data),
             "failback" => self.failback(data),
+            "switchover" => self.switchover(data),
             "pair" => self.pair(data),
             "maintenance" => MaintenanceParams::decode(data)
                 .map(|request| object([("State", request.perform().into())]))
@@ -344,10 +347,22 @@ impl Api {
         Ok(failback::shown(&view, self.manager.lost_writes(&id)?.as_ref()))
     }
 
+    fn switchover(&self, data: Option<&Data>) -> Result<Data, RequestError> {
+        let params = SwitchoverParams::decode(data)?;
+        let id = task_id_of(&params.task_id)?;
+        if let SwitchoverAction::Order(order) = params.action {
+            self.manager.switch_over(&id, order)?;
+        }
+        let view = self.manager.view(&id)?;
+        let source = self.manager.look_at_source(&view.spec);
+        Ok(switchover::shown(&view, &self.manager.switchover_objections(&view, &source)))
+    }
+
     fn pair(&self, data: Option<&Data>) -> Result<Data, RequestError> {
         let TaskQuery { task_id, .. } = TaskQuery::decode(data)?;
         let view = self.manager.view(&task_id_of(&task_id)?)?;
-        Ok(failover::pair(&view, &self.manager.look_at_source(&view.spec)))
+        let source = self.manager.look_at_source(&view.spec);
+        Ok(failover::pair(&view, &source, &self.manager.switchover_objections(&view, &source)))
     }
 
     fn position(&self, data: Option<&Data>) -> Result<Data, RequestError> {

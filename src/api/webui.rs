@@ -20,6 +20,7 @@ const SCRIPTS: [&str; 7] = [
     include_str!("webui/detail.js"),
     include_str!("webui/drops.js"),
     include_str!("webui/failover.js"),
+    include_str!("webui/switchover.js"),
     include_str!("webui/app.js"),
 ];
 

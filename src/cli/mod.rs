@@ -10,6 +10,7 @@ mod failback;
 mod failover;
 mod request;
 mod secret;
+mod switchover;
 mod table;
 mod task;
 mod verify;
@@ -58,6 +59,8 @@ pub enum CliCommand {
     Failback(failback::FailbackArguments),
     /// Show which part a task's source and target play
     Pair(failover::PairArguments),
+    /// Let the sites of a task change places while both are well
+    Switchover(switchover::SwitchoverArguments),
     /// Show or check the configuration
     Config(config::ConfigArguments),
     /// Print a completion script for a shell, such as `milvus-cdc completions bash`
@@ -89,7 +92,8 @@ Exit codes:
   0    stopped by SIGTERM or SIGINT; a command succeeded; verify, repair: both sides are equal
   1    a command failed: the server refused it or did not answer; check: found a problem;
        verify, repair: the sides differ
-  2    the command line or the config file is wrong; verify, repair: could not compare; failover, failback: not yet done
+  2    the command line or the config file is wrong; verify, repair: could not compare;
+       failover, failback, switchover: not yet done
   3    could not start: dataDir is in use, unreadable or damaged, or the address is taken
   101  an internal error, which is a bug";
 
@@ -101,6 +105,7 @@ pub fn run(command: CliCommand) -> ExitStatus {
         CliCommand::Repair(arguments) => verify::repair(&arguments),
         CliCommand::Failover(arguments) => failover::failover(&arguments),
         CliCommand::Failback(arguments) => failback::failback(&arguments),
+        CliCommand::Switchover(arguments) => switchover::switchover(&arguments),
         CliCommand::Pair(arguments) => failover::pair(&arguments).map(|()| ExitStatus::Done),
         CliCommand::Check(arguments) => check::run(&arguments),
         CliCommand::Health(arguments) => health(arguments.server).map(|()| ExitStatus::Done),

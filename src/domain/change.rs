@@ -79,6 +79,21 @@ pub enum Body {
     Undecodable(Box<dyn Error + Send + Sync>),
 }
 
+impl Body {
+    /// Whether it says that the catalog has changed, or is about to.
+    pub fn changes_catalog(&self) -> bool {
+        matches!(
+            self,
+            Body::CreateCollection(_)
+                | Body::DropCollection(_)
+                | Body::CollectionHint(_)
+                | Body::CatalogHint(_)
+                | Body::CreateDatabase(_)
+                | Body::Release(_)
+        )
+    }
+}
+
 /// Rows to insert.
 #[derive(Debug)]
 pub struct Insert {

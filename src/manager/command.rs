@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
+use super::switchover_view::SwitchoverView;
 use crate::config::Address;
 use crate::domain::TaskId;
 use crate::manager::engine::{Engine, EngineCause, EngineError, NoOpposite, Refusal, TaskHandle};
@@ -20,6 +21,7 @@ use crate::task::refused_rows::{RefusedRowsAmount, RefusedRowsError};
 use crate::task::role::{Insistence, RoleRefused, RoleState};
 use crate::task::spec::{TargetSpec, TaskSpec};
 use crate::task::status::{ChannelPosition, TaskStatus};
+use crate::task::switchover::FinalComparison;
 use crate::verify::VerifyRefused;
 
 /// Takes the answer to one command; holds one message, so answering never blocks.
@@ -70,6 +72,8 @@ pub(super) enum Operation {
     Failover(FailoverOrder, Reply<Result<(), ManagerError>>),
     /// What becomes of a source that has been given up and is back.
     Failback(FailbackOrder, Reply<Result<(), ManagerError>>),
+    /// The sites change places while both are well.
+    Switchover(SwitchoverOrder, Reply<Result<(), ManagerError>>),
     Delete(Reply<Result<(), ManagerError>>),
 }
 
@@ -98,6 +102,20 @@ pub enum FailbackOrder {
     Cancel,
 }
 
+/// What a user wants of a switchover.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SwitchoverOrder {
+    /// That it begins, or goes on so.
+    Begin {
+        /// How long nobody may have changed the source, in milliseconds.
+        quiet_ms: u64,
+        /// What is compared before the roles change.
+        comparison: FinalComparison,
+    },
+    /// That it is given up.
+    Cancel,
+}
+
 /// A task as the API shows it.
 #[derive(Clone)]
 pub struct TaskView {
@@ -112,6 +130,8 @@ pub struct TaskView {
     /// Status at the moment of the request.
     pub status: TaskStatus,
     pub(super) refused_rows: RefusedRowsAmount,
+    /// What a switchover waits for, or has come to.
+    pub switchover: SwitchoverView,
     /// Events, lag and rate over all runs.
     pub history: Arc<History>,
     pub(super) running: Option<Arc<dyn TaskHandle>>,
@@ -216,6 +236,12 @@ pub enum ManagerError {
          would be missing on the target; stop it, or its clients, first, or insist with `force`"
     )]
     SourceAnswers(String),
+    /// A task that was stopped has not ended yet.
+    #[error("the task {0} is being stopped: try again in a moment")]
+    Stopping(TaskId),
+    /// The sites cannot change places now.
+    #[error("the sites cannot change places now: {}", .0.join("; "))]
+    NoSwitchover(Vec<String>),
     /// The wish about one collection is refused.
     #[error(transparent)]
     Collection(#[from] CollectionRefused),
@@ -309,6 +335,8 @@ impl ManagerError {
                 | ManagerError::Collection(_)
                 | ManagerError::Role { .. }
                 | ManagerError::SourceAnswers(_)
+                | ManagerError::NoSwitchover(_)
+                | ManagerError::Stopping(_)
                 | ManagerError::RefusedRows(RefusedRowsError::Collection(_))
                 | ManagerError::OtherConnection(_)
                 | ManagerError::OtherDefinition { .. }

@@ -26,6 +26,7 @@ use crate::task::reverse::Irreversible;
 use crate::task::role::Mandate;
 use crate::task::spec::{TargetSpec, TaskSpec};
 use crate::task::status::{ChannelPosition, TaskEvent, TaskStatus};
+use crate::task::switchover::Stillness;
 use crate::verify::{VerifyRefused, VerifyRequest, VerifyView};
 
 /// The error of whatever an engine is built on; the manager only passes it on.
@@ -240,6 +241,9 @@ pub trait TaskHandle: Send + Sync {
 
     /// The newest moment of which the source has told, in its own time.
     fn last_sign_of_life(&self) -> Option<Timestamp>;
+
+    /// How far the target is, and when users changed the source last.
+    fn stillness(&self) -> Stillness;
 
     /// The acknowledged positions. Never blocks on the source or the target.
     fn positions(&self) -> Vec<ChannelPosition>;

@@ -106,7 +106,7 @@ impl Owner {
         let made = self.engine.reversed(id, &entry.spec).map_err(|error| error.to_string());
         let made = made.and_then(|ReverseTask { id: by, spec }| {
             let request = TaskRequest { spec: Arc::new(spec), aliases: Vec::new() };
-            self.create(&by, &request).map(|()| by).map_err(|error| error.to_string())
+            self.make_opposite(id, by, &request).map_err(|error| error.to_string())
         });
         let (change, said) = match made {
             Ok(by) => {

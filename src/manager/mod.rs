@@ -21,6 +21,9 @@ mod owner;
 mod ownership;
 mod same_id;
 pub mod store;
+mod switchover;
+mod switchover_view;
+mod switchover_watch;
 
 use std::io;
 use std::sync::Arc;
@@ -31,7 +34,7 @@ use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
 
 use self::command::{Admission, ManagerCommand, Operation, Reply, TaskRequest, permitted};
-pub use self::command::{FailbackOrder, FailoverOrder, ManagerError, PositionSource, TaskView};
+pub use self::command::{FailbackOrder, FailoverOrder, ManagerError, PositionSource, SwitchoverOrder, TaskView};
 use self::engine::{AdmissionReport, Engine, SourceSighting, TaskHandle};
 pub(crate) use self::operations::STOP_TIMEOUT;
 use self::owner::Owner;

@@ -27,6 +27,7 @@ use crate::task::reverse::Irreversible;
 use crate::task::role::{Errand, Mandate, RoleState};
 use crate::task::spec::{TargetSpec, TaskSpec};
 use crate::task::status::{ChannelPosition, Phase, TaskEvent, TaskStatus};
+use crate::task::switchover::Stillness;
 use crate::verify::{VerifyRefused, VerifyRequest, VerifyView};
 
 pub(super) struct NotingEngine {
@@ -38,13 +39,22 @@ pub(super) struct NotingEngine {
     pub(super) writes: Option<LostWrites>,
     /// Whether tasks have opposites.
     pub(super) is_reversible: bool,
+    /// Whether sources answer.
+    pub(super) source_answers: bool,
 }
 
 impl NotingEngine {
     /// An engine of one life.
     pub(super) fn of(folder: &Path, writes: Option<LostWrites>) -> NotingEngine {
         let (started, unauthorised) = Default::default();
-        NotingEngine { folder: folder.to_owned(), started, unauthorised, writes, is_reversible: false }
+        NotingEngine {
+            folder: folder.to_owned(),
+            started,
+            unauthorised,
+            writes,
+            is_reversible: false,
+            source_answers: false,
+        }
     }
 }
 
@@ -92,16 +102,17 @@ impl Engine for NotingEngine {
     }
 
     fn look_at_source(&self, _: &TaskSpec) -> SourceSighting {
-        SourceSighting { address: "source:1".into(), answers: false }
+        SourceSighting { address: "source:1".into(), answers: self.source_answers }
     }
 
-    fn opposite_of(&self, _: &TaskId, _: &TaskSpec) -> Result<TaskSpec, NoOpposite> {
-        unreachable!("{NOT_ASKED}")
+    fn opposite_of(&self, id: &TaskId, spec: &TaskSpec) -> Result<TaskSpec, NoOpposite> {
+        self.reversed(id, spec).map(|reversed| reversed.spec)
     }
 
-    fn reversed(&self, id: &TaskId, _: &TaskSpec) -> Result<ReverseTask, NoOpposite> {
+    fn reversed(&self, id: &TaskId, of: &TaskSpec) -> Result<ReverseTask, NoOpposite> {
+        let other = if of.target.address().to_string() == "t:1" { "http://s:1" } else { "http://t:1" };
         match self.is_reversible {
-            true => Ok(ReverseTask { id: id.reversed(), spec: spec("http://s:1", "default", &["*"]) }),
+            true => Ok(ReverseTask { id: id.reversed(), spec: spec(other, "default", &["*"]) }),
             false => Err(Irreversible::UnknownSite("t:1".to_owned()).into()),
         }
     }
@@ -151,6 +162,10 @@ impl TaskHandle for NoRun {
         }
     }
 
+    fn stillness(&self) -> Stillness {
+        Stillness { applied: Some(Timestamp::now()), last_change: None }
+    }
+
     fn last_sign_of_life(&self) -> Option<Timestamp> {
         None
     }
@@ -166,7 +181,7 @@ impl TaskHandle for NoRun {
     }
 
     fn held_drops(&self) -> Vec<HeldDrop> {
-        unreachable!("{NOT_ASKED}")
+        Vec::new()
     }
 
     fn decide_drops(&self, _: DropDecision) -> Vec<HeldDrop> {

@@ -55,6 +55,7 @@ impl Owner {
             },
             Operation::Failover(order, reply) => self.fail_over(&id, order, reply),
             Operation::Failback(order, reply) => self.fail_back(&id, order, reply),
+            Operation::Switchover(order, reply) => self.switch_over(&id, order, &reply),
             Operation::Delete(reply) => {
                 if let Err(error) = self.prepare_delete(&id) {
                     answer(&reply, Err(error));
@@ -66,12 +67,22 @@ impl Owner {
     }
 
     /// The task's definition without the collections that other tasks replicate already.
-    pub(super) fn admit(&self, TaskRequest { spec, aliases }: &TaskRequest) -> Result<TaskSpec, ManagerError> {
-        let excluded = left_to_others(spec, aliases, self.tasks.values().map(|entry| entry.spec.as_ref()))?;
+    pub(super) fn admit(&self, request: &TaskRequest) -> Result<TaskSpec, ManagerError> {
+        self.admit_but(request, None)
+    }
+
+    /// The same in the place of a task that exists.
+    pub(super) fn admit_but(
+        &self,
+        TaskRequest { spec, aliases }: &TaskRequest,
+        replaced: Option<&TaskId>,
+    ) -> Result<TaskSpec, ManagerError> {
+        let others = self.tasks.iter().filter(|(id, _)| Some(*id) != replaced);
+        let excluded = left_to_others(spec, aliases, others.map(|(_, entry)| entry.spec.as_ref()))?;
         if !spec.mapping.within(&spec.scope) {
             return Err(ManagerError::MappingOutside);
         }
-        if self.tasks.len() >= self.max_tasks {
+        if replaced.is_none() && self.tasks.len() >= self.max_tasks {
             return Err(ManagerError::TooManyTasks(self.max_tasks));
         }
         let scope = spec.scope.clone().without(excluded);
@@ -152,7 +163,7 @@ impl Owner {
     }
 
     /// Starts a task that was stopped for its new connection or its new role.
-    fn start_again(&mut self, id: &TaskId) -> Result<(), ManagerError> {
+    pub(super) fn start_again(&mut self, id: &TaskId) -> Result<(), ManagerError> {
         self.start_run(id).map_err(|source| {
             self.set_state_or_log(id, TaskState::stopped(format!("fail to start task, err: {source}")));
             ManagerError::Start { id: id.clone(), source }

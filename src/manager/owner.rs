@@ -12,13 +12,15 @@ use crossbeam_channel::{Receiver, Select, Sender, bounded};
 
 use super::command::{Admission, ManagerCommand, ManagerError, Operation, PositionSource, Reply, TaskView, permitted};
 use super::same_id::is_repeated;
+use super::switchover_view::SwitchoverView;
+use super::switchover_watch::{OpenedOpposite, SwitchoverWatch, TENDED_EVERY};
 use crate::domain::TaskId;
 use crate::manager::engine::{Engine, EngineError, TaskHandle};
 use crate::manager::store::{Journal, JournalError};
 use crate::task::definition::{TaskDefinition, TaskState};
 use crate::task::history::{EventKind, History};
 use crate::task::refused_rows::RefusedRowsAmount;
-use crate::task::role::RoleState;
+use crate::task::role::{Role, RoleState};
 use crate::task::spec::TaskSpec;
 use crate::task::status::{Phase, TaskEvent, TaskStatus};
 
@@ -41,6 +43,12 @@ pub(super) struct Owner {
     commands: Receiver<ManagerCommand>,
     pub(super) stopped_sender: Sender<StoppedTask>,
     stopped: Receiver<StoppedTask>,
+    pub(super) opened_sender: Sender<OpenedOpposite>,
+    pub(super) opened: Receiver<OpenedOpposite>,
+    /// The threads that ask for tasks in the opposite direction.
+    pub(super) openings: BTreeMap<TaskId, JoinHandle<()>>,
+    /// When switchovers are looked at next.
+    tend_at: Instant,
 }
 
 /// One task.
@@ -56,6 +64,9 @@ pub(super) struct TaskEntry {
     pub(super) refused_rows: RefusedRowsAmount,
     pub(super) run: Option<TaskRun>,
     pub(super) busy: Option<Busy>,
+    pub(super) switchover: SwitchoverWatch,
+    /// Why the last one has ended without a change.
+    pub(super) switchover_outcome: Option<String>,
     /// Operations that arrived while the task was being stopped, in order.
     pub(super) waiting: VecDeque<Operation>,
 }
@@ -97,6 +108,9 @@ enum Wake {
     Command(ManagerCommand),
     Stopped(StoppedTask),
     Event(TaskId, Option<TaskEvent>),
+    Opened(OpenedOpposite),
+    /// Time for a look at what switchovers wait for.
+    Tend,
     /// Every client of the manager is gone.
     Orphaned,
 }
@@ -109,7 +123,21 @@ impl Owner {
         commands: Receiver<ManagerCommand>,
     ) -> Self {
         let (stopped_sender, stopped) = bounded(STOPPED_QUEUE);
-        Owner { engine, journal, max_tasks, tasks: BTreeMap::new(), commands, stopped_sender, stopped }
+        let (opened_sender, opened) = bounded(STOPPED_QUEUE);
+        let (tasks, openings, tend_at) = (BTreeMap::new(), BTreeMap::new(), Instant::now());
+        Owner {
+            engine,
+            journal,
+            max_tasks,
+            tasks,
+            commands,
+            stopped_sender,
+            stopped,
+            opened_sender,
+            opened,
+            openings,
+            tend_at,
+        }
     }
 
     /// Loads the journal's tasks and starts those that were running.
@@ -177,26 +205,42 @@ impl Owner {
                 }
                 Wake::Event(id, Some(TaskEvent::Stopped { reason, .. })) => self.ended_by_itself(id, Some(reason)),
                 Wake::Event(id, None) => self.ended_by_itself(id, None),
+                Wake::Opened(opened) => self.opposite_answered(opened),
+                Wake::Tend => self.tend_switchovers(),
                 Wake::Orphaned => return,
             }
         }
     }
 
-    fn next(&self) -> Wake {
+    fn next(&mut self) -> Wake {
+        // However many requests come.
+        let tend_at = self.tends().then_some(self.tend_at);
+        if tend_at.is_some_and(|at| at <= Instant::now()) {
+            self.tend_at = Instant::now() + TENDED_EVERY;
+            return Wake::Tend;
+        }
         let mut select = Select::new();
         let commands = select.recv(&self.commands);
         let stopped = select.recv(&self.stopped);
+        let opened = select.recv(&self.opened);
         let runs: Vec<_> = self.tasks.iter().filter_map(|(id, entry)| Some((id, entry.run.as_ref()?))).collect();
         for (_, run) in &runs {
             select.recv(&run.events);
         }
-        let ready = select.select();
+        let ready = match tend_at {
+            Some(at) => match select.select_deadline(at) {
+                Ok(ready) => ready,
+                Err(_) => return Wake::Tend,
+            },
+            None => select.select(),
+        };
         match ready.index() {
             index if index == commands => ready.recv(&self.commands).map_or(Wake::Orphaned, Wake::Command),
             index if index == stopped => ready.recv(&self.stopped).map_or(Wake::Orphaned, Wake::Stopped),
-            // The runs follow the two channels above.
+            index if index == opened => ready.recv(&self.opened).map_or(Wake::Orphaned, Wake::Opened),
+            // The runs follow the three channels above.
             index => {
-                let (id, run) = runs[index - 2];
+                let (id, run) = runs[index - 3];
                 Wake::Event(id.clone(), ready.recv(&run.events).ok())
             }
         }
@@ -274,6 +318,9 @@ impl Owner {
                 }
             }
         }
+        if !self.join_openings(deadline + STOP_GRACE) {
+            log::warn!("servers that were asked for a switchover do not answer; abandoning the threads that asked");
+        }
     }
 }
 
@@ -305,6 +352,8 @@ impl TaskEntry {
             refused_rows: RefusedRowsAmount::default(),
             run: None,
             busy: None,
+            switchover: SwitchoverWatch::default(),
+            switchover_outcome: None,
             waiting: VecDeque::new(),
         }
     }
@@ -341,8 +390,14 @@ impl TaskEntry {
             status,
             history: Arc::clone(&self.history),
             refused_rows: self.refused_rows,
+            switchover: self.switchover_view(),
             running: self.run.as_ref().map(|run| Arc::clone(&run.handle)),
         }
+    }
+
+    fn switchover_view(&self) -> SwitchoverView {
+        let waiting_for = self.switchover.waiting_for.clone().filter(|_| matches!(self.role.role, Role::Switching(_)));
+        SwitchoverView { waiting_for, outcome: self.switchover_outcome.clone() }
     }
 
     fn resting(&self, phase: Phase, reason: Option<&String>) -> TaskStatus {

@@ -17,13 +17,14 @@ use super::checkpoint::Checkpoint;
 use super::event::{Event, OrderReply, Takes};
 use super::log_question::LogQuestion;
 use crate::catalog::Hint;
-use crate::domain::{Channel, CollectionId, Timestamp};
+use crate::domain::{Channel, CollectionId};
 use crate::sink::CallAttempt;
 use crate::source::{Seek, Start};
 use crate::task::collection_request::CollectionOutcome;
 use crate::task::detail::TaskDetail;
 use crate::task::history::EventKind;
 use crate::task::status::{ChannelPosition, TaskStatus};
+use crate::task::switchover::Stillness;
 
 /// One thing to do.
 #[derive(Debug)]
@@ -96,8 +97,8 @@ pub(super) struct Publication {
     pub(super) status: TaskStatus,
     pub(super) positions: Vec<ChannelPosition>,
     pub(super) lag: Option<Duration>,
-    /// Everything that the source acknowledged up to here is on the target.
-    pub(super) reached: Option<Timestamp>,
+    /// How far the target is, and when users changed the source last.
+    pub(super) still: Stillness,
     /// Renewed less often.
     pub(super) detail: Option<TaskDetail>,
 }

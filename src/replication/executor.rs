@@ -108,7 +108,7 @@ impl LiveExecutor {
     }
 
     fn publish(&self, publication: Publication) {
-        let Publication { mut status, positions, lag, reached, detail } = publication;
+        let Publication { mut status, positions, lag, still, detail } = publication;
         let amount = self.wiring.refused_rows.amount();
         let refused_rows = (amount.rows > 0).then(|| {
             format!(
@@ -133,7 +133,7 @@ impl LiveExecutor {
             board.show_detail(detail);
         }
         board.show(status);
-        board.show_reached(reached);
+        board.show_stillness(still);
         board.show_positions(positions);
     }
 }

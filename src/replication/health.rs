@@ -20,6 +20,7 @@ use crate::task::detail::{ServersDetail, TaskDetail};
 use crate::task::history::EventKind;
 use crate::task::refused_rows::RefusedRowsAmount;
 use crate::task::status::{Phase, SourceLog, TaskStatus};
+use crate::task::switchover::Stillness;
 
 /// A lag above this was computed from a zero timestamp and is reported as unknown.
 const NO_TIME: Duration = Duration::from_secs(20 * 365 * 86_400);
@@ -39,6 +40,8 @@ pub(super) struct Health {
     errors: ActiveErrors,
     /// Rows that came from the target and were not sent back, in this run.
     echoes: u64,
+    /// The newest change of a user at the source that this run has met.
+    last_change: Option<Timestamp>,
     /// What could not be replicated, counted per reason.
     skipped: BTreeMap<String, u64>,
     unreplicated: Unreplicated,
@@ -80,6 +83,7 @@ impl Health {
             log_why,
             errors: ActiveErrors::default(),
             echoes: 0,
+            last_change: None,
             skipped,
             unreplicated: Unreplicated::restore(unreplicated),
             waits: Waits::default(),
@@ -145,6 +149,11 @@ impl Health {
         self.echoes += rows;
     }
 
+    /// A user has changed the source.
+    pub(super) fn note_change(&mut self, at: Timestamp) {
+        self.last_change = self.last_change.max(Some(at));
+    }
+
     /// Rows of a collection came or went, and the log does not say which.
     pub(super) fn note_unreplicated(&mut self, id: CollectionId, what: &str) {
         self.unreplicated.add(id, what);
@@ -196,7 +205,8 @@ impl Health {
             source_log: Some(SourceLog { kind: self.log_kind.name(), why: self.log_why.clone() }),
         };
         let (positions, detail) = (channels.positions(self.log_kind), is_detailed.then(|| self.detail(parts)));
-        effects.push(Effect::Publish(Box::new(Publication { status, positions, lag, reached, detail })));
+        let still = Stillness { applied: reached, last_change: self.last_change };
+        effects.push(Effect::Publish(Box::new(Publication { status, positions, lag, still, detail })));
     }
 
     fn detail(&self, parts: TaskParts<'_>) -> TaskDetail {

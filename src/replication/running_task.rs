@@ -33,6 +33,7 @@ use crate::task::history::EventKind;
 use crate::task::refused_rows::{RefusedRow, RefusedRowsDecision, RefusedRowsError};
 use crate::task::role::{Errand, Insistence};
 use crate::task::status::{ChannelPosition, Phase, TaskStatus};
+use crate::task::switchover::Stillness;
 use crate::verify::{VerifyRefused, VerifyRequest, VerifyView};
 
 /// Repairs that wait for the task's thread.
@@ -182,6 +183,11 @@ impl RunningTask {
         self.board.source_time().last_told()
     }
 
+    /// How far the target is, and when users changed the source last.
+    pub(crate) fn stillness(&self) -> Stillness {
+        self.board.stillness()
+    }
+
     pub(crate) fn set_aside(&self) -> Vec<SetAside> {
         self.drops.set_aside()
     }
@@ -302,7 +308,7 @@ fn show_setback(setup: &ReplicationSetup, wiring: &Wiring, why: &str, stopped_at
     let lag_ms = lag.map(|lag| lag.as_millis() as u64);
     setup.history.sample(lag, metrics::rows_of(&setup.task));
     let board = &wiring.board;
-    board.show_reached(None);
+    board.show_stillness(Stillness::default());
     board.show(TaskStatus {
         phase: Phase::Retrying,
         followed: Phase::Retrying,

@@ -10,6 +10,7 @@ use crate::domain::Timestamp;
 use crate::milvus::{KnownServer, SourceTime};
 use crate::task::detail::{ServersDetail, TaskDetail};
 use crate::task::status::{ChannelPosition, Phase, TaskStatus};
+use crate::task::switchover::Stillness;
 
 /// Shared between the task's thread and whoever asks.
 #[derive(Debug)]
@@ -19,8 +20,8 @@ pub(crate) struct StatusBoard {
     detail: Mutex<Arc<TaskDetail>>,
     /// When the checkpoint was written last.
     saved: Mutex<Option<Instant>>,
-    /// Everything that the source acknowledged up to here is on the target.
-    reached: Mutex<Option<Timestamp>>,
+    /// How far the target is, and when users changed the source last.
+    still: Mutex<Stillness>,
     source_time: Arc<SourceTime>,
     servers: Mutex<Option<ServerPair>>,
 }
@@ -57,7 +58,7 @@ impl StatusBoard {
             positions: Mutex::new(Vec::new()),
             detail: Mutex::default(),
             saved: Mutex::new(None),
-            reached: Mutex::new(None),
+            still: Mutex::default(),
             source_time: Arc::default(),
             servers: Mutex::default(),
         }
@@ -120,11 +121,15 @@ impl StatusBoard {
 
     /// Everything that the source acknowledged up to here, in the time that the lag is counted in, is on the target.
     pub(super) fn reached(&self) -> Option<Timestamp> {
-        *self.reached.lock()
+        self.stillness().applied
     }
 
-    pub(super) fn show_reached(&self, reached: Option<Timestamp>) {
-        *self.reached.lock() = reached;
+    pub(super) fn stillness(&self) -> Stillness {
+        *self.still.lock()
+    }
+
+    pub(super) fn show_stillness(&self, still: Stillness) {
+        *self.still.lock() = still;
     }
 
     /// The checkpoint has been written.

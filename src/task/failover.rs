@@ -113,7 +113,7 @@ impl FailoverReport {
 }
 
 /// `2026-11-22T18:19:09.123Z`. A time beyond 9999 is shown as the last moment of that year.
-fn moment(ms: u64) -> String {
+pub(super) fn moment(ms: u64) -> String {
     let at = UNIX_EPOCH.checked_add(Duration::from_millis(ms)).and_then(|at| jiff::Timestamp::try_from(at).ok());
     at.unwrap_or(jiff::Timestamp::MAX).strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }

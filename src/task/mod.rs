@@ -20,3 +20,4 @@ pub mod scope;
 pub mod selection;
 pub mod spec;
 pub mod status;
+pub mod switchover;

@@ -12,7 +12,16 @@ Which part a task plays for its two sites, and how that changes.
                                                        failing_back: listing ──▶ merging ──▶ reversing
                                                                                                 │
                                                        reversed ◀──────────────reverse──────────┘
+
+            begin_switchover                                                     switch_over
+ forward ─────────────────────▶ switching: opening ──▶ draining ──▶ comparing ──────────────▶ reversed
+    ▲                               │                                                            │
+    └───────────────────────────────┘                                                            │
+    ▲      cancel, end_switchover                                                                │
+    └──────────────────────────────────────── reopen ────────────────────────────────────────────┘
 ```
+
+`reopen` is the other task's doing: its own switchover, or failback, needs this one again.
 
 | role | what runs |
 |---|---|
@@ -20,16 +29,18 @@ Which part a task plays for its two sites, and how that changes.
 | `failing_over` | the drain: what the source's log still holds is applied, and the source itself is not asked |
 | `failed_over` | nothing, whatever comes back |
 | `failing_back` | the step: what the old primary has written is listed, and merged if a user wants that |
+| `switching` | the task, and from the second step on the one in the opposite direction as well |
 | `reversed` | nothing of this task; another one makes the source equal to the target, and follows that |
 
 A role is in the journal before it takes effect. Every change raises the epoch. Whatever applies rows does so by a
 [`Mandate`], which only a role gives and which carries the epoch; the epoch is in the checkpoint, too, so that files
-which a later role has left are not taken up by an earlier one (a `tasks.json` out of a backup). Switching over and both
-directions at once will be further roles beside these.
+which a later role has left are not taken up by an earlier one (a `tasks.json` out of a backup). Both directions at once
+will be a further role beside these.
 */
 
 use super::failback::{Failback, FailbackIntent, FailbackStep};
 use super::failover::FailoverReport;
+use super::switchover::{Switchover, SwitchoverReport, SwitchoverStep};
 use crate::domain::TaskId;
 
 /// Counts the changes of a task's role.
@@ -48,6 +59,8 @@ pub enum Role {
     FailedOver(Box<FailoverReport>),
     /// The same, and the source is back.
     FailingBack(Failback, Box<FailoverReport>),
+    /// The sites are about to change places.
+    Switching(Switchover),
     /// The source has become the target's standby.
     Reversed(Box<Reversed>),
 }
@@ -56,11 +69,20 @@ pub enum Role {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reversed {
     /// How the target took the source's place.
-    pub report: FailoverReport,
+    pub handover: Handover,
     /// The task that follows the target.
     pub by: TaskId,
     /// Since when, in milliseconds since 1970.
     pub since_ms: u64,
+}
+
+/// How a target took its source's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Handover {
+    /// The source was gone, and is back.
+    FailedOver(FailoverReport),
+    /// Both were well.
+    SwitchedOver(SwitchoverReport),
 }
 
 /// A failover under way.
@@ -134,6 +156,18 @@ pub enum RoleChange {
         /// Since when, in milliseconds since 1970.
         since_ms: u64,
     },
+    /// A switchover begins.
+    BeginSwitchover(Switchover),
+    /// The switchover is given up.
+    CancelSwitchover,
+    /// The switchover that was begun in this epoch comes to this step.
+    GoOnSwitching(Epoch, SwitchoverStep),
+    /// The switchover that was begun in this epoch has ended, and the sites keep their places.
+    EndSwitchover(Epoch),
+    /// The switchover that was begun in this epoch is complete.
+    SwitchOver(Epoch, Box<SwitchoverReport>),
+    /// This task, which is in the opposite direction, gives its place back.
+    Reopen(TaskId),
 }
 
 /// Why a role cannot change so.
@@ -159,13 +193,21 @@ pub enum RoleRefused {
     NotFailedOver,
     /// The sites have changed places.
     #[error(
-        "the task has failed back: its source is the standby of its target since, by the task {0}; a failover of that \
-         one brings the old primary back"
+        "the sites of the task have changed places: its source is the standby of its target, by the task {0}; a \
+         switchover or a failover of that one brings the old primary back"
     )]
     Reversed(TaskId),
     /// There is no failback to give up.
     #[error("no failback of the task is under way")]
     NoFailback,
+    /// A switchover is under way.
+    #[error(
+        "a switchover of the task is under way: look at it with `switchover status`, or give it up with `cancel` first"
+    )]
+    Switching,
+    /// There is no switchover to give up.
+    #[error("no switchover of the task is under way")]
+    NoSwitchover,
     /// Lost writes are on the target by now.
     #[error("the failback has begun to change things, which cannot be undone: it ends by itself in a moment")]
     Merging,
@@ -182,22 +224,15 @@ impl RoleState {
             RoleChange::Cancel => match &self.role {
                 Role::FailingOver(_) => Ok(Some(Role::Forward)),
                 Role::FailedOver(_) | Role::FailingBack(..) | Role::Reversed(_) => Err(RoleRefused::FailedOver),
-                Role::Forward => Err(RoleRefused::NotUnderWay),
+                Role::Forward | Role::Switching(_) => Err(RoleRefused::NotUnderWay),
             },
             RoleChange::Conclude(epoch, report) => match &self.role {
                 Role::FailingOver(_) if epoch == self.epoch => Ok(Some(Role::FailedOver(report))),
                 Role::FailingOver(_) | Role::FailedOver(_) | Role::FailingBack(..) | Role::Reversed(_) => Ok(None),
-                Role::Forward => Err(RoleRefused::NotUnderWay),
+                Role::Forward | Role::Switching(_) => Err(RoleRefused::NotUnderWay),
             },
             RoleChange::BeginFailback(failback) => self.failback_begun(failback),
-            RoleChange::CancelFailback => match &self.role {
-                Role::FailingBack(Failback { step: FailbackStep::Listing, .. }, report) => {
-                    Ok(Some(Role::FailedOver(report.clone())))
-                }
-                Role::FailingBack(..) => Err(RoleRefused::Merging),
-                Role::Reversed(reversed) => Err(RoleRefused::Reversed(reversed.by.clone())),
-                Role::Forward | Role::FailingOver(_) | Role::FailedOver(_) => Err(RoleRefused::NoFailback),
-            },
+            RoleChange::CancelFailback => self.failback_cancelled(),
             RoleChange::GoOn(epoch, next) => Ok(match (&self.role, next) {
                 (Role::FailingBack(failback, report), Some(step)) if epoch == self.epoch => {
                     Some(Role::FailingBack(Failback { step, ..*failback }, report.clone()))
@@ -208,30 +243,89 @@ impl RoleState {
             }),
             RoleChange::Reverse { by, since_ms } => Ok(match &self.role {
                 Role::FailingBack(Failback { step: FailbackStep::Reversing, .. }, report) => {
-                    let report = report.as_ref().clone();
-                    Some(Role::Reversed(Box::new(Reversed { report, by, since_ms })))
+                    let handover = Handover::FailedOver(report.as_ref().clone());
+                    Some(Role::Reversed(Box::new(Reversed { handover, by, since_ms })))
                 }
                 _ => None,
             }),
+            RoleChange::BeginSwitchover(switchover) => self.switchover_begun(switchover),
+            RoleChange::CancelSwitchover => match &self.role {
+                Role::Switching(_) => Ok(Some(Role::Forward)),
+                Role::Reversed(reversed) => Err(RoleRefused::Reversed(reversed.by.clone())),
+                _ => Err(RoleRefused::NoSwitchover),
+            },
+            RoleChange::GoOnSwitching(epoch, _)
+            | RoleChange::EndSwitchover(epoch)
+            | RoleChange::SwitchOver(epoch, _)
+                if epoch != self.epoch =>
+            {
+                Ok(None)
+            }
+            change => Ok(self.switched(change)),
         };
         Ok(role?.map(|role| RoleState { role, epoch: Epoch(self.epoch.0 + 1) }))
     }
 
+    /// What comes of a step of a switchover of this epoch; `None`: it was given up just before.
+    fn switched(&self, change: RoleChange) -> Option<Role> {
+        Some(match (&self.role, change) {
+            (Role::Switching(switchover), RoleChange::GoOnSwitching(_, step)) => {
+                Role::Switching(Switchover { step, ..switchover.clone() })
+            }
+            (Role::Switching(_), RoleChange::EndSwitchover(_)) => Role::Forward,
+            (Role::Switching(switchover), RoleChange::SwitchOver(_, report)) => {
+                let (by, since_ms) = (switchover.step.by()?.clone(), report.at_ms);
+                Role::Reversed(Box::new(Reversed { handover: Handover::SwitchedOver(*report), by, since_ms }))
+            }
+            (Role::Reversed(reversed), RoleChange::Reopen(by)) if reversed.by == by => Role::Forward,
+            _ => return None,
+        })
+    }
+
+    fn switchover_begun(&self, switchover: Switchover) -> Result<Option<Role>, RoleRefused> {
+        match &self.role {
+            Role::Forward => Ok(Some(Role::Switching(switchover))),
+            Role::Switching(before) => {
+                let again = Switchover { since_ms: before.since_ms, step: before.step.clone(), ..switchover };
+                Ok((again != *before).then_some(Role::Switching(again)))
+            }
+            Role::FailingOver(_) => Err(RoleRefused::UnderWay),
+            Role::FailedOver(_) => Err(RoleRefused::FailedOver),
+            Role::FailingBack(..) => Err(RoleRefused::FailingBack),
+            Role::Reversed(reversed) => Err(RoleRefused::Reversed(reversed.by.clone())),
+        }
+    }
+
+    fn failback_cancelled(&self) -> Result<Option<Role>, RoleRefused> {
+        match &self.role {
+            Role::FailingBack(Failback { step: FailbackStep::Listing, .. }, report) => {
+                Ok(Some(Role::FailedOver(report.clone())))
+            }
+            Role::FailingBack(..) => Err(RoleRefused::Merging),
+            Role::Reversed(reversed) => Err(RoleRefused::Reversed(reversed.by.clone())),
+            Role::Forward | Role::FailingOver(_) | Role::FailedOver(_) | Role::Switching(_) => {
+                Err(RoleRefused::NoFailback)
+            }
+        }
+    }
+
     fn begun(&self, failover: Failover) -> Result<Option<Role>, RoleRefused> {
-        Ok(match &self.role {
-            Role::Forward => Some(Role::FailingOver(failover)),
+        match &self.role {
+            Role::Forward => Ok(Some(Role::FailingOver(failover))),
+            Role::Switching(_) => Err(RoleRefused::Switching),
             Role::FailingOver(before)
                 if before.insistence == Insistence::Patient && failover.insistence == Insistence::Forced =>
             {
-                Some(Role::FailingOver(Failover { insistence: Insistence::Forced, ..*before }))
+                Ok(Some(Role::FailingOver(Failover { insistence: Insistence::Forced, ..*before })))
             }
-            Role::FailingOver(_) | Role::FailedOver(_) | Role::FailingBack(..) | Role::Reversed(_) => None,
-        })
+            Role::FailingOver(_) | Role::FailedOver(_) | Role::FailingBack(..) | Role::Reversed(_) => Ok(None),
+        }
     }
 
     fn failback_begun(&self, failback: Failback) -> Result<Option<Role>, RoleRefused> {
         match &self.role {
             Role::Forward => Err(RoleRefused::NotFailedOver),
+            Role::Switching(_) => Err(RoleRefused::Switching),
             Role::FailingOver(_) => Err(RoleRefused::UnderWay),
             Role::FailedOver(report) => Ok(Some(Role::FailingBack(failback, report.clone()))),
             Role::FailingBack(before, report) => {
@@ -255,7 +349,7 @@ impl RoleState {
     /// The right to apply rows, if the role gives one.
     pub fn mandate(&self) -> Option<Mandate> {
         let errand = match &self.role {
-            Role::Forward => Errand::Follow,
+            Role::Forward | Role::Switching(_) => Errand::Follow,
             Role::FailingOver(failover) => Errand::Drain(*failover),
             Role::FailedOver(_) | Role::Reversed(_) => return None,
             // Another task is what that makes.
@@ -268,13 +362,14 @@ impl RoleState {
     /// Whether a user may pause the task, resume it, or change how it connects.
     ///
     /// # Errors
-    /// [`RoleRefused`] when a failover or a failback is under way, or a failover has happened.
+    /// [`RoleRefused`] when a change of the sites' places is under way, or has happened.
     pub fn permits_change(&self) -> Result<(), RoleRefused> {
         match &self.role {
             Role::Forward => Ok(()),
             Role::FailingOver(_) => Err(RoleRefused::UnderWay),
             Role::FailedOver(_) => Err(RoleRefused::FailedOver),
             Role::FailingBack(..) => Err(RoleRefused::FailingBack),
+            Role::Switching(_) => Err(RoleRefused::Switching),
             Role::Reversed(reversed) => Err(RoleRefused::Reversed(reversed.by.clone())),
         }
     }
@@ -286,6 +381,7 @@ impl RoleState {
             Role::FailingOver(_) => "failing_over",
             Role::FailedOver(_) => "failed_over",
             Role::FailingBack(..) => "failing_back",
+            Role::Switching(_) => "switching",
             Role::Reversed(_) => "reversed",
         }
     }
@@ -294,137 +390,14 @@ impl RoleState {
     pub fn report(&self) -> Option<&FailoverReport> {
         match &self.role {
             Role::FailedOver(report) | Role::FailingBack(_, report) => Some(report),
-            Role::Reversed(reversed) => Some(&reversed.report),
-            Role::Forward | Role::FailingOver(_) => None,
+            Role::Reversed(reversed) => match &reversed.handover {
+                Handover::FailedOver(report) => Some(report),
+                Handover::SwitchedOver(_) => None,
+            },
+            Role::Forward | Role::FailingOver(_) | Role::Switching(_) => None,
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::super::failback::{LostWritesPlan, Rebuild};
-    use super::*;
-
-    fn failover(insistence: Insistence) -> Failover {
-        Failover { since_ms: 5, insistence, last_sign_ms: None }
-    }
-
-    fn begin(insistence: Insistence) -> RoleChange {
-        RoleChange::Begin(failover(insistence))
-    }
-
-    fn conclude(epoch: u64) -> RoleChange {
-        RoleChange::Conclude(Epoch(epoch), Box::default())
-    }
-
-    fn then(state: &RoleState, change: RoleChange) -> RoleState {
-        state.after(change).unwrap().unwrap()
-    }
-
-    #[test]
-    fn a_failover_from_its_beginning_to_its_end() {
-        let forward = RoleState::default();
-        assert_eq!(forward.mandate().map(|mandate| mandate.errand), Some(Errand::Follow));
-        let waiting = then(&forward, begin(Insistence::Patient));
-        assert_eq!(waiting.after(begin(Insistence::Patient)), Ok(None), "again");
-        let forced = then(&waiting, begin(Insistence::Forced));
-        assert_eq!(forced.after(begin(Insistence::Patient)), Ok(None), "who insists goes on insisting");
-        assert_eq!(forced.after(conclude(waiting.epoch.0)), Ok(None), "an earlier drain ends late");
-        let over = then(&forced, conclude(forced.epoch.0));
-        assert_eq!((over.name(), over.epoch, over.mandate()), ("failed_over", Epoch(3), None));
-        assert_eq!(over.after(begin(Insistence::Forced)), Ok(None), "again");
-        assert_eq!(over.after(RoleChange::Cancel), Err(RoleRefused::FailedOver));
-    }
-
-    #[test]
-    fn what_is_given_up_goes_on_as_before() {
-        let forward = RoleState::default();
-        assert_eq!(forward.after(RoleChange::Cancel), Err(RoleRefused::NotUnderWay));
-        assert_eq!(forward.after(conclude(0)), Err(RoleRefused::NotUnderWay));
-        let back = then(&then(&forward, begin(Insistence::Patient)), RoleChange::Cancel);
-        assert_eq!((back.role.clone(), back.epoch), (Role::Forward, Epoch(2)));
-        assert_eq!(back.after(conclude(1)), Err(RoleRefused::NotUnderWay), "the drain that was given up ends late");
-    }
-
-    fn failback(plan: LostWritesPlan) -> RoleChange {
-        let (step, intent, rebuild) = (FailbackStep::Listing, FailbackIntent::GoOn, Rebuild::Refused);
-        RoleChange::BeginFailback(Failback { since_ms: 7, step, intent, plan, rebuild, drained_ms: None })
-    }
-
-    fn failed_over() -> RoleState {
-        let draining = then(&RoleState::default(), begin(Insistence::Patient));
-        then(&draining, conclude(draining.epoch.0))
-    }
-
-    #[test]
-    fn a_failback_from_its_beginning_to_its_end() {
-        let ask = failback(LostWritesPlan::Ask);
-        assert_eq!(RoleState::default().after(ask.clone()), Err(RoleRefused::NotFailedOver));
-        let over = failed_over();
-        assert_eq!(over.after(RoleChange::CancelFailback), Err(RoleRefused::NoFailback));
-        let listing = then(&over, ask.clone());
-        assert_eq!((listing.name(), listing.report()), ("failing_back", over.report()));
-        assert_eq!(listing.after(ask.clone()), Ok(None), "again");
-        let RoleChange::BeginFailback(order) = ask else { unreachable!("it is one") };
-        let look = RoleChange::BeginFailback(Failback { intent: FailbackIntent::List, ..order });
-        assert_eq!(listing.after(look), Ok(None), "who looks gives nothing up");
-        let other = then(&listing, failback(LostWritesPlan::Merge));
-        assert_eq!(other.after(RoleChange::GoOn(listing.epoch, None)), Ok(None), "the earlier listing ends late");
-        let back = then(&other, RoleChange::CancelFailback);
-        assert_eq!((&back.role, back.mandate()), (&over.role, None));
-        let merging = then(&other, RoleChange::GoOn(other.epoch, Some(FailbackStep::Merging)));
-        assert_eq!(merging.after(RoleChange::CancelFailback), Err(RoleRefused::Merging), "no return");
-        assert_eq!(merging.after(failback(LostWritesPlan::Discard)), Err(RoleRefused::Merging));
-        assert_eq!(merging.after(failback(LostWritesPlan::Merge)), Ok(None), "again");
-        assert_eq!(then(&merging, RoleChange::GoOn(merging.epoch, None)).role, over.role);
-        let reverse = || RoleChange::Reverse { by: TaskId::parse("back").unwrap(), since_ms: 9 };
-        assert_eq!(merging.after(reverse()), Ok(None), "not yet");
-        let reversing = then(&merging, RoleChange::GoOn(merging.epoch, Some(FailbackStep::Reversing)));
-        assert_eq!((reversing.name(), reversing.mandate()), ("failing_back", None));
-        let reversed = then(&reversing, reverse());
-        assert_eq!((reversed.name(), reversed.mandate(), reversed.report()), ("reversed", None, over.report()));
-        assert_eq!(reversed.after(reverse()), Ok(None), "again");
-        assert_eq!(reversed.after(failback(LostWritesPlan::Merge)), Ok(None), "again");
-        assert!(reversed.permits_change().unwrap_err().to_string().contains("by the task back"));
-    }
-
-    fn changes() -> impl Strategy<Value = RoleChange> {
-        prop_oneof![
-            Just(failback(LostWritesPlan::Ask)),
-            Just(failback(LostWritesPlan::Merge)),
-            Just(RoleChange::CancelFailback),
-            (0..9u64).prop_map(|epoch| RoleChange::GoOn(Epoch(epoch), None)),
-            (0..9u64).prop_map(|epoch| RoleChange::GoOn(Epoch(epoch), Some(FailbackStep::Merging))),
-            (0..9u64).prop_map(|epoch| RoleChange::GoOn(Epoch(epoch), Some(FailbackStep::Reversing))),
-            Just(RoleChange::Reverse { by: TaskId::random(), since_ms: 1 }),
-            Just(begin(Insistence::Patient)),
-            Just(begin(Insistence::Forced)),
-            Just(RoleChange::Cancel),
-            (0..6u64).prop_map(conclude),
-        ]
-    }
-
-    proptest! {
-        /// Whatever is asked in whatever order: the epoch rises with every change and by nothing else, no two roles
-        /// share an epoch, and after a failover nothing of the source is ever followed or drained again.
-        #[test]
-        fn nothing_is_applied_after_a_failover(asked in proptest::collection::vec(changes(), 0..20)) {
-            let mut state = RoleState::default();
-            let mut is_over = false;
-            for change in asked {
-                let next = match state.after(change) {
-                    Ok(Some(next)) => next,
-                    Ok(None) | Err(_) => continue,
-                };
-                prop_assert_eq!(next.epoch.0, state.epoch.0 + 1);
-                prop_assert!(!is_over || next.report().is_some(), "a failover was undone");
-                is_over = next.report().is_some();
-                let errand = next.mandate().map(|mandate| mandate.errand);
-                prop_assert_eq!(matches!(errand, None | Some(Errand::FailBack(_))), is_over);
-                state = next;
-            }
-        }
-    }
-}
+mod tests;

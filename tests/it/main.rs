@@ -22,6 +22,7 @@ mod http_robustness;
 mod openapi;
 mod recordings;
 mod support;
+mod switchover;
 mod task_manager;
 mod tidy;
 mod transcripts;

@@ -19,8 +19,8 @@ use milvus_cdc::internals::{
     HeldKind, History, HttpServer, Irreversible, Key, Limits, LostLines, LostWrites, LostWritesError, ManagerThread,
     Mandate, NoOpposite, Phase, PreflightReport, Refusal, RefusedRow, RefusedRowsAmount, RefusedRowsDecision,
     RefusedRowsError, ReverseTask, RowDifference, RowKind, RowsFrom, ServerDescription, ServerVersion, ServersDetail,
-    SetAside, SourceSighting, SourceSite, StoredRefusedRows, TargetSpec, TaskDetail, TaskEvent, TaskHandle, TaskId,
-    TaskManager, TaskSpec, TaskStatus, Timestamp, VerifyOutcome, VerifyProgress, VerifyRefused, VerifyReport,
+    SetAside, SourceSighting, SourceSite, Stillness, StoredRefusedRows, TargetSpec, TaskDetail, TaskEvent, TaskHandle,
+    TaskId, TaskManager, TaskSpec, TaskStatus, Timestamp, VerifyOutcome, VerifyProgress, VerifyRefused, VerifyReport,
     VerifyRequest, VerifyState, VerifyView,
 };
 use serde_json::Value;
@@ -236,6 +236,10 @@ struct FakeHandle {
 }
 
 impl TaskHandle for FakeHandle {
+    fn stillness(&self) -> Stillness {
+        Stillness::default()
+    }
+
     fn last_sign_of_life(&self) -> Option<Timestamp> {
         Some(Timestamp::at_ms(7_000))
     }

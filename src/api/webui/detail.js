@@ -85,7 +85,7 @@ class Detail {
     this.task = task;
     this.parts.drops.show([task.task_id, dropped], () => dropsTable(task.task_id, dropped));
     this.dropsCard.hidden = dropped.drops.length + dropped.set_aside.length === 0;
-    this.parts.role.show([task.task_id, task.role ?? null], () => rolePart(task));
+    this.parts.role.show([task.task_id, task.role ?? null, task.phase], () => rolePart(task));
     this.roleCard.hidden = !hasRolePart(task);
     this.toggle.hidden = roleOf(task) !== "forward";
     const { details, events } = task;

@@ -24,8 +24,8 @@ const DISCARD_LOST_MEANS = [
 const CANCEL_FAILBACK_MEANS = ["Nothing has been changed so far, and nothing will be."];
 
 const roleOf = (task) => task.role?.state ?? "forward";
-/** Nothing to say while all is well. */
-const hasRolePart = (task) => roleOf(task) !== "forward" || task.phase === "Retrying" || task.phase === "Stopped";
+/** Nothing to say while a task connects, copies or rests. */
+const hasRolePart = (task) => roleOf(task) !== "forward" || ["Following", "Retrying", "Stopped"].includes(task.phase);
 
 async function failOver(id, title, means, more) {
   if (await confirmed(title, title, more.action !== "cancel", ...explained(means)))
@@ -64,9 +64,11 @@ function rolePart(task) {
     ];
   if (roleOf(task) === "reversed")
     return [
-      el("h3", {}, "Failed back"),
+      el("h3", {}, "Changed places"),
       el("p", { class: "report" }, `The old primary is the standby, by the task ${task.role.by}.`),
+      el("p", { class: "report" }, task.role.report.sentence),
     ];
+  if (roleOf(task) === "switching") return switchingPart(task);
   if (roleOf(task) === "failing_over")
     return [
       el("h3", {}, "Failing over"),
@@ -76,6 +78,7 @@ function rolePart(task) {
         button("Go on without the log", "danger", FORCE_MEANS, { force: true }),
       ),
     ];
+  if (task.phase === "Following") return switchoverPart(task);
   return [
     el("h3", {}, "Is the source gone for good?"),
     el("p", {}, "Its target can take its place."),

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{InvalidTaskId, TaskId};
 use crate::task::failback::{Failback, FailbackIntent, FailbackStep, LostWritesPlan, Rebuild};
 use crate::task::failover::{DrainedChannel, DrainedLog, FailoverReport, IncompleteCollection};
-use crate::task::role::{Epoch, Failover, Insistence, Reversed, Role, RoleState};
+use crate::task::role::{Epoch, Failover, Handover, Insistence, Reversed, Role, RoleState};
+use crate::task::switchover::{FinalComparison, Switchover, SwitchoverReport, SwitchoverStep};
 
 /// A role with its epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,34 @@ enum PartRecord {
     FailedOver { report: ReportRecord },
     FailingBack { failback: FailbackRecord, report: ReportRecord },
     Reversed { by: String, since_ms: u64, report: ReportRecord },
+    Switching { since_ms: u64, step: SwitchingRecord, quiet_ms: u64, comparison: ComparisonRecord },
+    SwitchedOver { by: String, since_ms: u64, report: SwitchedRecord },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+enum SwitchingRecord {
+    Opening,
+    Draining { by: String },
+    Comparing { by: String },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ComparisonRecord {
+    None,
+    Keys,
+    Rows,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SwitchedRecord {
+    at_ms: u64,
+    applied_ms: u64,
+    last_change_ms: Option<u64>,
+    comparison: ComparisonRecord,
+    compared: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,11 +119,19 @@ impl From<&Role> for PartRecord {
                 failback: FailbackRecord::from(failback),
                 report: ReportRecord::from(report.as_ref()),
             },
-            Role::Reversed(reversed) => PartRecord::Reversed {
-                by: reversed.by.to_string(),
-                since_ms: reversed.since_ms,
-                report: ReportRecord::from(&reversed.report),
+            Role::Switching(switchover) => PartRecord::Switching {
+                since_ms: switchover.since_ms,
+                step: SwitchingRecord::from(&switchover.step),
+                quiet_ms: switchover.quiet_ms,
+                comparison: switchover.comparison.into(),
             },
+            Role::Reversed(reversed) => {
+                let (by, since_ms) = (reversed.by.to_string(), reversed.since_ms);
+                match &reversed.handover {
+                    Handover::FailedOver(report) => PartRecord::Reversed { by, since_ms, report: report.into() },
+                    Handover::SwitchedOver(report) => PartRecord::SwitchedOver { by, since_ms, report: report.into() },
+                }
+            }
         }
     }
 }
@@ -112,7 +149,16 @@ impl TryFrom<PartRecord> for Role {
             PartRecord::FailedOver { report } => Role::FailedOver(Box::new(report.into())),
             PartRecord::FailingBack { failback, report } => Role::FailingBack(failback.into(), Box::new(report.into())),
             PartRecord::Reversed { by, since_ms, report } => {
-                Role::Reversed(Box::new(Reversed { by: TaskId::parse(&by)?, since_ms, report: report.into() }))
+                let handover = Handover::FailedOver(report.into());
+                Role::Reversed(Box::new(Reversed { by: TaskId::parse(&by)?, since_ms, handover }))
+            }
+            PartRecord::SwitchedOver { by, since_ms, report } => {
+                let handover = Handover::SwitchedOver(report.into());
+                Role::Reversed(Box::new(Reversed { by: TaskId::parse(&by)?, since_ms, handover }))
+            }
+            PartRecord::Switching { since_ms, step, quiet_ms, comparison } => {
+                let (step, comparison) = (step.try_into()?, comparison.into());
+                Role::Switching(Switchover { since_ms, step, quiet_ms, comparison })
             }
         })
     }
@@ -149,6 +195,62 @@ impl From<FailbackRecord> for Failback {
             rebuild: if record.rebuild { Rebuild::Ordered } else { Rebuild::Refused },
             drained_ms: record.drained_ms,
         }
+    }
+}
+
+impl From<&SwitchoverStep> for SwitchingRecord {
+    fn from(step: &SwitchoverStep) -> Self {
+        match step {
+            SwitchoverStep::Opening => SwitchingRecord::Opening,
+            SwitchoverStep::Draining(by) => SwitchingRecord::Draining { by: by.to_string() },
+            SwitchoverStep::Comparing(by) => SwitchingRecord::Comparing { by: by.to_string() },
+        }
+    }
+}
+
+impl TryFrom<SwitchingRecord> for SwitchoverStep {
+    type Error = InvalidTaskId;
+
+    fn try_from(record: SwitchingRecord) -> Result<Self, InvalidTaskId> {
+        Ok(match record {
+            SwitchingRecord::Opening => SwitchoverStep::Opening,
+            SwitchingRecord::Draining { by } => SwitchoverStep::Draining(TaskId::parse(&by)?),
+            SwitchingRecord::Comparing { by } => SwitchoverStep::Comparing(TaskId::parse(&by)?),
+        })
+    }
+}
+
+impl From<FinalComparison> for ComparisonRecord {
+    fn from(comparison: FinalComparison) -> Self {
+        match comparison {
+            FinalComparison::Nothing => ComparisonRecord::None,
+            FinalComparison::Keys => ComparisonRecord::Keys,
+            FinalComparison::Rows => ComparisonRecord::Rows,
+        }
+    }
+}
+
+impl From<ComparisonRecord> for FinalComparison {
+    fn from(record: ComparisonRecord) -> Self {
+        match record {
+            ComparisonRecord::None => FinalComparison::Nothing,
+            ComparisonRecord::Keys => FinalComparison::Keys,
+            ComparisonRecord::Rows => FinalComparison::Rows,
+        }
+    }
+}
+
+impl From<&SwitchoverReport> for SwitchedRecord {
+    fn from(report: &SwitchoverReport) -> Self {
+        let SwitchoverReport { at_ms, applied_ms, last_change_ms, comparison, compared } = *report;
+        SwitchedRecord { at_ms, applied_ms, last_change_ms, comparison: comparison.into(), compared }
+    }
+}
+
+impl From<SwitchedRecord> for SwitchoverReport {
+    fn from(record: SwitchedRecord) -> Self {
+        let SwitchedRecord { at_ms, applied_ms, last_change_ms, comparison, compared } = record;
+        SwitchoverReport { at_ms, applied_ms, last_change_ms, comparison: comparison.into(), compared }
     }
 }
 
@@ -191,7 +293,7 @@ impl From<ReportRecord> for FailoverReport {
 mod tests {
     use super::*;
 
-    fn roles() -> [Role; 6] {
+    fn roles() -> [Role; 9] {
         let report = FailoverReport {
             at_ms: 9,
             acknowledged_ms: Some(5),
@@ -205,6 +307,9 @@ mod tests {
         let drained = FailoverReport { log: DrainedLog::ToItsEnd, ..report.clone() };
         let failover = Failover { since_ms: 3, insistence: Insistence::Forced, last_sign_ms: Some(2) };
         let by = TaskId::parse("back").unwrap();
+        let comparison = FinalComparison::Rows;
+        let switching = |step| Role::Switching(Switchover { since_ms: 5, step, quiet_ms: 900, comparison });
+        let switched = SwitchoverReport { at_ms: 7, applied_ms: 6, last_change_ms: Some(5), comparison, compared: 4 };
         let failback = Failback {
             since_ms: 4,
             step: FailbackStep::Merging,
@@ -219,7 +324,14 @@ mod tests {
             Role::FailedOver(Box::new(report)),
             Role::FailedOver(Box::new(drained)),
             Role::FailingBack(failback, Box::default()),
-            Role::Reversed(Box::new(Reversed { report: FailoverReport::default(), by, since_ms: 8 })),
+            Role::Reversed(Box::new(Reversed {
+                handover: Handover::FailedOver(FailoverReport::default()),
+                by: by.clone(),
+                since_ms: 8,
+            })),
+            switching(SwitchoverStep::Opening),
+            switching(SwitchoverStep::Comparing(by.clone())),
+            Role::Reversed(Box::new(Reversed { handover: Handover::SwitchedOver(switched), by, since_ms: 7 })),
         ]
     }
 
@@ -254,6 +366,17 @@ mod tests {
             texts[4]
         );
         assert!(texts[5].starts_with(r#"{"is":"reversed","by":"back","since_ms":8,"report":{"#), "{}", texts[5]);
+        assert_eq!(
+            texts[7],
+            r#"{"is":"switching","since_ms":5,"step":{"comparing":{"by":"back"}},"quiet_ms":900,"comparison":"rows"}"#
+        );
+        assert_eq!(
+            texts[8],
+            concat!(
+                r#"{"is":"switched_over","by":"back","since_ms":7,"report":{"at_ms":7,"applied_ms":6,"#,
+                r#""last_change_ms":5,"comparison":"rows","compared":4}}"#
+            )
+        );
         serde_json::from_str::<PartRecord>(r#"{"is":"reverse"}"#).unwrap_err();
     }
 }

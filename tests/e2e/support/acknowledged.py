@@ -1,4 +1,4 @@
-"""Inserts at the source from a thread, and what of them was acknowledged when."""
+"""Inserts at a server from a thread, and what of them was acknowledged when."""
 
 import threading
 import time
@@ -13,7 +13,9 @@ class Acknowledged:
 
     def __init__(self, node, name: str, *, first_key: int = 0, batch: int = 20):
         self.keys: dict[int, int] = {}
+        self._name = name
         self._collection = node.collection(name)
+        self._writing = threading.Lock()
         self._next = first_key
         self._batch = batch
         self._stop = threading.Event()
@@ -33,6 +35,12 @@ class Acknowledged:
         seen = len(self.keys)
         wait_until(lambda: len(self.keys) >= seen + rows, 60, "acknowledged rows")
 
+    def move(self, node) -> None:
+        """Writes to another server from now on; returns when no call to the one before is under way."""
+        collection = node.collection(self._name)
+        with self._writing:
+            self._collection = collection
+
     def before(self, ms: int) -> set[int]:
         """What was acknowledged before this moment."""
         return {key for key, at in self.keys.items() if at < ms}
@@ -41,10 +49,16 @@ class Acknowledged:
         while not self._stop.is_set():
             keys = range(self._next, self._next + self._batch)
             self._next += self._batch
-            try:
-                self._collection.insert(simple_rows(keys), timeout=3)
-            except Exception:  # the server is killed on purpose: this batch is not acknowledged
-                self._stop.wait(0.1)
-                continue
-            now = time.time_ns() // 1_000_000
-            self.keys.update((key, now) for key in keys)
+            with self._writing:
+                is_acknowledged = self._insert(keys)
+            # Whoever wants to move it gets the lock.
+            self._stop.wait(0.01 if is_acknowledged else 0.1)
+
+    def _insert(self, keys) -> bool:
+        try:
+            self._collection.insert(simple_rows(keys), timeout=3)
+        except Exception:  # the server is killed on purpose: this batch is not acknowledged
+            return False
+        now = time.time_ns() // 1_000_000
+        self.keys.update((key, now) for key in keys)
+        return True
