@@ -13,7 +13,7 @@ use super::http::Response;
 const TYPE: &str = "text/html; charset=utf-8";
 
 /// In order of use: each may use those before it.
-const SCRIPTS: [&str; 7] = [
+const SCRIPTS: [&str; 8] = [
     include_str!("webui/base.js"),
     include_str!("webui/curve.js"),
     include_str!("webui/tasks.js"),

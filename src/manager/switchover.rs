@@ -16,7 +16,7 @@ use super::engine::{SourceSighting, TaskHandle};
 use super::operations::{STOP_TIMEOUT, answer};
 use super::owner::{Owner, TaskEntry, Then, store};
 use super::same_id::is_repeated;
-use super::switchover_watch::{Comparing, NotOpened, OpenedOpposite, OppositeTask, SwitchoverWatch};
+use super::switchover_watch::{Comparing, NotOpened, OpenedOpposite, AdmittedOpposite, SwitchoverWatch};
 use crate::domain::{TaskId, Timestamp};
 use crate::observe::thread::ThreadSpec;
 use crate::task::definition::{TaskDefinition, TaskState};
@@ -104,7 +104,7 @@ impl Owner {
         let waits = match &switchover.step {
             SwitchoverStep::Opening => self.ask_for_opposite(id, epoch),
             SwitchoverStep::Draining(by) => match self.quiet_source(id, by, switchover.quiet_ms) {
-                Ok(still) if switchover.comparison == FinalComparison::Nothing => self.conclude(id, still, 0),
+                Ok(still) if switchover.comparison == FinalComparison::Nothing => self.change_places(id, still, 0),
                 Ok(_) => self.go_on(id, SwitchoverStep::Comparing(by.clone())),
                 Err(why) => Some(why),
             },
@@ -134,7 +134,7 @@ impl Owner {
             let found = engine.opposite_of(&task, &spec).map_err(NotOpened::from);
             let outcome = found.and_then(|spec| {
                 let aliases = engine.admit(&spec, &existing)?.aliases;
-                Ok(OppositeTask { spec, aliases })
+                Ok(AdmittedOpposite { spec: Arc::new(spec), aliases })
             });
             // The receiver is gone when the manager has ended.
             let _ = answers.send(OpenedOpposite { id: task, epoch, outcome });
@@ -162,8 +162,8 @@ impl Owner {
             // It was given up meanwhile, or begins anew.
             return;
         }
-        let made = outcome.and_then(|OppositeTask { spec, aliases }| {
-            let request = TaskRequest { spec: Arc::new(spec), aliases };
+        let made = outcome.and_then(|AdmittedOpposite { spec, aliases }| {
+            let request = TaskRequest { spec, aliases };
             self.make_opposite(&id, id.reversed(), &request).map_err(NotOpened::from)
         });
         match made {
@@ -303,7 +303,7 @@ impl Owner {
                 }
             },
             Comparing::Equal(keys) => match self.quiet_source(id, by, switchover.quiet_ms) {
-                Ok(still) => self.conclude(id, still, keys),
+                Ok(still) => self.change_places(id, still, keys),
                 Err(why) => Some(why),
             },
         }
@@ -318,7 +318,7 @@ impl Owner {
     }
 
     /// The sites change places. Answers what is waited for.
-    fn conclude(&mut self, id: &TaskId, still: QuietSource, compared: u64) -> Option<String> {
+    fn change_places(&mut self, id: &TaskId, still: QuietSource, compared: u64) -> Option<String> {
         let entry = self.tasks.get(id)?;
         let Role::Switching(switchover) = &entry.role.role else { return None };
         let report = SwitchoverReport {

@@ -1,5 +1,6 @@
 //! What the manager's thread knows of a switchover beside the task's role: gone with the process.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::command::ManagerError;
@@ -39,12 +40,12 @@ pub(super) enum Comparing {
 pub(super) struct OpenedOpposite {
     pub(super) id: TaskId,
     pub(super) epoch: Epoch,
-    pub(super) outcome: Result<OppositeTask, NotOpened>,
+    pub(super) outcome: Result<AdmittedOpposite, NotOpened>,
 }
 
 /// The task in the opposite direction as it would be created.
-pub(super) struct OppositeTask {
-    pub(super) spec: TaskSpec,
+pub(super) struct AdmittedOpposite {
+    pub(super) spec: Arc<TaskSpec>,
     pub(super) aliases: Vec<Address>,
 }
 

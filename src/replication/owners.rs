@@ -14,8 +14,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::backfill::SurplusRows;
-use super::channel::Acquaintance;
-use super::channels::{Channels, RecordPlace};
+use super::channels::Channels;
 use super::checkpoint::Checkpoint;
 use super::checkpointer::Checkpointer;
 use super::collection_state::AfterReady;
@@ -24,13 +23,12 @@ use super::drain::{Drain, DrainOutcome};
 use super::effect::{Effect, Effects, Metric, OnceSaved};
 use super::health::{Health, TaskParts};
 use super::log_question::LogAnswer;
-use super::passed_over::PassedOver;
 use super::requests_channel::RequestsChannel;
 use crate::catalog::{CatalogEvent, Hint, ReadyCollection, SourcePast};
-use crate::domain::{Body, Channel, CollectionId, Record};
-use crate::pipeline::{Decision, TickPlace};
+use crate::domain::{Channel, CollectionId};
+use crate::pipeline::Decision;
 use crate::sink::CallAttempt;
-use crate::source::{ReaderEvent, Start};
+use crate::source::Start;
 use crate::task::role::Errand;
 
 /// Rows that the source shows to nobody any more are counted so.

@@ -99,7 +99,7 @@ pub enum Refreshed {
     Changed,
     /// There are certainly none.
     Unchanged,
-    /// It was deleted, or another one has taken its place: it must be opened again.
+    /// It was deleted, another one has taken its place, or it brings nothing of what it has: it must be opened again.
     Replaced,
 }
 

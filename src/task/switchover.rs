@@ -186,7 +186,7 @@ mod tests {
     const QUIET: Duration = Duration::from_secs(10);
 
     fn at(s: u64) -> Timestamp {
-        Timestamp(s * 1000 << 18)
+        Timestamp((s * 1000) << 18)
     }
 
     fn look(watch: &mut QuietWatch, applied: u64, last_change: Option<u64>) -> Result<QuietSource, String> {

@@ -1,4 +1,4 @@
-"""The sites of a task change places while both are well: nothing that was acknowledged is missing, nothing is copied."""
+"""The sites of a task change places while both are well: no acknowledged row is missing, and nothing is copied."""
 
 import os
 

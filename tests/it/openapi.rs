@@ -138,7 +138,7 @@ fn about_parts() -> [(&'static str, Value, u16); 15] {
 }
 
 /// Requests about a task's role, in this order, each with the code of its answer. It ends as it has begun.
-fn about_the_role() -> [(&'static str, Value, u16); 16] {
+fn about_the_role() -> [(&'static str, Value, u16); 19] {
     [
         ("failover", json!({"task_id": "one", "dry_run": true}), 200),
         ("failover", json!({"task_id": "one", "action": "cancel"}), 400),
@@ -156,6 +156,9 @@ fn about_the_role() -> [(&'static str, Value, u16); 16] {
         ("failback", json!({"task_id": "one", "lost_writes": "x"}), 400),
         ("failback", json!({"task_id": "one", "action": "export"}), 500),
         ("failback", json!({"dry_run": "x"}), 500),
+        ("switchover", json!({"task_id": "one", "action": "status"}), 200),
+        ("switchover", json!({"task_id": "one", "verify": "rows", "quiet_s": 5}), 400),
+        ("switchover", json!({"task_id": "one", "quiet_s": "x"}), 500),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 const SWITCHOVER_MEANS = [
   "The direction from the target to the source is opened first, without a copy. Move the clients then.",
-  "The sites change places when nobody has changed the source for 10 s, all of it is on the target, and both are equal.",
+  "The sites change places when the source was left alone for 10 s, all of it is on the target, and both are equal.",
   "Both have to be sites of the configuration: the server says so if they are not.",
 ];
 const CANCEL_SWITCHOVER_MEANS = [

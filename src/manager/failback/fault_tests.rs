@@ -104,7 +104,7 @@ fn die_everywhere(fault: FileFault, is_reversible: bool) -> usize {
                 FailbackStep::Merging => &[FailbackStep::Merging],
                 FailbackStep::Reversing => &[],
             },
-            Role::Forward | Role::FailingOver(_) | Role::FailedOver(_) | Role::Reversed(_) => &[],
+            _ => &[],
         };
         assert_eq!(steps(&next), expected, "{at}");
         let over = on_disk(folder.path(), "t").unwrap();

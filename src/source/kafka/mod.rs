@@ -122,6 +122,9 @@ impl Log for Kafka {
             probe(&self.consumer, known.as_ref()).map_err(|failure| self.error(failure))?;
         }
         self.searcher.close_idle();
+        if self.reading.lock().take_stalled() {
+            return Ok(Refreshed::Replaced);
+        }
         Ok(Refreshed::changed_if(self.events().arrivals().take() || is_due))
     }
 

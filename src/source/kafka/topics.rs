@@ -4,7 +4,7 @@ memory and holds up no other.
 */
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rdkafka::consumer::Consumer as _;
@@ -27,11 +27,17 @@ pub(super) const PARTITION: i32 = 0;
 /// How long a question to the brokers may take.
 pub(super) const QUESTION: Duration = Duration::from_secs(3);
 
+/// How long a topic may bring nothing before the brokers are asked whether it has something. A slow line needs a while
+/// for 5 MB.
+const STALLED: Duration = Duration::from_secs(30);
+
 /// Topics and how far they have been read.
 pub(super) struct KafkaTopics {
     consumer: Arc<KafkaConsumer>,
     topics: TopicTable<FetchedTopic>,
     unanswered: Unanswered,
+    /// A topic has messages that the consumer does not bring.
+    is_stalled: bool,
 }
 
 struct FetchedTopic {
@@ -43,6 +49,8 @@ struct FetchedTopic {
     end: i64,
     /// Everything up to `end` has been passed on; from then on, an empty queue means the tail.
     at_end: bool,
+    /// Since when it has brought nothing, or when the brokers were asked about that last.
+    silent_since: Instant,
 }
 
 /// Why a topic's queue brings no more.
@@ -55,7 +63,7 @@ enum QueueEnd {
 
 impl KafkaTopics {
     pub(super) fn new(consumer: Arc<KafkaConsumer>) -> KafkaTopics {
-        KafkaTopics { consumer, topics: TopicTable::default(), unanswered: Unanswered::default() }
+        KafkaTopics { consumer, topics: TopicTable::default(), unanswered: Unanswered::default(), is_stalled: false }
     }
 
     /// See [`crate::source::Log::read`].
@@ -74,7 +82,14 @@ impl KafkaTopics {
         let Some(topic) = self.topics.get_mut(channel) else { return Ok(ReadEnd::Awaited) };
         let Some(queue_end) = topic.drain(channel, max_bytes, take) else { return Ok(ReadEnd::More) };
         let end = match queue_end {
-            QueueEnd::Empty => return Ok(if topic.at_end { ReadEnd::AtTail } else { ReadEnd::Awaited }),
+            QueueEnd::Empty => {
+                let end = if topic.at_end { ReadEnd::AtTail } else { ReadEnd::Awaited };
+                if topic.silent_since.elapsed() >= STALLED {
+                    topic.silent_since = Instant::now();
+                    self.is_stalled |= self.has_more(channel);
+                }
+                return Ok(end);
+            }
             QueueEnd::Gap => ReadEnd::Gap,
             QueueEnd::NoTopic => ReadEnd::Awaited,
             QueueEnd::Failed(error) => {
@@ -109,7 +124,8 @@ impl KafkaTopics {
         let wanted = offset_of(next);
         let queue = fetch(&self.consumer, channel, wanted.map_or(Offset::Beginning, Offset::Offset))?;
         let at_end = wanted.unwrap_or(low) >= high;
-        self.topics.insert(channel, FetchedTopic { queue, next: wanted, end: high, at_end });
+        self.topics
+            .insert(channel, FetchedTopic { queue, next: wanted, end: high, at_end, silent_since: Instant::now() });
         Ok(None)
     }
 
@@ -118,6 +134,24 @@ impl KafkaTopics {
         let Some(next) = self.topics.get(channel).and_then(|topic| topic.next) else { return false };
         let found = self.unanswered.ask(channel, || watermarks(&self.consumer, channel));
         matches!(found, Ok(Some((_, high))) if high <= next)
+    }
+
+    /// Whether a topic that has brought nothing for long has messages all the same. Brokers that were restored from a
+    /// backup may have an earlier leader epoch than librdkafka has seen: it takes what they say of the leader for old
+    /// news, and fetches nothing for as long as it lives.
+    fn has_more(&mut self, channel: &Channel) -> bool {
+        let next = self.topics.get(channel).and_then(|topic| topic.next).unwrap_or_default();
+        let found = self.unanswered.ask(channel, || watermarks(&self.consumer, channel));
+        let has_more = matches!(found, Ok(Some((_, high))) if high > next);
+        if has_more {
+            log::warn!("{channel}: the brokers have messages from offset {next} on, and none has come for 30 s");
+        }
+        has_more
+    }
+
+    /// Whether only another consumer may bring what the brokers have.
+    pub(super) fn take_stalled(&mut self) -> bool {
+        std::mem::take(&mut self.is_stalled)
     }
 
     /// Any topic that is being read.
@@ -159,6 +193,7 @@ impl FetchedTopic {
             }
             let payload = Bytes::copy_from_slice(message.payload().unwrap_or_default());
             passed += payload.len();
+            self.silent_since = Instant::now();
             self.next = Some(offset + 1);
             self.at_end |= offset + 1 >= self.end;
             take(read(offset, payload, &message));
