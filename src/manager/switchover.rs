@@ -16,7 +16,7 @@ use super::engine::{SourceSighting, TaskHandle};
 use super::operations::{STOP_TIMEOUT, answer};
 use super::owner::{Owner, TaskEntry, Then, store};
 use super::same_id::is_repeated;
-use super::switchover_watch::{Comparing, NotOpened, OpenedOpposite, AdmittedOpposite, SwitchoverWatch};
+use super::switchover_watch::{AdmittedOpposite, Comparing, NotOpened, OpenedOpposite, SwitchoverWatch};
 use crate::domain::{TaskId, Timestamp};
 use crate::observe::thread::ThreadSpec;
 use crate::task::definition::{TaskDefinition, TaskState};

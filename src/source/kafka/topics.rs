@@ -136,9 +136,9 @@ impl KafkaTopics {
         matches!(found, Ok(Some((_, high))) if high <= next)
     }
 
-    /// Whether a topic that has brought nothing for long has messages all the same. Brokers that were restored from a
-    /// backup may have an earlier leader epoch than librdkafka has seen: it takes what they say of the leader for old
-    /// news, and fetches nothing for as long as it lives.
+    /// Whether a topic that has brought nothing for long has messages all the same. Seen once, with brokers that were
+    /// restored from a backup while a task read them. (librdkafka passes over what brokers say of a topic's leader when
+    /// its epoch is earlier than one that it has met; whether that was the cause is not known.)
     fn has_more(&mut self, channel: &Channel) -> bool {
         let next = self.topics.get(channel).and_then(|topic| topic.next).unwrap_or_default();
         let found = self.unanswered.ask(channel, || watermarks(&self.consumer, channel));
@@ -272,3 +272,6 @@ pub(super) fn at_time(consumer: &KafkaConsumer, channel: &Channel, ms: u64) -> R
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests;
