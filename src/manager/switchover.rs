@@ -24,10 +24,12 @@ use crate::task::history::EventKind;
 use crate::task::role::{Epoch, Role, RoleChange};
 use crate::task::status::Phase;
 use crate::task::switchover::{FinalComparison, QuietSource, QuietWatch, Switchover, SwitchoverReport, SwitchoverStep};
-use crate::verify::{Depth, VerifyOutcome, VerifyRequest, VerifyState};
+use crate::verify::{CollectionReport, Depth, VerifyOutcome, VerifyRequest, VerifyState};
 
 /// How soon servers that did not answer are asked again.
 const OPENED_AGAIN: Duration = Duration::from_secs(2);
+/// How soon what could not be compared is compared again.
+const COMPARED_AGAIN: Duration = Duration::from_secs(5);
 /// What a switchover of a task that an error has stopped waits for.
 const HALTED: &str = "the task has stopped: look why, and ask for the switchover again";
 
@@ -257,7 +259,7 @@ impl Owner {
         if let Some(why) = obstacle(run.handle.as_ref()) {
             return Err(why);
         }
-        entry.switchover.quiet.look(run.handle.stillness(), Duration::from_millis(quiet_ms))
+        entry.switchover.quiet.look(run.handle.stillness(), Duration::from_millis(quiet_ms), Instant::now())
     }
 
     /// Answers what is waited for.
@@ -286,14 +288,18 @@ impl Owner {
                     self.end_switchover(id, "the comparison was cancelled");
                     None
                 }
-                Some((VerifyState::Done(outcome), _)) => match equal(&outcome) {
-                    Ok(keys) => {
+                Some((VerifyState::Done(outcome), _)) => match judged(&outcome) {
+                    Judgement::Equal(keys) => {
                         entry.switchover.comparing = Comparing::Equal(keys);
                         None
                     }
-                    Err(why) => {
+                    Judgement::Different(why) => {
                         self.end_switchover(id, &why);
                         None
+                    }
+                    Judgement::Unknown(why) => {
+                        entry.switchover.comparing = Comparing::Again(Instant::now() + COMPARED_AGAIN);
+                        Some(why)
                     }
                 },
                 // The task has been started again.
@@ -302,6 +308,12 @@ impl Owner {
                     None
                 }
             },
+            Comparing::Again(at) => {
+                if Instant::now() >= at {
+                    entry.switchover.comparing = Comparing::NotBegun;
+                }
+                entry.switchover.waiting_for.clone()
+            }
             Comparing::Equal(keys) => match self.quiet_source(id, by, switchover.quiet_ms) {
                 Ok(still) => self.change_places(id, still, keys),
                 Err(why) => Some(why),
@@ -426,21 +438,28 @@ fn obstacle(handle: &dyn TaskHandle) -> Option<String> {
     (held > 0).then(|| format!("{held} drops are held: decide about them by `drops`"))
 }
 
-/// How many keys were compared and are equal.
-fn equal(outcome: &VerifyOutcome) -> Result<u64, String> {
+/// What a comparison comes to.
+enum Judgement {
+    /// So many keys or rows are equal.
+    Equal(u64),
+    Different(String),
+    /// Something could not be compared now.
+    Unknown(String),
+}
+
+fn judged(outcome: &VerifyOutcome) -> Judgement {
     let report = &outcome.report;
-    if let Some(why) = &report.failure {
-        return Err(format!("both sides could not be compared: {why}"));
-    }
-    let named = |what: &str, of: &dyn Fn(&crate::verify::CollectionReport) -> bool| {
-        let names: Vec<_> = report.collections.iter().filter(|one| of(one)).map(|one| one.source.to_string()).collect();
-        (!names.is_empty()).then(|| format!("{what}: {}; `verify` shows more", names.join(", ")))
+    let named = |of: &dyn Fn(&CollectionReport) -> Option<String>| {
+        let names: Vec<String> = report.collections.iter().filter_map(of).collect();
+        (!names.is_empty()).then(|| names.join(", "))
     };
-    let differs = named("both sides differ in", &|one| one.differs());
-    let unseen = named("these collections could not be compared", &|one| one.failure.is_some());
-    match differs.or(unseen) {
-        Some(why) => Err(why),
-        None => Ok(report.collections.iter().map(|one| one.counts.compared).sum()),
+    if let Some(names) = named(&|one| one.differs().then(|| one.source.to_string())) {
+        return Judgement::Different(format!("both sides differ in {names}: `verify` shows in what"));
+    }
+    let unknown = named(&|one| one.failure.as_ref().map(|why| format!("{} ({why})", one.source)));
+    match report.failure.clone().or(unknown) {
+        Some(why) => Judgement::Unknown(format!("both sides are compared again, since that failed: {why}")),
+        None => Judgement::Equal(report.collections.iter().map(|one| one.counts.compared).sum()),
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) enum Comparing {
     #[default]
     NotBegun,
     Begun,
+    /// Something could not be compared, and is tried again then.
+    Again(Instant),
     /// So many keys or rows were equal.
     Equal(u64),
 }

@@ -17,7 +17,7 @@ on the new one, and nothing is copied for it.
 Both directions are open from the second step on, so whoever writes to either side meanwhile writes to both.
 */
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::failover::moment;
 use crate::domain::{TaskId, Timestamp};
@@ -149,29 +149,47 @@ pub struct QuietSource {
     pub last_change: Option<Timestamp>,
 }
 
-/// Watches a source until nobody changes it any more. What was before it began counts as a change.
+/// Watches a source until nobody changes it any more. What was before it began counts as a change, and so does a time
+/// in which the source told of no time: it may have been away, and its users with it.
 #[derive(Debug, Default)]
 pub struct QuietWatch {
     since: Option<Timestamp>,
+    /// What was applied when it advanced last.
+    advanced: Option<(Timestamp, Instant)>,
 }
+
+/// How long a source that is up may tell of no new time. (Ticks come at least twice a second.)
+const TELLS_TIME: Duration = Duration::from_secs(3);
 
 impl QuietWatch {
     /// Whether nobody has changed the source for so long.
     ///
     /// # Errors
     /// What it waits for, for a person to read.
-    pub fn look(&mut self, still: Stillness, quiet: Duration) -> Result<QuietSource, String> {
+    pub fn look(&mut self, still: Stillness, quiet: Duration, now: Instant) -> Result<QuietSource, String> {
         let applied = still.applied.ok_or("how far the task is, is not known yet")?;
+        match self.advanced {
+            Some((before, at)) if now.saturating_duration_since(at) > TELLS_TIME => {
+                if before == applied {
+                    return Err(format!("the source has told of no time after {}", moment(applied.physical_ms())));
+                }
+                self.since = Some(applied);
+            }
+            _ => {}
+        }
+        if self.advanced.is_none_or(|(before, _)| before != applied) {
+            self.advanced = Some((applied, now));
+        }
         let since = *self.since.get_or_insert(applied);
         let lasts = |since: Timestamp| applied.physical_ms().saturating_sub(since.physical_ms());
-        let quiet_s = quiet.as_secs_f64();
-        match still.last_change.filter(|last| lasts(*last) < quiet.as_millis() as u64) {
+        let (wanted, quiet_s) = (quiet.as_millis() as u64, quiet.as_secs_f64());
+        match still.last_change.filter(|last| lasts(*last) < wanted) {
             Some(last) => Err(format!(
                 "the source was changed last at {}: move the clients to the target; the roles change when nobody has \
                  changed the source for {quiet_s} s",
                 moment(last.physical_ms())
             )),
-            None if lasts(since) < quiet.as_millis() as u64 => {
+            None if lasts(since) < wanted => {
                 Err(format!("nobody has changed the source yet, and for {quiet_s} s nobody may"))
             }
             None => Ok(QuietSource { applied, last_change: still.last_change }),
@@ -189,24 +207,54 @@ mod tests {
         Timestamp((s * 1000) << 18)
     }
 
-    fn look(watch: &mut QuietWatch, applied: u64, last_change: Option<u64>) -> Result<QuietSource, String> {
-        watch.look(Stillness { applied: Some(at(applied)), last_change: last_change.map(at) }, QUIET)
+    /// Looks once for every second, up to this one.
+    struct Looks {
+        watch: QuietWatch,
+        start: Instant,
+    }
+
+    impl Looks {
+        fn new() -> Looks {
+            Looks { watch: QuietWatch::default(), start: Instant::now() }
+        }
+
+        fn at(&mut self, applied: u64, last_change: Option<u64>) -> Result<QuietSource, String> {
+            let still = Stillness { applied: Some(at(applied)), last_change: last_change.map(at) };
+            self.watch.look(still, QUIET, self.start + Duration::from_secs(applied))
+        }
+
+        fn through(&mut self, seconds: std::ops::RangeInclusive<u64>, last_change: Option<u64>) -> Vec<bool> {
+            seconds.map(|second| self.at(second, last_change).is_ok()).collect()
+        }
     }
 
     #[test]
     fn a_source_is_quiet_when_what_is_applied_is_well_behind_its_last_change() {
-        let mut watch = QuietWatch::default();
-        assert!(watch.look(Stillness::default(), QUIET).unwrap_err().contains("not known yet"));
-        assert!(look(&mut watch, 100, Some(50)).unwrap_err().contains("nobody has changed the source yet"));
-        let written = look(&mut watch, 109, Some(108)).unwrap_err();
+        let mut looks = Looks::new();
+        assert!(looks.watch.look(Stillness::default(), QUIET, looks.start).unwrap_err().contains("not known yet"));
+        assert!(looks.at(100, Some(50)).unwrap_err().contains("nobody has changed the source yet"));
+        assert_eq!(looks.through(101..=107, Some(50)), [false; 7]);
+        let written = looks.at(109, Some(108)).unwrap_err();
         assert!(written.contains("1970-01-01T00:01:48.000Z: move the clients"), "{written}");
-        look(&mut watch, 117, Some(108)).unwrap_err();
+        assert_eq!(looks.through(110..=117, Some(108)), [false; 8]);
         let quiet = QuietSource { applied: at(118), last_change: Some(at(108)) };
-        assert_eq!(look(&mut watch, 118, Some(108)), Ok(quiet));
-        look(&mut watch, 119, Some(119)).unwrap_err();
-        let mut without = QuietWatch::default();
-        look(&mut without, 100, None).unwrap_err();
-        assert_eq!(look(&mut without, 110, None), Ok(QuietSource { applied: at(110), last_change: None }));
+        assert_eq!(looks.at(118, Some(108)), Ok(quiet));
+        looks.at(119, Some(119)).unwrap_err();
+        let mut without = Looks::new();
+        assert_eq!(without.through(100..=109, None), [false; 10]);
+        assert_eq!(without.at(110, None), Ok(QuietSource { applied: at(110), last_change: None }));
+    }
+
+    #[test]
+    fn a_source_that_was_away_has_not_been_quiet() {
+        let mut looks = Looks::new();
+        looks.through(100..=105, None);
+        let still = Stillness { applied: Some(at(105)), last_change: None };
+        let silent = looks.watch.look(still, QUIET, looks.start + Duration::from_secs(109)).unwrap_err();
+        assert!(silent.contains("no time after 1970-01-01T00:01:45.000Z"), "{silent}");
+        assert!(looks.at(120, None).is_err(), "its users come back with it");
+        assert_eq!(looks.through(121..=129, None), [false; 9]);
+        looks.at(130, None).unwrap();
     }
 
     #[test]

@@ -62,6 +62,7 @@ def _keys(node, name: str) -> set[int]:
     return {key for key, _ in rows(node, name)}
 
 
+@pytest.mark.slow
 def test_every_acknowledged_row_is_on_both_sides_after_switchovers_with_a_writer_that_moves(
     site, standby, source, target, name
 ):
@@ -84,6 +85,29 @@ def test_every_acknowledged_row_is_on_both_sides_after_switchovers_with_a_writer
         writer.go_on(40)
     wait_same_rows(source, target, name)
     assert set(writer.keys) | set(range(20)) <= _keys(other, name)
+
+
+@pytest.mark.slow
+def test_servers_that_die_in_the_middle(site, standby, source, target, name):
+    """A `kill -9` of the primary of the moment, twice, and of the standby, while both directions are open."""
+    other, task = target, "standby"
+    with Acknowledged(source, name, first_key=1000) as writer:
+        for victim in (source, target, target):
+            writer.go_on(40)
+            # Clients that come back after a crash must not find the sites changed: a long time, until they have moved.
+            site.ask("switchover", task_id=task, quiet_s=600)
+            _await_step(site, task, "draining")
+            victim.server.kill()
+            victim.server.start()
+            victim.wait_loaded(name)
+            writer.go_on(40)
+            writer.move(other)
+            site.ask("switchover", task_id=task, quiet_s=2)
+            task = _await_step(site, task, "done")["by"]
+            other = source if other is target else target
+        writer.go_on(40)
+    wait_same_rows(source, target, name)
+    assert set(writer.keys) | set(range(20)) <= _keys(source, name)
 
 
 def test_nothing_is_copied_and_the_report_says_what_is_certain(site, standby, source, target, name):

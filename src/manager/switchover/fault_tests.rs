@@ -11,7 +11,7 @@ use crate::manager::engine::Engine;
 use crate::manager::noting_engine::{NotingEngine, on_disk};
 use crate::manager::overlap::testing::spec;
 use crate::manager::store::FileJournal;
-use crate::manager::{ManagerError, SwitchoverOrder, TaskManager};
+use crate::manager::{ManagerError, SwitchoverOrder, TaskManager, TaskView};
 use crate::task::role::{Epoch, Role};
 use crate::task::switchover::FinalComparison;
 
@@ -28,10 +28,12 @@ fn life(folder: &Path, switched: &[&str]) -> Arc<NotingEngine> {
     let journal = Box::new(FileJournal::open(folder).unwrap());
     let (manager, thread) = TaskManager::start(Arc::clone(&engine) as Arc<dyn Engine>, journal, 5).unwrap();
     let _ = manager.create(Some(id("t")), spec("http://t:1", "default", &["*"]));
-    for task in switched.iter().map(|task| id(task)) {
+    let is_switching = |view: &TaskView| matches!(view.role.role, Role::Switching(_));
+    for task in switched {
         // A manager that has died refuses, and the life is over. One that has switched already refuses, too.
-        let _ = manager.switch_over(&task, BEGIN);
-        while matches!(manager.get(&task), Ok(Some(view)) if matches!(view.role.role, Role::Switching(_))) {
+        let _ = manager.switch_over(&id(task), BEGIN);
+        // One that an earlier life has begun goes on as well.
+        while manager.list().is_ok_and(|tasks| tasks.iter().any(is_switching)) {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
