@@ -54,7 +54,7 @@ pub mod internals {
         AppliedMark, Call, Decision, DispatchRules, Op, OpBody, RecordOrigin, ReorderBuffer, Scheduler, TickPlace,
         WritableCollection,
     };
-    pub use crate::preflight::PreflightReport;
+    pub use crate::preflight::{CheckExtent, PreflightReport};
     pub use crate::scan::Key;
     pub use crate::source::{Log, LogSettings, ReadEnd, ReadFrom, StartQuery, open as open_log};
     pub use crate::task::collection_request::{CollectionOutcome, CollectionRefused, CollectionWish};

@@ -19,7 +19,7 @@ use crate::manager::engine::{
 use crate::milvus::capabilities::Support;
 use crate::milvus::same_server::{are_told_apart, is_source_itself, meet};
 use crate::milvus::{CallContext, Cancel, Capabilities, Client, ConnectOptions, ServerDescription};
-use crate::preflight::{PreflightReport, PreflightRequest};
+use crate::preflight::{CheckExtent, PreflightReport, PreflightRequest, RecoveryQuestion};
 use crate::replication::{LostWritesFiles, ReplicationSetup, RunEnd, RunningTask, load_checkpoint, replicate};
 use crate::sink::RefusedRowsFile;
 use crate::source::log_settings;
@@ -190,9 +190,11 @@ impl Engine for Runner {
         aliases(target, existing, || connect(target).ok().map(Arc::new))
     }
 
-    fn check(&self, spec: &TaskSpec, pause: Duration) -> PreflightReport {
-        let question =
-            PreflightRequest { target: Some(&spec.target), scope: &spec.scope, mapping: &spec.mapping, pause };
+    fn check(&self, spec: &TaskSpec, pause: Duration, extent: CheckExtent) -> PreflightReport {
+        let recovery = RecoveryQuestion { spec, sites: &self.config };
+        let recovery = (extent == CheckExtent::Recovery).then_some(recovery);
+        let TaskSpec { target, scope, mapping, .. } = spec;
+        let question = PreflightRequest { target: Some(target), scope, mapping, pause, recovery };
         match self.site(&spec.source) {
             Ok(site) => preflight::check(&self.config.as_of(site), question),
             Err(error) => {

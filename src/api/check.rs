@@ -10,7 +10,7 @@ use super::create::{CreateParams, NewTask, RequestRules, check};
 use super::decode::{Object, Problems};
 use super::error::{ApiError, RequestError};
 use crate::config::Config;
-use crate::preflight::{DEFAULT_PAUSE, Level, PreflightReport};
+use crate::preflight::{CheckExtent, DEFAULT_PAUSE, Level, PreflightReport};
 
 /// The longest pause that a request may name: a year.
 const MAX_PAUSE_HOURS: i64 = 24 * 366;
@@ -27,6 +27,16 @@ pub(super) fn pause_of(data: Option<&Map<String, Value>>) -> Result<Duration, Re
         hours @ 1..=MAX_PAUSE_HOURS => Ok(Duration::from_secs(3600 * hours as u64)),
         _ => Err(ApiError::client(format!("pause_hours must be from 1 to {MAX_PAUSE_HOURS}")).into()),
     }
+}
+
+/// How far the check goes: with `dr`, to what a switchover, a failover and a failback need.
+///
+/// # Errors
+/// [`RequestError`] when it is neither true nor false.
+pub(super) fn extent_of(data: Option<&Map<String, Value>>) -> Result<CheckExtent, RequestError> {
+    let mut problems = Problems::default();
+    let is_wanted = Object::root(data).flag("dr", &mut problems);
+    problems.or(if is_wanted { CheckExtent::Recovery } else { CheckExtent::Task }).map_err(RequestError::Decode)
 }
 
 /// The answer's `data`.

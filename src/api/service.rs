@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
-use super::check::{self, pause_of};
+use super::check::{self, extent_of, pause_of};
 use super::collection::{self, CollectionParams};
 use super::create::{CreateParams, NewTask, OppositeTask, RequestRules, check};
 use super::decision::DecisionParams;
@@ -32,8 +32,10 @@ use crate::config::Config;
 use crate::domain::TaskId;
 use crate::manager::{ManagerError, TaskManager, TaskView};
 use crate::observe::metrics;
+use crate::preflight::CheckExtent;
 use crate::task::collection_request::CollectionWish;
 use crate::task::role::Insistence;
+use crate::task::spec::TaskSpec;
 
 /// Every `request_type`.
 const REQUEST_TYPES: [&str; 19] = [
@@ -207,10 +209,21 @@ impl Api {
 
     fn check(&self, data: Option<&Data>) -> Result<Data, RequestError> {
         let params = CreateParams::decode(data).map_err(RequestError::Decode)?;
-        let pause = pause_of(data)?;
-        let NewTask { id, spec } = check(params, &self.rules, self.max_name_length.load(Ordering::Relaxed))?;
-        let report = self.manager.check(id, spec, pause)?;
+        let (pause, extent) = (pause_of(data)?, extent_of(data)?);
+        let NewTask { id, spec } = match self.known_task(data, extent)? {
+            Some(known) => known,
+            None => check(params, &self.rules, self.max_name_length.load(Ordering::Relaxed))?,
+        };
+        let report = self.manager.check(id, spec, pause, extent)?;
         Ok(check::answer(&report))
+    }
+
+    /// The task that the request names, where its recovery is asked about.
+    fn known_task(&self, data: Option<&Data>, extent: CheckExtent) -> Result<Option<NewTask>, RequestError> {
+        let TaskQuery { task_id, .. } = TaskQuery::decode(data)?;
+        let (CheckExtent::Recovery, Ok(id)) = (extent, TaskId::parse(&task_id)) else { return Ok(None) };
+        let known = self.manager.get(&id)?;
+        Ok(known.map(|view| NewTask { id: Some(id), spec: TaskSpec::clone(&view.spec) }))
     }
 
     /// Changes one collection, if the request names one, else the task.

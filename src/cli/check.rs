@@ -17,7 +17,7 @@ use super::table::table;
 use crate::api::{as_json, task_of};
 use crate::config::{Config, Secret};
 use crate::preflight;
-use crate::preflight::{Level, PreflightReport, PreflightRequest};
+use crate::preflight::{Level, PreflightReport, PreflightRequest, RecoveryQuestion};
 use crate::task::mapping::NameMapping;
 use crate::task::scope::Scope;
 use crate::task::spec::{SelectedCollection, Selection, TaskSpec};
@@ -49,6 +49,9 @@ pub struct CheckArguments {
     /// Longest pause of a task, or outage of its target, that must not cause a full copy afterwards
     #[arg(long, value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=8784))]
     pause_hours: u64,
+    /// Check what a switchover, a failover and a failback would need as well
+    #[arg(long)]
+    dr: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -61,13 +64,16 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<ExitStatus, Failure> {
     let report = match (&arguments.target, &arguments.file) {
         (None, None) => {
             let (scope, mapping) = (scope(&arguments.collections), NameMapping::default());
-            preflight::check(&config, PreflightRequest { target: None, scope: &scope, mapping: &mapping, pause })
+            let (target, recovery) = (None, None);
+            preflight::check(&config, PreflightRequest { target, scope: &scope, mapping: &mapping, pause, recovery })
         }
         _ => {
             let data = arguments.data()?;
             let task = task_of(data.as_object(), &config).map_err(|why| Failure::new(ExitStatus::Usage, why))?;
-            let TaskSpec { target, scope, mapping, .. } = &task.spec;
-            preflight::check(&config, PreflightRequest { target: Some(target), scope, mapping, pause })
+            let spec = &task.spec;
+            let TaskSpec { target, scope, mapping, .. } = spec;
+            let recovery = arguments.dr.then_some(RecoveryQuestion { spec, sites: &config });
+            preflight::check(&config, PreflightRequest { target: Some(target), scope, mapping, pause, recovery })
         }
     };
     let text = if arguments.json { format!("{}\n", as_json(&report)) } else { as_table(&report) };

@@ -4,7 +4,7 @@ Peers: further Milvus whose logs are in reach, described by the keys of `sourceC
 
 use std::borrow::Cow;
 
-use super::{Config, SourceConfig};
+use super::{Address, Config, SourceConfig};
 use crate::domain::{PeerName, SourceSite};
 
 /// The section of the source.
@@ -30,6 +30,11 @@ impl Config {
     /// The configuration of a server at this site.
     pub fn as_of(&self, source: &SourceConfig) -> Config {
         Config { source: source.clone(), ..self.clone() }
+    }
+
+    /// The site with this address.
+    pub fn site_at(&self, address: &Address) -> Option<(SourceSite, &SourceConfig)> {
+        self.sites().find(|(_, site)| site.endpoint.address.same_as(address))
     }
 
     /// All sites, this one first.

@@ -15,7 +15,7 @@ use crossbeam_channel::Sender;
 
 use crate::config::Address;
 use crate::domain::{SourceSite, TaskId, Timestamp};
-use crate::preflight::PreflightReport;
+use crate::preflight::{CheckExtent, PreflightReport};
 use crate::task::collection_request::{CollectionOutcome, CollectionRefused, CollectionWish};
 use crate::task::detail::TaskDetail;
 use crate::task::drops::{DropDecision, HeldDrop, SetAside};
@@ -167,7 +167,7 @@ pub trait Engine: Send + Sync {
 
     /// Checks everything that such a task would need and changes nothing; `pause` is the longest pause that the log
     /// must bridge. May take a minute.
-    fn check(&self, spec: &TaskSpec, pause: Duration) -> PreflightReport;
+    fn check(&self, spec: &TaskSpec, pause: Duration, extent: CheckExtent) -> PreflightReport;
 
     /// Looks whether the source of a task answers, within its connect timeout.
     fn look_at_source(&self, spec: &TaskSpec) -> SourceSighting;

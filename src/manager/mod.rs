@@ -41,7 +41,7 @@ use self::owner::Owner;
 use crate::domain::TaskId;
 use crate::manager::store::{Journal, JournalError};
 use crate::observe::thread::ThreadSpec;
-use crate::preflight::PreflightReport;
+use crate::preflight::{CheckExtent, PreflightReport};
 use crate::task::collection_request::{CollectionOutcome, CollectionWish};
 use crate::task::drops::{DropDecision, DropsView};
 use crate::task::failback::{LostLines, LostWrites};
@@ -150,14 +150,23 @@ impl TaskManager {
     ///
     /// # Errors
     /// [`ManagerError::ShuttingDown`]
-    pub fn check(&self, id: Option<TaskId>, spec: TaskSpec, pause: Duration) -> Result<PreflightReport, ManagerError> {
-        let mut report = self.engine.check(&spec, pause);
+    pub fn check(
+        &self,
+        id: Option<TaskId>,
+        spec: TaskSpec,
+        pause: Duration,
+        extent: CheckExtent,
+    ) -> Result<PreflightReport, ManagerError> {
+        let mut report = self.engine.check(&spec, pause, extent);
         let name = id.as_ref().map(ToString::to_string).unwrap_or_default();
         let aliases = self.engine.aliases(&spec.target, &self.tasks_on_other_addresses(&spec.target)?);
         let request = TaskRequest { spec: Arc::new(spec), aliases };
         match self.ask(|reply| ManagerCommand::Admit(id, request, reply))? {
             Ok(Admission::New) => {
                 report.good(TASK, "no other task of this server replicates these collections to the target")
+            }
+            Ok(Admission::Known) if extent == CheckExtent::Recovery => {
+                report.good(TASK, format!("the task {name} exists"))
             }
             Ok(Admission::Known) => {
                 let text = format!("a task {name} exists: create would return its id and change nothing");

@@ -15,7 +15,7 @@ use crate::manager::engine::{
 };
 use crate::manager::overlap::testing::spec;
 use crate::manager::store::{FileJournal, Journal};
-use crate::preflight::PreflightReport;
+use crate::preflight::{CheckExtent, PreflightReport};
 use crate::task::collection_request::{CollectionOutcome, CollectionRefused, CollectionWish};
 use crate::task::detail::TaskDetail;
 use crate::task::drops::{DropDecision, HeldDrop, SetAside};
@@ -97,7 +97,7 @@ impl Engine for NotingEngine {
         Vec::new()
     }
 
-    fn check(&self, _: &TaskSpec, _: Duration) -> PreflightReport {
+    fn check(&self, _: &TaskSpec, _: Duration, _: CheckExtent) -> PreflightReport {
         PreflightReport::default()
     }
 

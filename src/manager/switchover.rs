@@ -289,15 +289,15 @@ impl Owner {
                     None
                 }
                 Some((VerifyState::Done(outcome), _)) => match judged(&outcome) {
-                    Judgement::Equal(keys) => {
+                    ComparedSites::Equal(keys) => {
                         entry.switchover.comparing = Comparing::Equal(keys);
                         None
                     }
-                    Judgement::Different(why) => {
+                    ComparedSites::Different(why) => {
                         self.end_switchover(id, &why);
                         None
                     }
-                    Judgement::Unknown(why) => {
+                    ComparedSites::Unknown(why) => {
                         entry.switchover.comparing = Comparing::Again(Instant::now() + COMPARED_AGAIN);
                         Some(why)
                     }
@@ -439,7 +439,7 @@ fn obstacle(handle: &dyn TaskHandle) -> Option<String> {
 }
 
 /// What a comparison comes to.
-enum Judgement {
+enum ComparedSites {
     /// So many keys or rows are equal.
     Equal(u64),
     Different(String),
@@ -447,19 +447,19 @@ enum Judgement {
     Unknown(String),
 }
 
-fn judged(outcome: &VerifyOutcome) -> Judgement {
+fn judged(outcome: &VerifyOutcome) -> ComparedSites {
     let report = &outcome.report;
     let named = |of: &dyn Fn(&CollectionReport) -> Option<String>| {
         let names: Vec<String> = report.collections.iter().filter_map(of).collect();
         (!names.is_empty()).then(|| names.join(", "))
     };
     if let Some(names) = named(&|one| one.differs().then(|| one.source.to_string())) {
-        return Judgement::Different(format!("both sides differ in {names}: `verify` shows in what"));
+        return ComparedSites::Different(format!("both sides differ in {names}: `verify` shows in what"));
     }
     let unknown = named(&|one| one.failure.as_ref().map(|why| format!("{} ({why})", one.source)));
     match report.failure.clone().or(unknown) {
-        Some(why) => Judgement::Unknown(format!("both sides are compared again, since that failed: {why}")),
-        None => Judgement::Equal(report.collections.iter().map(|one| one.counts.compared).sum()),
+        Some(why) => ComparedSites::Unknown(format!("both sides are compared again, since that failed: {why}")),
+        None => ComparedSites::Equal(report.collections.iter().map(|one| one.counts.compared).sum()),
     }
 }
 

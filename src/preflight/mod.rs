@@ -1,8 +1,8 @@
 /*!
 Checks before a task is created, which change nothing that lasts: whether source and target are reachable and accept the
 credentials, which log is read and how far back it reaches, which collections cannot be replicated or are in conflict
-with objects on the target, whether a task replicates in the opposite direction, and whether the disk has room for the
-task's files.
+with objects on the target, whether a task replicates in the opposite direction, whether the disk has room for the
+task's files, and for those who ask what a switchover, a failover and a failback would need.
 
 Every finding that is not good names a remedy.
 */
@@ -13,6 +13,7 @@ mod generated_keys;
 mod log;
 mod opposite;
 mod question;
+mod recovery;
 mod report;
 mod servers;
 
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 
 pub use self::generated_keys::promotion_warning;
 pub(crate) use self::log::Scratch;
-pub use self::question::PreflightRequest;
+pub use self::question::{CheckExtent, PreflightRequest, RecoveryQuestion};
 pub use self::report::{Finding, Level, PreflightReport};
 use crate::config::Config;
 
@@ -45,6 +46,10 @@ pub fn check(config: &Config, question: PreflightRequest<'_>) -> PreflightReport
     }
     if let (Some(source), Some(target)) = (&source, &target) {
         opposite::look(config, [source, target], log.as_ref(), &mut report);
+    }
+    if let Some(recovery) = question.recovery {
+        let servers = source.as_ref().zip(target.as_ref()).map(|(source, target)| [source, target]);
+        recovery::look(config, recovery, question.pause, servers, deadline, &mut report);
     }
     disk::room(&config.data_dir, &mut report);
     report

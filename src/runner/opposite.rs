@@ -29,8 +29,7 @@ impl Runner {
     /// The task without its start.
     pub(super) fn reversed_spec(&self, spec: &TaskSpec) -> Result<TaskSpec, NoOpposite> {
         let unknown = || Irreversible::UnknownSite(spec.target.address().to_string());
-        let is_target = |(_, site): &(SourceSite, &SourceConfig)| site.endpoint.address.same_as(spec.target.address());
-        let (becomes_source, _) = self.config.sites().find(is_target).ok_or_else(unknown)?;
+        let (becomes_source, _) = self.config.site_at(spec.target.address()).ok_or_else(unknown)?;
         let becomes_target = self.site(&spec.source).map_err(|error| NoOpposite::Files(error.to_string()))?;
         Ok(spec.reversed(becomes_source, TargetSpec::of_site(&becomes_target.endpoint))?)
     }

@@ -10,6 +10,7 @@ from support.node import simple_rows
 from support.oracle import rows, wait_same_rows
 from support.runbook import command, follow_runbook
 from support.waiting import wait_until
+from test_check import problems
 from test_opposite import _sent
 
 pytestmark = pytest.mark.every_log
@@ -176,6 +177,27 @@ def test_the_runbook_of_a_planned_move(site, standby, source, target, name):
     said = follow_runbook(site, "Planned move")
     assert "would begin" in said[1] and "switched over to the task standby-reverse" in said[2], said
     assert "both sides are equal" in said[-1], said
+
+
+def test_what_a_recovery_needs_is_checked_beforehand(site, make_cdc, source, target, name):
+    """Of a task that exists, with the target among the peers and without."""
+    source.create(name, shards=2).insert(simple_rows(range(5)))
+    task = site.create(target, scope(name), task_id="standby")
+    wait_same_rows(source, target, name, expect=5)
+    task.wait_caught_up()
+    report = site.ask("check", task_id="standby", dr=True)
+    kinds = ("way back", "clocks", "task")
+    about = {kind: [one for one in report["findings"] if one["about"] == kind] for kind in kinds}
+    assert problems(report) == [] and about["task"][0]["level"] == "good", report
+    assert [one["level"] for one in about["clocks"]] == ["good"], report
+    back = {one["text"].split(":")[0]: one for one in about["way back"]}
+    assert {"source", "target", "log", "retention", "marks"} <= set(back), back
+    assert all(one["level"] == "good" for what, one in back.items() if what != "retention"), back
+    alone = make_cdc(source).start()
+    report = alone.ask("check", milvus_connect_param={"uri": target.uri}, dr=True, **scope(name))
+    told = [one for one in report["findings"] if one["about"] == "way back"]
+    assert report["ok"] and len(told) == 1 and told[0]["level"] == "warning", report
+    assert "is not among the `peers`" in told[0]["text"] and "`peers`" in told[0]["remedy"], told
 
 
 def test_a_switchover_needs_both_sites(make_cdc, source, target, name):

@@ -114,7 +114,18 @@ fn a_check_finds_what_a_create_would_meet() {
         json!({"level": "problem", "about": "target", "text": "nothing answers", "remedy": "start it"})
     );
     assert_eq!(ask(&server, "list", &json!({}))["data"]["tasks"], json!([]), "a check makes nothing");
+    let mut recovery = create_data(2);
+    recovery["dr"] = true.into();
+    assert_eq!(check(&recovery)["findings"][1]["about"], "way back");
     ask(&server, "create", &create_data(2));
+    let about_known = check(&recovery)["findings"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(
+        (&about_known["level"], &about_known["about"]),
+        (&json!("good"), &json!("task")),
+        "of a task that exists"
+    );
+    recovery["dr"] = 5.into();
+    assert_eq!(ask(&server, "check", &recovery)["code"], 500);
     let known = check(&create_data(2));
     let last = |report: &Value| report["findings"].as_array().unwrap().last().unwrap().clone();
     assert_eq!((known["ok"].as_bool(), last(&known)["level"].as_str()), (Some(true), Some("warning")));

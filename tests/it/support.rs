@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 use milvus_cdc::Config;
 use milvus_cdc::internals::{
-    Address, AdmissionReport, Api, CatalogDifference, ChannelDetail, ChannelPosition, CollectionCounts,
+    Address, AdmissionReport, Api, CatalogDifference, ChannelDetail, ChannelPosition, CheckExtent, CollectionCounts,
     CollectionDetail, CollectionName, CollectionOutcome, CollectionRefused, CollectionReport, CollectionStage,
     CollectionWish, CopyDetail, Counts, DropDecision, Engine, EngineError, Errand, EventKind, FileJournal, HeldDrop,
     HeldKind, History, HttpServer, Irreversible, Key, Limits, LostLines, LostWrites, LostWritesError, ManagerThread,
@@ -127,11 +127,14 @@ impl Engine for FakeEngine {
 
     fn keep(&self, _: &TaskId, _: &History) {}
 
-    fn check(&self, spec: &TaskSpec, pause: Duration) -> PreflightReport {
+    fn check(&self, spec: &TaskSpec, pause: Duration, extent: CheckExtent) -> PreflightReport {
         let mut report = PreflightReport::default();
         report.good("source", format!("pretended, for a pause of {} h", pause.as_secs() / 3600));
         if spec.target.address().port == UNREACHABLE_PORT {
             report.problem("target", "nothing answers", "start it");
+        }
+        if extent == CheckExtent::Recovery {
+            report.good("way back", "pretended");
         }
         report
     }

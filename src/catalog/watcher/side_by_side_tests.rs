@@ -105,8 +105,8 @@ fn a_hint_goes_before_all_that_waits_during_the_first_comparison() {
     go_on(&mut watch, 0);
     let created = between.target.done();
     let place = created.iter().position(|done| done == "create collection hinted").unwrap();
-    // In its turn it would be the last. Before it are those that were under way, and those that began while its own calls
-    // were made: how many is up to how threads are scheduled.
+    // In its turn it would be the last. Before it are those that were under way, and those that began while its own
+    // calls were made: how many is up to how threads are scheduled.
     assert!(place < created.len() / 2, "{place} of {}: {created:?}", created.len());
 }
 
