@@ -80,7 +80,7 @@ pub enum Body {
 }
 
 impl Body {
-    /// Whether it says that the catalog has changed, or is about to.
+    /// Whether it says that something beside rows in the log has changed, or is about to.
     pub fn changes_catalog(&self) -> bool {
         matches!(
             self,
@@ -90,6 +90,7 @@ impl Body {
                 | Body::CatalogHint(_)
                 | Body::CreateDatabase(_)
                 | Body::Release(_)
+                | Body::BulkImport { .. }
         )
     }
 }

@@ -22,6 +22,7 @@ mod ownership;
 mod same_id;
 pub mod store;
 mod switchover;
+mod switchover_comparison;
 mod switchover_view;
 mod switchover_watch;
 

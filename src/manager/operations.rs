@@ -55,7 +55,7 @@ impl Owner {
             },
             Operation::Failover(order, reply) => self.fail_over(&id, order, reply),
             Operation::Failback(order, reply) => self.fail_back(&id, order, reply),
-            Operation::Switchover(order, reply) => self.switch_over(&id, order, &reply),
+            Operation::Switchover(order, reply) => self.switch_over(&id, order, reply),
             Operation::Delete(reply) => {
                 if let Err(error) = self.prepare_delete(&id) {
                     answer(&reply, Err(error));
@@ -259,7 +259,10 @@ impl Owner {
         match then {
             Then::Nothing => {}
             Then::StartAgain(None) => drop(self.start_again(id)),
-            Then::StartAgain(Some(reply)) => answer(&reply, self.start_again(id)),
+            Then::StartAgain(Some(reply)) => {
+                answer(&reply, self.start_again(id));
+                self.tend_switchover(id);
+            }
             Then::Paused(reply) => {
                 log::info!(task:% = id; "paused");
                 answer(&reply, Ok(()));

@@ -206,17 +206,19 @@ impl Owner {
                 Wake::Event(id, Some(TaskEvent::Stopped { reason, .. })) => self.ended_by_itself(id, Some(reason)),
                 Wake::Event(id, None) => self.ended_by_itself(id, None),
                 Wake::Opened(opened) => self.opposite_answered(opened),
-                Wake::Tend => self.tend_switchovers(),
+                Wake::Tend => {
+                    self.tend_at = Instant::now() + TENDED_EVERY;
+                    self.tend_switchovers();
+                }
                 Wake::Orphaned => return,
             }
         }
     }
 
-    fn next(&mut self) -> Wake {
+    fn next(&self) -> Wake {
         // However many requests come.
         let tend_at = self.tends().then_some(self.tend_at);
         if tend_at.is_some_and(|at| at <= Instant::now()) {
-            self.tend_at = Instant::now() + TENDED_EVERY;
             return Wake::Tend;
         }
         let mut select = Select::new();

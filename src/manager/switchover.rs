@@ -6,6 +6,7 @@ Nothing here waits: the thread of the manager looks every 200 ms at what a switc
 which asks the servers, has a thread of its own.
 */
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,36 +17,50 @@ use super::engine::{SourceSighting, TaskHandle};
 use super::operations::{STOP_TIMEOUT, answer};
 use super::owner::{Owner, TaskEntry, Then, store};
 use super::same_id::is_repeated;
-use super::switchover_watch::{AdmittedOpposite, Comparing, NotOpened, OpenedOpposite, SwitchoverWatch};
+use super::switchover_watch::{AdmittedOpposite, NotOpened, OpenedOpposite, SwitchoverWatch};
 use crate::domain::{TaskId, Timestamp};
 use crate::observe::thread::ThreadSpec;
 use crate::task::definition::{TaskDefinition, TaskState};
 use crate::task::history::EventKind;
 use crate::task::role::{Epoch, Role, RoleChange};
+use crate::task::spec::TaskSpec;
 use crate::task::status::Phase;
-use crate::task::switchover::{FinalComparison, QuietSource, QuietWatch, Switchover, SwitchoverReport, SwitchoverStep};
-use crate::verify::{CollectionReport, Depth, VerifyOutcome, VerifyRequest, VerifyState};
+use crate::task::switchover::{FinalComparison, QuietSource, Stillness, Switchover, SwitchoverReport, SwitchoverStep};
 
 /// How soon servers that did not answer are asked again.
 const OPENED_AGAIN: Duration = Duration::from_secs(2);
-/// How soon what could not be compared is compared again.
-const COMPARED_AGAIN: Duration = Duration::from_secs(5);
 /// What a switchover of a task that an error has stopped waits for.
-const HALTED: &str = "the task has stopped: look why, and ask for the switchover again";
+pub(super) const HALTED: &str = "the task has stopped: look why, and ask for the switchover again";
+
+/// What follows an order.
+enum AfterOrder {
+    /// The task runs on.
+    GoOn,
+    /// It is started again, in its new role.
+    StartAgain,
+}
 
 impl Owner {
     /// Begins a switchover, or gives it up.
-    pub(super) fn switch_over(&mut self, id: &TaskId, order: SwitchoverOrder, reply: &Reply<Result<(), ManagerError>>) {
-        let result = self.prepare_switchover(id, order);
-        if result.is_ok() {
-            self.tend_switchover(id);
+    pub(super) fn switch_over(&mut self, id: &TaskId, order: SwitchoverOrder, reply: Reply<Result<(), ManagerError>>) {
+        match self.prepare_switchover(id, order) {
+            Err(error) => answer(&reply, Err(error)),
+            Ok(AfterOrder::GoOn) => {
+                self.tend_switchover(id);
+                answer(&reply, Ok(()));
+            }
+            // The epoch of the switchover gets into the checkpoint, so that a `tasks.json` from before it is not
+            // believed later. (One that an error has stopped is tried again.)
+            Ok(AfterOrder::StartAgain) => {
+                self.stop_run(id, Instant::now() + STOP_TIMEOUT, Then::StartAgain(Some(reply)));
+            }
         }
-        answer(reply, result);
     }
 
-    fn prepare_switchover(&mut self, id: &TaskId, order: SwitchoverOrder) -> Result<(), ManagerError> {
+    fn prepare_switchover(&mut self, id: &TaskId, order: SwitchoverOrder) -> Result<AfterOrder, ManagerError> {
         let entry = self.tasks.get_mut(id).ok_or_else(|| ManagerError::NotFound(id.to_string()))?;
-        let is_halted = matches!(entry.role.role, Role::Switching(_)) && entry.run.is_none();
+        let is_switching = matches!(entry.role.role, Role::Switching(_));
+        let is_halted = is_switching && entry.run.is_none();
         let change = match order {
             SwitchoverOrder::Cancel => RoleChange::CancelSwitchover,
             SwitchoverOrder::Begin { quiet_ms, comparison } => RoleChange::BeginSwitchover(Switchover {
@@ -62,23 +77,20 @@ impl Owner {
                 let said = given_up(&entry.role.role);
                 self.enter_role(id, next, state)?;
                 self.tell_outcome(id, said);
+                return Ok(AfterOrder::GoOn);
             }
             (Some(_), SwitchoverOrder::Begin { .. }) if state != TaskState::Running && !is_halted => {
                 return Err(ManagerError::NotRunning(id.clone()));
             }
-            (None, _) if !is_halted => {}
+            (None, _) if !is_halted => return Ok(AfterOrder::GoOn),
             (next, _) => {
                 entry.switchover_outcome = None;
                 entry.switchover = SwitchoverWatch::default();
                 let role = next.unwrap_or_else(|| entry.role.clone());
                 self.enter_role(id, role, TaskState::Running)?;
-                // An error has stopped the task: it is tried again.
-                if is_halted {
-                    return self.start_again(id);
-                }
             }
         }
-        Ok(())
+        Ok(if is_switching && !is_halted { AfterOrder::GoOn } else { AfterOrder::StartAgain })
     }
 
     /// Looks at every switchover that is under way.
@@ -94,7 +106,8 @@ impl Owner {
         self.tasks.values().any(|entry| matches!(entry.role.role, Role::Switching(_)))
     }
 
-    fn tend_switchover(&mut self, id: &TaskId) {
+    /// Looks at the switchover of this task, if one is under way.
+    pub(super) fn tend_switchover(&mut self, id: &TaskId) {
         let Some(entry) = self.tasks.get_mut(id).filter(|entry| entry.busy.is_none()) else { return };
         let Role::Switching(switchover) = entry.role.role.clone() else { return };
         let epoch = entry.role.epoch;
@@ -103,7 +116,10 @@ impl Owner {
             let quiet = std::mem::take(&mut entry.switchover.quiet);
             entry.switchover = SwitchoverWatch { epoch, quiet, ..SwitchoverWatch::default() };
         }
+        let is_lost = switchover.step.by().is_some_and(|by| !self.tasks.contains_key(by));
         let waits = match &switchover.step {
+            // The task in the opposite direction was deleted: it is made again.
+            _ if is_lost => self.go_on(id, SwitchoverStep::Opening),
             SwitchoverStep::Opening => self.ask_for_opposite(id, epoch),
             SwitchoverStep::Draining(by) => match self.quiet_source(id, by, switchover.quiet_ms) {
                 Ok(still) if switchover.comparison == FinalComparison::Nothing => self.change_places(id, still, 0),
@@ -129,17 +145,19 @@ impl Owner {
             let asked = || "the servers are asked where the task in the opposite direction begins".to_owned();
             return Some(entry.switchover.waiting_for.clone().unwrap_or_else(asked));
         }
-        let existing = self.tasks.values().map(|other| Arc::clone(&other.spec)).collect::<Vec<_>>();
-        let (engine, spec, answers) = (Arc::clone(&self.engine), Arc::clone(&entry.spec), self.opened_sender.clone());
+        let compared = self.tasks.values().map(|other| Arc::clone(&other.spec)).collect::<Vec<_>>();
+        let (engine, of, answers) = (Arc::clone(&self.engine), Arc::clone(&entry.spec), self.opened_sender.clone());
         let task = id.clone();
         let thread = ThreadSpec::of_task("open", id.as_str()).spawn(move || {
-            let found = engine.opposite_of(&task, &spec).map_err(NotOpened::from);
-            let outcome = found.and_then(|spec| {
-                let aliases = engine.admit(&spec, &existing)?.aliases;
-                Ok(AdmittedOpposite { spec: Arc::new(spec), aliases })
-            });
+            let ask = || -> Result<AdmittedOpposite, NotOpened> {
+                let spec = engine.opposite_of(&task, &of)?;
+                let aliases = engine.admit(&spec, &compared)?.aliases;
+                Ok(AdmittedOpposite { spec: Arc::new(spec), aliases, compared })
+            };
+            let panicked = |_| Err(NotOpened::Yet("asking the servers panicked, see the log".to_owned()));
+            let outcome = catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(panicked);
             // The receiver is gone when the manager has ended.
-            let _ = answers.send(OpenedOpposite { id: task, epoch, outcome });
+            let _ = answers.send(OpenedOpposite { id: task, epoch, of, outcome });
         });
         let entry = self.tasks.get_mut(id)?;
         match thread {
@@ -156,15 +174,24 @@ impl Owner {
     }
 
     /// The servers have answered: the task in the opposite direction is made, before the role says so.
-    pub(super) fn opposite_answered(&mut self, OpenedOpposite { id, epoch, outcome }: OpenedOpposite) {
+    pub(super) fn opposite_answered(&mut self, OpenedOpposite { id, epoch, of, outcome }: OpenedOpposite) {
         if self.openings.remove(&id).is_some_and(|thread| thread.join().is_err()) {
             log::error!(task:% = id; "the thread that asked for the opposite direction panicked");
         }
-        if self.tasks.get(&id).is_none_or(|entry| entry.role.epoch != epoch) {
-            // It was given up meanwhile, or begins anew.
+        let is_meant =
+            |entry: &TaskEntry| entry.role.epoch == epoch && Arc::ptr_eq(&entry.spec, &of) && entry.busy.is_none();
+        if !self.tasks.get(&id).is_some_and(is_meant) {
+            // It was given up or deleted meanwhile, or begins anew.
             return;
         }
-        let made = outcome.and_then(|AdmittedOpposite { spec, aliases }| {
+        let made = outcome.and_then(|AdmittedOpposite { spec, aliases, compared }| {
+            let is_compared = |other: &TaskEntry| {
+                let address = other.spec.target.address();
+                compared.iter().any(|known| known.target.address() == address)
+            };
+            if !self.tasks.values().all(is_compared) {
+                return Err(NotOpened::Yet("another task was created meanwhile: the servers are asked again".into()));
+            }
             let request = TaskRequest { spec, aliases };
             self.make_opposite(&id, id.reversed(), &request).map_err(NotOpened::from)
         });
@@ -199,16 +226,22 @@ impl Owner {
         if let Some((id, _)) = self.tasks.iter().find(is_it) {
             return Ok(id.clone());
         }
-        match self.place_kept_by(of) {
+        match self.place_kept_by(of, &request.spec) {
             Some(kept) => self.reopen(&kept, of, request).map(|()| kept),
             None => self.create(&id, request).map(|()| id),
         }
     }
 
     /// The task whose place this one has.
-    fn place_kept_by(&self, by: &TaskId) -> Option<TaskId> {
-        let kept = |role: &Role| matches!(role, Role::Reversed(reversed) if reversed.by == *by);
-        self.tasks.iter().find(|(_, entry)| kept(&entry.role.role)).map(|(id, _)| id.clone())
+    fn place_kept_by(&self, by: &TaskId, request: &TaskSpec) -> Option<TaskId> {
+        let is_it = |entry: &TaskEntry| {
+            let is_by = matches!(&entry.role.role, Role::Reversed(reversed) if reversed.by == *by);
+            // One that was created later under the id of a deleted one has nobody's place.
+            is_by
+                && entry.spec.source == request.source
+                && entry.spec.target.address().same_as(request.target.address())
+        };
+        self.tasks.iter().find(|(_, entry)| is_it(entry)).map(|(id, _)| id.clone())
     }
 
     /// Gives a task its place back, with this definition: it begins as a new one, under its old id.
@@ -240,7 +273,17 @@ impl Owner {
     }
 
     /// Nobody changes the source any more, all of it is on the target, and the other direction is as far.
-    fn quiet_source(&mut self, id: &TaskId, by: &TaskId, quiet_ms: u64) -> Result<QuietSource, String> {
+    pub(super) fn quiet_source(&mut self, id: &TaskId, by: &TaskId, quiet_ms: u64) -> Result<QuietSource, String> {
+        let Some(entry) = self.tasks.get_mut(id) else { return Err("the task was deleted".to_owned()) };
+        let Some(run) = &entry.run else {
+            // What it meets when it runs again begins anew.
+            let _ = entry.switchover.quiet.look(Stillness::default(), Duration::ZERO, Instant::now());
+            return Err(HALTED.to_owned());
+        };
+        // Looked at whatever stands in the way beside it: how long the source has been quiet counts on.
+        let quiet = Duration::from_millis(quiet_ms);
+        let looked = entry.switchover.quiet.look(run.handle.stillness(), quiet, Instant::now());
+        let obstacle_here = obstacle(run.handle.as_ref());
         let other = self.tasks.get(by).ok_or_else(|| format!("the task {by} was deleted"))?;
         if other.role.role != Role::Forward {
             // One direction stays open, whatever is asked for both.
@@ -250,75 +293,7 @@ impl Owner {
         if let Some(why) = obstacle(other.handle.as_ref()) {
             return Err(format!("the task {by}: {why}"));
         }
-        let Some(entry) = self.tasks.get_mut(id) else { return Err("the task was deleted".to_owned()) };
-        let Some(run) = &entry.run else {
-            // What it met is not known any more.
-            entry.switchover.quiet = QuietWatch::default();
-            return Err(HALTED.to_owned());
-        };
-        if let Some(why) = obstacle(run.handle.as_ref()) {
-            return Err(why);
-        }
-        entry.switchover.quiet.look(run.handle.stillness(), Duration::from_millis(quiet_ms), Instant::now())
-    }
-
-    /// Answers what is waited for.
-    fn compare(&mut self, id: &TaskId, by: &TaskId, switchover: &Switchover) -> Option<String> {
-        let entry = self.tasks.get_mut(id)?;
-        let Some(run) = &entry.run else {
-            (entry.switchover.comparing, entry.switchover.quiet) = (Comparing::NotBegun, QuietWatch::default());
-            return Some(HALTED.to_owned());
-        };
-        let handle = Arc::clone(&run.handle);
-        match entry.switchover.comparing {
-            Comparing::NotBegun => {
-                let depth = if switchover.comparison == FinalComparison::Rows { Depth::Rows } else { Depth::Keys };
-                match handle.verify(VerifyRequest { depth, repair: false }) {
-                    Ok(()) => entry.switchover.comparing = Comparing::Begun,
-                    Err(refused) => return Some(refused.to_string()),
-                }
-                Some("both sides are compared".to_owned())
-            }
-            Comparing::Begun => match handle.verification().map(|view| (view.state, view.progress)) {
-                Some((VerifyState::Running, progress)) => Some(format!(
-                    "both sides are compared: {} of {} collections, {} keys",
-                    progress.collections, progress.of_collections, progress.rows
-                )),
-                Some((VerifyState::Cancelled, _)) => {
-                    self.end_switchover(id, "the comparison was cancelled");
-                    None
-                }
-                Some((VerifyState::Done(outcome), _)) => match judged(&outcome) {
-                    ComparedSites::Equal(keys) => {
-                        entry.switchover.comparing = Comparing::Equal(keys);
-                        None
-                    }
-                    ComparedSites::Different(why) => {
-                        self.end_switchover(id, &why);
-                        None
-                    }
-                    ComparedSites::Unknown(why) => {
-                        entry.switchover.comparing = Comparing::Again(Instant::now() + COMPARED_AGAIN);
-                        Some(why)
-                    }
-                },
-                // The task has been started again.
-                None => {
-                    entry.switchover.comparing = Comparing::NotBegun;
-                    None
-                }
-            },
-            Comparing::Again(at) => {
-                if Instant::now() >= at {
-                    entry.switchover.comparing = Comparing::NotBegun;
-                }
-                entry.switchover.waiting_for.clone()
-            }
-            Comparing::Equal(keys) => match self.quiet_source(id, by, switchover.quiet_ms) {
-                Ok(still) => self.change_places(id, still, keys),
-                Err(why) => Some(why),
-            },
-        }
+        obstacle_here.map_or(looked, Err)
     }
 
     fn go_on(&mut self, id: &TaskId, step: SwitchoverStep) -> Option<String> {
@@ -330,7 +305,7 @@ impl Owner {
     }
 
     /// The sites change places. Answers what is waited for.
-    fn change_places(&mut self, id: &TaskId, still: QuietSource, compared: u64) -> Option<String> {
+    pub(super) fn change_places(&mut self, id: &TaskId, still: QuietSource, compared: u64) -> Option<String> {
         let entry = self.tasks.get(id)?;
         let Role::Switching(switchover) = &entry.role.role else { return None };
         let report = SwitchoverReport {
@@ -351,7 +326,7 @@ impl Owner {
     }
 
     /// The sites keep their places.
-    fn end_switchover(&mut self, id: &TaskId, why: &str) {
+    pub(super) fn end_switchover(&mut self, id: &TaskId, why: &str) {
         let Some(entry) = self.tasks.get(id) else { return };
         let open = match &entry.role.role {
             Role::Switching(Switchover { step, .. }) => still_open(step),
@@ -436,31 +411,6 @@ fn obstacle(handle: &dyn TaskHandle) -> Option<String> {
     }
     let held = handle.held_drops().len();
     (held > 0).then(|| format!("{held} drops are held: decide about them by `drops`"))
-}
-
-/// What a comparison comes to.
-enum ComparedSites {
-    /// So many keys or rows are equal.
-    Equal(u64),
-    Different(String),
-    /// Something could not be compared now.
-    Unknown(String),
-}
-
-fn judged(outcome: &VerifyOutcome) -> ComparedSites {
-    let report = &outcome.report;
-    let named = |of: &dyn Fn(&CollectionReport) -> Option<String>| {
-        let names: Vec<String> = report.collections.iter().filter_map(of).collect();
-        (!names.is_empty()).then(|| names.join(", "))
-    };
-    if let Some(names) = named(&|one| one.differs().then(|| one.source.to_string())) {
-        return ComparedSites::Different(format!("both sides differ in {names}: `verify` shows in what"));
-    }
-    let unknown = named(&|one| one.failure.as_ref().map(|why| format!("{} ({why})", one.source)));
-    match report.failure.clone().or(unknown) {
-        Some(why) => ComparedSites::Unknown(format!("both sides are compared again, since that failed: {why}")),
-        None => ComparedSites::Equal(report.collections.iter().map(|one| one.counts.compared).sum()),
-    }
 }
 
 fn given_up(role: &Role) -> String {

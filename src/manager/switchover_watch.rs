@@ -1,5 +1,6 @@
 //! What the manager's thread knows of a switchover beside the task's role: gone with the process.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,8 @@ pub(super) struct SwitchoverWatch {
     pub(super) epoch: Epoch,
     pub(super) quiet: QuietWatch,
     pub(super) comparing: Comparing,
+    /// What the last comparison has found to differ.
+    pub(super) suspects: BTreeSet<String>,
     pub(super) waiting_for: Option<String>,
     /// When the servers may be asked again.
     pub(super) open_at: Option<Instant>,
@@ -32,7 +35,7 @@ pub(super) enum Comparing {
     #[default]
     NotBegun,
     Begun,
-    /// Something could not be compared, and is tried again then.
+    /// Both are compared again then: something differed that may be under way, or could not be compared.
     Again(Instant),
     /// So many keys or rows were equal.
     Equal(u64),
@@ -42,6 +45,8 @@ pub(super) enum Comparing {
 pub(super) struct OpenedOpposite {
     pub(super) id: TaskId,
     pub(super) epoch: Epoch,
+    /// The definition that it was asked for.
+    pub(super) of: Arc<TaskSpec>,
     pub(super) outcome: Result<AdmittedOpposite, NotOpened>,
 }
 
@@ -49,6 +54,8 @@ pub(super) struct OpenedOpposite {
 pub(super) struct AdmittedOpposite {
     pub(super) spec: Arc<TaskSpec>,
     pub(super) aliases: Vec<Address>,
+    /// The tasks whose targets were compared with its target.
+    pub(super) compared: Vec<Arc<TaskSpec>>,
 }
 
 /// Why there is no task in the opposite direction.

@@ -194,7 +194,8 @@ pub enum RoleRefused {
     /// The sites have changed places.
     #[error(
         "the sites of the task have changed places: its source is the standby of its target, by the task {0}; a \
-         switchover or a failover of that one brings the old primary back"
+         switchover or a failover of that one brings the old primary back (if that one was deleted, delete this one, \
+         too, and create it anew)"
     )]
     Reversed(TaskId),
     /// There is no failback to give up.
@@ -202,7 +203,8 @@ pub enum RoleRefused {
     NoFailback,
     /// A switchover is under way.
     #[error(
-        "a switchover of the task is under way: look at it with `switchover status`, or give it up with `cancel` first"
+        "a switchover of the task is under way: look at it with `switchover status`, or give it up with `cancel` first \
+         (and before a failover delete the task in the opposite direction)"
     )]
     Switching,
     /// There is no switchover to give up.

@@ -156,6 +156,8 @@ pub struct QuietWatch {
     since: Option<Timestamp>,
     /// What was applied when it advanced last.
     advanced: Option<(Timestamp, Instant)>,
+    /// The newest change of any run of the task.
+    last_change: Option<Timestamp>,
 }
 
 /// How long a source that is up may tell of no new time. (Ticks come at least twice a second.)
@@ -167,7 +169,12 @@ impl QuietWatch {
     /// # Errors
     /// What it waits for, for a person to read.
     pub fn look(&mut self, still: Stillness, quiet: Duration, now: Instant) -> Result<QuietSource, String> {
-        let applied = still.applied.ok_or("how far the task is, is not known yet")?;
+        self.last_change = self.last_change.max(still.last_change);
+        let Some(applied) = still.applied else {
+            // What a new run has met begins anew.
+            (self.since, self.advanced) = (None, None);
+            return Err("how far the task is, is not known yet".to_owned());
+        };
         match self.advanced {
             Some((before, at)) if now.saturating_duration_since(at) > TELLS_TIME => {
                 if before == applied {
@@ -183,7 +190,7 @@ impl QuietWatch {
         let since = *self.since.get_or_insert(applied);
         let lasts = |since: Timestamp| applied.physical_ms().saturating_sub(since.physical_ms());
         let (wanted, quiet_s) = (quiet.as_millis() as u64, quiet.as_secs_f64());
-        match still.last_change.filter(|last| lasts(*last) < wanted) {
+        match self.last_change.filter(|last| lasts(*last) < wanted) {
             Some(last) => Err(format!(
                 "the source was changed last at {}: move the clients to the target; the roles change when nobody has \
                  changed the source for {quiet_s} s",
@@ -192,7 +199,7 @@ impl QuietWatch {
             None if lasts(since) < wanted => {
                 Err(format!("nobody has changed the source yet, and for {quiet_s} s nobody may"))
             }
-            None => Ok(QuietSource { applied, last_change: still.last_change }),
+            None => Ok(QuietSource { applied, last_change: self.last_change }),
         }
     }
 }
@@ -255,6 +262,18 @@ mod tests {
         assert!(looks.at(120, None).is_err(), "its users come back with it");
         assert_eq!(looks.through(121..=129, None), [false; 9]);
         looks.at(130, None).unwrap();
+    }
+
+    #[test]
+    fn a_run_that_begins_anew_forgets_no_change() {
+        let mut looks = Looks::new();
+        looks.through(100..=109, Some(50));
+        looks.at(110, Some(110)).unwrap_err();
+        looks.at(111, None).unwrap_err();
+        let (unknown, at) = (Stillness::default(), looks.start + Duration::from_secs(112));
+        looks.watch.look(unknown, QUIET, at).unwrap_err();
+        assert_eq!(looks.through(113..=122, None), [false; 10]);
+        assert_eq!(looks.at(123, None).unwrap().last_change, Some(super::tests::at(110)));
     }
 
     #[test]

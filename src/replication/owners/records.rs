@@ -15,7 +15,10 @@ impl Owners {
     pub(in crate::replication) fn on_log(&mut self, event: ReaderEvent) {
         match event {
             ReaderEvent::Records { channel, records, .. } if self.requests.is(&channel) => {
-                records.into_iter().for_each(|record| RequestsChannel::on_record(record, &mut self.effects));
+                for record in records {
+                    self.note_catalog_change(&record);
+                    RequestsChannel::on_record(record, &mut self.effects);
+                }
             }
             ReaderEvent::Records { channel, epoch, records, at_tail } => {
                 // Else it was read before a rewind.
@@ -41,10 +44,7 @@ impl Owners {
 
     fn on_record(&mut self, channel: &Channel, record: Record) {
         let place = RecordPlace::of(&record);
-        // Steps of a task in the opposite direction are marked.
-        if place.mark.is_none() && record.body.changes_catalog() {
-            self.health.note_change(place.ts);
-        }
+        self.note_catalog_change(&record);
         match record.body {
             Body::Tick { resume } => {
                 let at = TickPlace { position: place.position, resume: resume.unwrap_or(place.position) };
@@ -95,6 +95,13 @@ impl Owners {
             }
             Body::Stop(why) => self.fail(&why),
             body => self.on_passed_over(channel, place, &body),
+        }
+    }
+
+    /// A user has changed the catalog. (Steps of a task in the opposite direction are marked.)
+    fn note_catalog_change(&mut self, record: &Record) {
+        if record.mark.is_none() && record.body.changes_catalog() {
+            self.health.note_change(record.end);
         }
     }
 
