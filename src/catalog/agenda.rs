@@ -44,6 +44,8 @@ pub(super) enum CatalogStep {
         depth: DescribeDepth,
         look: TargetLook,
     },
+    /// Collections are described; those that differ are visited.
+    Look(BTreeSet<CollectionId>),
     /// A collection that the source has dropped goes.
     Drop(CollectionId),
     /// A collection that the source has dropped is left to the target's user.
@@ -60,6 +62,7 @@ impl CatalogStep {
             CatalogStep::Visit { id, .. } | CatalogStep::Drop(id) | CatalogStep::Keep(id) => {
                 RetrySubject::Collection(*id)
             }
+            CatalogStep::Look(_) => RetrySubject::Look,
             CatalogStep::Databases(_) => RetrySubject::Databases,
             CatalogStep::DropExpired => RetrySubject::Expired,
         }
@@ -70,6 +73,10 @@ impl CatalogStep {
         match (before, self) {
             (CatalogStep::Visit { depth: one, look: first, .. }, CatalogStep::Visit { id, depth, look }) => {
                 CatalogStep::Visit { id, depth: depth.max(one), look: look.max(first) }
+            }
+            (CatalogStep::Look(before), CatalogStep::Look(mut now)) => {
+                now.extend(before);
+                CatalogStep::Look(now)
             }
             (CatalogStep::Databases(before), CatalogStep::Databases(mut now)) => {
                 now.looks.extend(before.looks);
@@ -248,6 +255,16 @@ mod tests {
         agenda.add(visit(1), StepPriority::Outdated);
         agenda.add(CatalogStep::Drop(id), StepPriority::Hinted);
         assert_eq!(steps(begin(&mut agenda, &[], 9)), [CatalogStep::Drop(id)]);
+    }
+
+    #[test]
+    fn there_is_one_look_at_all_whose_turn_it_is() {
+        let (mut agenda, look) =
+            (Agenda::default(), |ids: &[i64]| CatalogStep::Look(ids.iter().map(|id| CollectionId(*id)).collect()));
+        agenda.add(look(&[1, 2]), StepPriority::Tour);
+        agenda.add(visit(2), StepPriority::Tour);
+        agenda.add(look(&[2, 3]), StepPriority::Tour);
+        assert_eq!(steps(begin(&mut agenda, &[], 9)), [look(&[1, 2, 3]), visit(2)]);
     }
 
     #[test]

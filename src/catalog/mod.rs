@@ -58,6 +58,7 @@ mod watch;
 mod watch_drops;
 mod watch_opposite;
 mod watch_target;
+mod watch_tours;
 mod watcher;
 
 pub(crate) use ask_opposite::{OppositeFinding, ask_opposite};

@@ -17,6 +17,8 @@ pub(super) enum RetrySubject {
     Databases,
     /// Collections that were renamed instead of dropped, and whose time is over.
     Expired,
+    /// Collections that are described together; what fails is about one of them.
+    Look,
     /// One collection.
     Collection(CollectionId),
 }
@@ -62,7 +64,7 @@ impl Retries {
         let now = Instant::now();
         let is_held = |id: &CollectionId| self.held.get(id).is_some_and(|held| held.at > now);
         let may_go_on = match &subject {
-            RetrySubject::Databases | RetrySubject::Expired => true,
+            RetrySubject::Databases | RetrySubject::Expired | RetrySubject::Look => true,
             RetrySubject::Collection(id) => !is_held(id),
         };
         may_go_on && self.pending.get(&subject).is_none_or(|retry| retry.at <= now)
@@ -97,7 +99,7 @@ impl Retries {
     pub(super) fn retain(&mut self, is_wanted: impl Fn(CollectionId) -> bool) -> Vec<CollectionId> {
         let gone = self.held.extract_if(.., |id, _| !is_wanted(*id)).map(|(id, _)| id).collect();
         self.pending.retain(|subject, _| match subject {
-            RetrySubject::Databases | RetrySubject::Expired => true,
+            RetrySubject::Databases | RetrySubject::Expired | RetrySubject::Look => true,
             RetrySubject::Collection(id) => is_wanted(*id),
         });
         gone

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -14,7 +15,7 @@ use crate::milvus::announcement::Announcement;
 use crate::milvus::capabilities::LoadRetention;
 use crate::milvus::catalog::DatabaseListing;
 use crate::milvus::same_server_probe::is_probe;
-use crate::milvus::{CallContext, Client, Error};
+use crate::milvus::{BatchedAnswer, CallContext, Client, Error};
 use crate::task::scope::Scope;
 use crate::task::spec::DEFAULT_DATABASE;
 
@@ -28,6 +29,20 @@ pub(super) struct SourceCatalog {
     /// Collections as last replicated completely.
     replicated: Mutex<HashMap<CollectionId, Arc<SourceCollection>>>,
 }
+
+/// What the descriptions of many collections have shown.
+#[derive(Debug, Default)]
+pub(super) struct QuickLook {
+    /// Those that differ from what was replicated.
+    pub(super) changed: Vec<CollectionId>,
+    /// Those that could not be described.
+    pub(super) failed: Vec<(CollectionId, Error)>,
+    /// Those of which the others did not wait for an answer.
+    pub(super) unanswered: Vec<CollectionId>,
+}
+
+/// An answer that takes longer keeps those of other collections no longer.
+const QUICK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a listing showed within the task's scope.
 #[derive(Debug, Clone, Default)]
@@ -262,6 +277,25 @@ impl SourceCatalog {
             Err(error) if error.is_collection_missing() || error.is_database_missing() => Ok(false),
             Err(error) => Err(CatalogError::Source(error)),
         }
+    }
+
+    /// [`Self::has_changed`] of many collections, asked all at once.
+    pub(super) fn look_at(&self, ids: &BTreeSet<CollectionId>) -> QuickLook {
+        let known = |id: &CollectionId| Some((*id, Arc::clone(self.replicated.lock().get(id)?), self.name_of(*id)?));
+        let (known, names): (Vec<_>, Vec<_>) =
+            ids.iter().filter_map(known).map(|(id, replicated, name)| ((id, replicated), name)).unzip();
+        let mut look = QuickLook::default();
+        let answers = self.client.describe_collections(&names, QUICK_PATIENCE, &self.context);
+        for ((id, replicated), answer) in known.into_iter().zip(answers) {
+            match answer {
+                BatchedAnswer::Answered(details) if details == replicated.details => {}
+                BatchedAnswer::Answered(_) => look.changed.push(id),
+                BatchedAnswer::Failed(error) if error.is_collection_missing() || error.is_database_missing() => {}
+                BatchedAnswer::Failed(error) => look.failed.push((id, error)),
+                BatchedAnswer::GivenUp => look.unanswered.push(id),
+            }
+        }
+        look
     }
 
     /// The collection that a name stands for now; `None` when that is outside the scope. An alias may have taken the

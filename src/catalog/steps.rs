@@ -22,7 +22,7 @@ use super::object_locks::LockedObjects;
 use super::periodic_describe::DescribeDepth;
 use super::releases::Releases;
 use super::reporter::Reporter;
-use super::source::SourceCatalog;
+use super::source::{QuickLook, SourceCatalog};
 use super::source_identity::SourceVerdict;
 use crate::domain::{CollectionId, CollectionName, Timestamp};
 use crate::milvus::capabilities::LoadRetention;
@@ -75,6 +75,8 @@ pub(super) struct Steps {
 pub(super) enum StepEnd {
     /// There was nothing to be done, or nobody can tell yet what.
     Idle,
+    /// What collections were described as, if that tells anything.
+    Looked(QuickLook),
     /// It was tried.
     Tried {
         /// The collection that it turned out to be about, if it is about one.
@@ -95,6 +97,7 @@ impl Steps {
         let about_all = |object: &str, outcome| StepEnd::Tried { id: None, object: object.to_owned(), outcome };
         match step {
             CatalogStep::Visit { id, depth, look } => self.visit(*id, *depth, *look, locks),
+            CatalogStep::Look(ids) => StepEnd::Looked(self.source.look_at(ids)),
             CatalogStep::Drop(id) => self.drop_missing_one(*id, locks),
             // It may have come back meanwhile.
             CatalogStep::Keep(id) if self.source.is_listed(*id) => StepEnd::Idle,

@@ -23,6 +23,8 @@ impl Steps {
             CatalogStep::Databases(plan) => {
                 plan.wanted.iter().chain(&plan.unwanted).cloned().map(CatalogObject::Database).collect()
             }
+            // It changes nothing.
+            CatalogStep::Look(_) => BTreeSet::new(),
             CatalogStep::DropExpired => {
                 let held = self.target.record().held_drops();
                 held.all_set_aside().iter().map(|aside| CatalogObject::Name(aside.target())).collect()

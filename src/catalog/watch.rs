@@ -61,7 +61,7 @@ pub(super) struct CatalogWatch {
     /// Databases whose held drops a user has confirmed since.
     pub(super) approved_databases: BTreeSet<String>,
     pub(super) desk: Arc<DropDesk>,
-    periodic: PeriodicDescribe,
+    pub(super) periodic: PeriodicDescribe,
     pub(super) database_looks: DatabaseLooks,
     pub(super) retries: Retries,
     /// Collections to be looked at on the target, until that was done.
@@ -272,17 +272,6 @@ impl CatalogWatch {
         }
     }
 
-    /// Collections whose turn has come. Others are waiting for a retry, which compares them as a whole; what a user has
-    /// paused is left alone.
-    fn plan_tours(&mut self) {
-        let listing = self.steps.source.listing();
-        for due in self.periodic.due(listing.collections(), Instant::now()) {
-            if self.steps.source.is_replicated(due.id) && !self.steps.paused.contains(due.id) {
-                self.plan_visit(due.id, due.depth, StepPriority::Tour);
-            }
-        }
-    }
-
     /// Plans what hints are about. Questions about what is not listed are answered at once.
     fn take_hints(&mut self, hints: &[Hint]) -> Result<(), CatalogError> {
         let steps = Arc::clone(&self.steps);
@@ -358,9 +347,11 @@ impl CatalogWatch {
             let has_trouble = |subject: &RetrySubject| self.retries.is_in_trouble(subject);
             let in_trouble = count(&|subject, _| has_trouble(subject));
             let tours = count(&|_, priority| priority == StepPriority::Tour);
+            let is_looking = self.is_under_way(&RetrySubject::Look);
             let objects = |planned: &PlannedStep| -> Option<BTreeSet<CatalogObject>> {
                 let is_tour = planned.place.priority == StepPriority::Tour;
                 let is_full = is_tour && tours >= MOST_TOURS
+                    || is_looking && matches!(planned.step, CatalogStep::Look(_))
                     || in_trouble >= MOST_IN_TROUBLE && has_trouble(&planned.step.subject());
                 (!is_full).then(|| self.steps.objects_of(&planned.step))
             };
@@ -391,11 +382,9 @@ impl CatalogWatch {
             }
             StepEnd::Tried { outcome: Err(error @ CatalogError::OtherSource(_)), .. } => return Err(error),
             StepEnd::Tried { id, object, outcome } => {
-                if outcome.as_ref().is_err_and(CatalogError::is_silence_of_source) {
-                    self.disturbed();
-                }
-                self.settle(id.map_or(planned.step.subject(), RetrySubject::Collection), &object, outcome)?;
+                self.settle_tried(id.map_or(planned.step.subject(), RetrySubject::Collection), &object, outcome)?;
             }
+            StepEnd::Looked(look) => self.settle_look(look)?,
             StepEnd::Idle => {
                 let subject = planned.step.subject();
                 if matches!(subject, RetrySubject::Collection(id) if self.steps.paused.contains(id)) {
@@ -430,12 +419,16 @@ impl CatalogWatch {
         Ok(())
     }
 
-    fn settle(
+    /// Something was tried.
+    pub(super) fn settle_tried(
         &mut self,
         subject: RetrySubject,
         object: &str,
         outcome: Result<(), CatalogError>,
     ) -> Result<(), CatalogError> {
+        if outcome.as_ref().is_err_and(CatalogError::is_silence_of_source) {
+            self.disturbed();
+        }
         match (subject, outcome) {
             (RetrySubject::Collection(id), Err(error))
                 if error.is_final() && !error.is_about_task() && !self.cancel.is_cancelled() =>

@@ -221,6 +221,8 @@ mod pair_tests;
 mod restored_tests;
 #[cfg(test)]
 mod side_by_side_tests;
+#[cfg(test)]
+mod tour_tests;
 
 #[cfg(test)]
 mod tests {

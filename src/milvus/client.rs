@@ -24,6 +24,8 @@ use super::wait::{Cancel, wait};
 use super::{methods, serialized_calls};
 use crate::domain::Mark;
 
+pub(super) mod together;
+
 /// The limits of a call.
 #[derive(Debug, Clone)]
 pub struct CallContext {
@@ -338,23 +340,26 @@ impl Client {
         #[cfg(test)]
         let attempt = || self.with_faults((name, call.object), attempt);
         let outcome = attempt();
-        if outcome.as_ref().is_err_and(|error| error.kind == ErrorKind::Transport) {
-            self.lose_server();
-        }
-        if let Some(observer) = &self.observer {
-            observer.ended(name, outcome.as_ref().err());
-        }
+        self.note_end(name, outcome.as_ref().err());
         outcome
     }
 
+    /// Draws the conclusions from the end of a call.
+    fn note_end(&self, name: &'static str, error: Option<&Error>) {
+        if error.is_some_and(|error| error.kind == ErrorKind::Transport) {
+            self.lose_server();
+        }
+        if let Some(observer) = &self.observer {
+            observer.ended(name, error);
+        }
+    }
+
     fn attempt<Q: 'static, A: HasStatus + Unpin + 'static>(&self, call: &UnaryCall<'_, Q, A>) -> Result<A, Error> {
-        let UnaryCall { object, method, request, context, disconnected, mark } = *call;
+        let UnaryCall { object, method, request, context, .. } = *call;
         let name = short_name(method);
-        let headers = self.headers(mark).map_err(|error| self.failed(method, object, error))?;
-        let options = CallOption::default()
-            .timeout(context.timeout)
-            .headers(headers)
-            .wait_for_ready(disconnected == Disconnected::Wait);
+        let options = self.options(call).map_err(|error| self.failed(method, object, error))?;
+        #[cfg(test)]
+        let mark = call.mark;
         let grpc = self.connection.grpc();
         let call = || grpc.unary_call_async(method, request, options).map(|call| wait(call, &context.cancel));
         #[cfg(test)]
@@ -370,6 +375,16 @@ impl Client {
                 return Err(self.failed(method, object, error));
             }
         };
+        self.checked(name, object, answer)
+    }
+
+    fn options<Q, A>(&self, call: &UnaryCall<'_, Q, A>) -> grpcio::Result<CallOption> {
+        let options = CallOption::default().timeout(call.context.timeout).headers(self.headers(call.mark)?);
+        Ok(options.wait_for_ready(call.disconnected == Disconnected::Wait))
+    }
+
+    /// An answer, unless its status is an error.
+    fn checked<A: HasStatus>(&self, name: &'static str, object: &str, answer: A) -> Result<A, Error> {
         match answer.status() {
             Some(status) if status.code != 0 || status.error_code != 0 => {
                 Err(self.error(name, object, kind_of(status), status.reason.clone()))

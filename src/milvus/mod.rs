@@ -47,6 +47,7 @@ pub mod wal;
 
 pub use backoff::Backoff;
 pub use capabilities::Capabilities;
+pub use client::together::BatchedAnswer;
 pub use client::{CallContext, Client, Observer};
 pub use connect::{ConnectOptions, TlsOptions};
 pub use consequences::ServerSide;

@@ -138,6 +138,17 @@ impl LiveExecutor {
     }
 }
 
+impl LiveExecutor {
+    /// A tick at the log's end tells the source's time.
+    fn note_tick(&self, event: &ReaderEvent) {
+        if let ReaderEvent::Records { records, at_tail: true, .. } = event
+            && let Some(last) = records.iter().rev().find(|record| matches!(record.body, Body::Tick { .. }))
+        {
+            self.wiring.board.source_time().ticked(last.end, Instant::now());
+        }
+    }
+}
+
 impl Executor for LiveExecutor {
     fn carry_out(&mut self, effect: Effect) -> Option<Event> {
         let Threads { reader, watcher, backfiller, asker, .. } = &mut self.threads;
@@ -168,10 +179,16 @@ impl EventSource for LiveExecutor {
         let (stops, repairs, orders) =
             (self.wiring.stops.clone(), self.wiring.repairs.clone(), self.wiring.orders.clone());
         let Threads { reader, watcher, backfiller, pool, asker } = &mut self.threads;
+        if takes == Takes::Everything
+            && let Some(event) = reader.next_taken()
+        {
+            self.note_tick(&event);
+            return Event::Log(event);
+        }
         let never_records = never();
         let (never_stops, never_catalog, never_backfills, never_repairs) = (never(), never(), never(), never());
         let (never_orders, never_answers) = (never(), never());
-        let records = if takes == Takes::Everything { reader.events() } else { &never_records };
+        let records = if takes == Takes::Everything { reader.batches() } else { &never_records };
         let is_closing = takes == Takes::CallsOnly;
         let stops = if is_closing { &never_stops } else { &stops };
         let catalog = if is_closing { &never_catalog } else { watcher.events() };
@@ -184,7 +201,10 @@ impl EventSource for LiveExecutor {
             recv(stops) -> deadline => Event::Stop(deadline.unwrap_or_else(|_| Instant::now() + LAST_CALLS)),
             recv(pool.events()) -> event => event.map_or(Event::ThreadEnded(Thread::Sink), Event::Sink),
             recv(catalog) -> event => event.map_or(Event::ThreadEnded(Thread::Catalog), Event::Catalog),
-            recv(records) -> event => event.map_or(Event::ThreadEnded(Thread::LogReader), Event::Log),
+            recv(records) -> batch => match batch {
+                Ok(batch) => Event::Log(reader.take(batch)),
+                Err(_) => Event::ThreadEnded(Thread::LogReader),
+            },
             recv(backfills) -> event => event.map_or(Event::ThreadEnded(Thread::Backfill), Event::Backfill),
             recv(answers) -> answer => asker.received(answer),
             recv(repairs) -> order => match order {
@@ -206,13 +226,11 @@ impl EventSource for LiveExecutor {
             recv(self.heartbeat) -> _ => Event::Heartbeat,
             recv(due) -> _ => Event::Due,
         };
-        if let Event::Log(ReaderEvent::Records { records, at_tail: true, .. }) = &event
-            && let Some(last) = records.iter().rev().find(|record| matches!(record.body, Body::Tick { .. }))
-        {
-            self.wiring.board.source_time().ticked(last.end, Instant::now());
-        }
         if let Event::Backfill(event) = &event {
             backfiller.note(event);
+        }
+        if let Event::Log(event) = &event {
+            self.note_tick(event);
         }
         event
     }

@@ -3,7 +3,7 @@ The thread that reads a log and passes on what it finds. It knows nothing of col
 is told to, from where it is told to, in small turns so that no channel starves another.
 */
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded, never};
 
 use super::log::{Log, LogError, ReadEnd, ReadFrom, Refreshed};
-use crate::domain::{Channel, Position, Record};
+use crate::domain::{Body, Channel, Position, Record};
 use crate::failpoint::HandOver;
 use crate::observe::thread::ThreadSpec;
 
@@ -63,23 +63,44 @@ pub enum ReaderEvent {
     Replaced,
 }
 
+/// Consecutive events. Ticks of all channels come at about the same time, and each hand-over wakes up two threads: so
+/// those of one pass are handed over together.
+#[derive(Debug)]
+pub struct ReaderBatch {
+    first: ReaderEvent,
+    rest: Vec<ReaderEvent>,
+}
+
 /// A running reader thread. Ends when dropped or when nobody takes its events any more.
 pub struct LogReader {
     commands: Sender<ReaderCommand>,
-    events: Receiver<ReaderEvent>,
+    batches: Receiver<ReaderBatch>,
+    /// The rest of the last batch.
+    taken: VecDeque<ReaderEvent>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl LogReader {
+    /// Takes what it has sent. Answers the first event; the others come from [`Self::next_taken`].
+    pub fn take(&mut self, batch: ReaderBatch) -> ReaderEvent {
+        self.taken = batch.rest.into();
+        batch.first
+    }
+
+    /// The next event of what was taken last.
+    pub fn next_taken(&mut self) -> Option<ReaderEvent> {
+        self.taken.pop_front()
+    }
+
     /// Gives the reader an order.
     pub fn send(&self, command: ReaderCommand) {
         // Fails only when the thread has ended, which the closed event channel shows as well.
         let _ = HandOver::LogCommand.send(&self.commands, command);
     }
 
-    /// Where its events arrive.
-    pub fn events(&self) -> &Receiver<ReaderEvent> {
-        &self.events
+    /// Where its events arrive, one or several at once.
+    pub fn batches(&self) -> &Receiver<ReaderBatch> {
+        &self.batches
     }
 }
 
@@ -87,7 +108,7 @@ impl Drop for LogReader {
     fn drop(&mut self) {
         // With both ends gone, the thread waits neither for a command nor for room.
         self.commands = bounded(0).0;
-        self.events = bounded(0).1;
+        self.batches = bounded(0).1;
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -106,9 +127,9 @@ const GATHER: Duration = Duration::from_millis(5);
 const TURN_BYTES: usize = 1 << 20;
 /// How long to wait after a failure.
 const RETRY: Duration = Duration::from_secs(1);
-/// Turns between reader and task. The reader holds one more while it waits, which is enough: a task that takes none has
-/// megabytes queued.
-const QUEUED_TURNS: usize = 0;
+/// Batches between reader and task. The reader holds one more while it waits, which is enough: a task that takes none
+/// has megabytes queued.
+const QUEUED_BATCHES: usize = 0;
 
 /// Starts a reader thread.
 ///
@@ -117,13 +138,14 @@ const QUEUED_TURNS: usize = 0;
 pub fn spawn(name: &str, log: Arc<dyn Log>) -> std::io::Result<LogReader> {
     // A seek must never wait for room behind events that nobody takes: commands are few and small.
     let (command_sender, commands) = bounded(1024);
-    let (events, event_receiver) = bounded(QUEUED_TURNS);
+    let (batch_sender, batches) = bounded(QUEUED_BATCHES);
     let wakeups = log.wakeups();
     let poll = if wakeups.is_some() { POLL_BESIDE_WAKEUPS } else { POLL };
     let wakeups = wakeups.unwrap_or_else(never);
-    let state = ReaderThread { log, wakeups, poll, events, cursors: BTreeMap::new(), failing: false };
+    let (cursors, gathered) = (BTreeMap::new(), GatheredTicks::default());
+    let state = ReaderThread { log, wakeups, poll, batches: batch_sender, gathered, cursors, failing: false };
     let thread = ThreadSpec::of_task("log", name).spawn(move || state.run(&commands))?;
-    Ok(LogReader { commands: command_sender, events: event_receiver, thread: Some(thread) })
+    Ok(LogReader { commands: command_sender, batches, taken: VecDeque::new(), thread: Some(thread) })
 }
 
 /// How far a channel has been read.
@@ -145,11 +167,45 @@ impl Cursor {
     }
 }
 
+/// Events of a pass that have nothing but ticks, and wait for the others.
+#[derive(Default)]
+struct GatheredTicks {
+    events: Vec<ReaderEvent>,
+    /// Records in them.
+    records: usize,
+}
+
+/// So many ticks wait for others at most: a backlog of ticks alone is handed over in parts.
+const MOST_GATHERED: usize = 256;
+
+impl GatheredTicks {
+    /// Adds an event. Answers what is to be handed over now.
+    fn add(&mut self, event: ReaderEvent) -> Option<ReaderBatch> {
+        let is_tick = |record: &Record| matches!(record.body, Body::Tick { .. });
+        let is_gathered = match &event {
+            ReaderEvent::Records { records, .. } => {
+                self.records += records.len();
+                self.records < MOST_GATHERED && records.iter().all(is_tick)
+            }
+            _ => false,
+        };
+        self.events.push(event);
+        if is_gathered { None } else { self.take() }
+    }
+
+    fn take(&mut self) -> Option<ReaderBatch> {
+        self.records = 0;
+        let mut events = std::mem::take(&mut self.events).into_iter();
+        Some(ReaderBatch { first: events.next()?, rest: events.collect() })
+    }
+}
+
 struct ReaderThread {
     log: Arc<dyn Log>,
     wakeups: Receiver<()>,
     poll: Duration,
-    events: Sender<ReaderEvent>,
+    batches: Sender<ReaderBatch>,
+    gathered: GatheredTicks,
     cursors: BTreeMap<Channel, Cursor>,
     /// [`ReaderEvent::Failing`] was sent last.
     failing: bool,
@@ -185,7 +241,9 @@ impl ReaderThread {
                 Err(TryRecvError::Disconnected) => return,
                 Err(TryRecvError::Empty) => {}
             }
-            pause = match self.read_all() {
+            let read = self.read_all();
+            let gathered = self.gathered.take();
+            pause = match read.and_then(|pause| self.hand_over(gathered).map(|()| pause)) {
                 Ok(pause) => pause,
                 Err(Abandoned) => return,
             };
@@ -283,7 +341,70 @@ impl ReaderThread {
         self.send(ReaderEvent::Failing(error))
     }
 
-    fn send(&self, event: ReaderEvent) -> Result<(), Abandoned> {
-        HandOver::LogEvent.send(&self.events, event).map_err(|_| Abandoned)
+    /// Sends an event, or keeps it until the end of the pass.
+    fn send(&mut self, event: ReaderEvent) -> Result<(), Abandoned> {
+        let batch = self.gathered.add(event);
+        self.hand_over(batch)
+    }
+
+    fn hand_over(&self, batch: Option<ReaderBatch>) -> Result<(), Abandoned> {
+        let Some(batch) = batch else { return Ok(()) };
+        HandOver::LogEvent.send(&self.batches, batch).map_err(|_| Abandoned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Timestamp;
+
+    fn records(channel: &str, count: usize, body: impl Fn() -> Body) -> ReaderEvent {
+        let at = Timestamp(1);
+        let record = |_| Record { position: Position::at(1), begin: at, end: at, mark: None, body: body() };
+        let records = (0..count).map(record).collect();
+        ReaderEvent::Records { channel: Channel::new(channel), epoch: 1, records, at_tail: true }
+    }
+
+    fn ticks(channel: &str, count: usize) -> ReaderEvent {
+        records(channel, count, || Body::Tick { resume: None })
+    }
+
+    /// The channels in the order in which the task takes them.
+    fn channels(batch: Option<ReaderBatch>) -> Vec<String> {
+        let mut reader =
+            LogReader { commands: bounded(0).0, batches: bounded(0).1, taken: VecDeque::new(), thread: None };
+        let first = batch.map(|batch| reader.take(batch));
+        let events = first.into_iter().chain(std::iter::from_fn(|| reader.next_taken()));
+        let name = |event| match event {
+            ReaderEvent::Records { channel, .. } | ReaderEvent::Gap { channel, .. } => channel.to_string(),
+            other => format!("{other:?}"),
+        };
+        events.map(name).collect()
+    }
+
+    #[test]
+    fn ticks_of_one_pass_are_handed_over_together_and_all_else_takes_them_along_at_once() {
+        let mut gathered = GatheredTicks::default();
+        assert!(gathered.take().is_none(), "nothing wakes up for nothing");
+        assert!(gathered.add(ticks("a", 1)).is_none() && gathered.add(ticks("b", 2)).is_none());
+        assert!(gathered.add(ticks("c", 0)).is_none(), "the end of a channel");
+        assert_eq!(channels(gathered.take()), ["a", "b", "c"], "at the end of the pass");
+        assert!(gathered.add(ticks("a", 1)).is_none());
+        let hint = || Body::CatalogHint(None);
+        assert_eq!(channels(gathered.add(records("b", 1, hint))), ["a", "b"]);
+        assert!(gathered.add(ticks("a", 1)).is_none());
+        let gap = ReaderEvent::Gap { channel: Channel::new("b"), epoch: 1 };
+        assert_eq!(channels(gathered.add(gap)), ["a", "b"]);
+        assert_eq!(channels(gathered.add(ReaderEvent::Recovered)), ["Recovered"]);
+        assert!(gathered.take().is_none());
+    }
+
+    #[test]
+    fn a_backlog_of_ticks_is_handed_over_in_parts() {
+        let mut gathered = GatheredTicks::default();
+        assert!(gathered.add(ticks("a", MOST_GATHERED / 2)).is_none());
+        assert_eq!(channels(gathered.add(ticks("b", MOST_GATHERED / 2))), ["a", "b"]);
+        assert!(gathered.add(ticks("c", 1)).is_none(), "counted anew");
+        assert_eq!(channels(gathered.add(ticks("d", MOST_GATHERED * 9))), ["c", "d"]);
     }
 }

@@ -1,9 +1,12 @@
 """Databases, collections, partitions, indexes, aliases, properties, load state: what the source has, the target has."""
 
 import threading
+import time
 
 from pymilvus import DataType, FieldSchema, connections, db, utility
 
+from support.cdc import scope
+from support.network import Relay
 from support.node import FLAT, key_field, simple_rows, vector_field
 from support.oracle import assert_same_rows, rows, wait_same_rows
 from support.waiting import wait_until
@@ -257,3 +260,28 @@ def test_alias_is_never_missing_while_it_is_moved(following, source, target, nam
     assert not missing, f"missing {len(missing)} times of {len(asked)}"
     utility.drop_alias(nickname, using=source.using())
     wait_until(lambda: target.stands_for(nickname) is None, 60, "the end of the alias")
+
+
+def test_silence_in_the_middle_of_looks_at_many_collections_hides_no_change(make_cdc, source, target, name):
+    """Requests of many descriptions are under way at once; those that are not answered in a second are made again."""
+    names = [f"{name}_{number}" for number in range(12)]
+    for one in names:
+        source.create(one, load=False)
+    relay = Relay(source.server.port)
+    try:
+        task = make_cdc(source, milvus={"uri": relay.uri}).start().create(target, scope(*names))
+        wait_until(lambda: set(names) <= set(target.collections()), 60, "the collections")
+        task.wait_caught_up()
+        for number in range(5):
+            # Somewhere in a round's listing, or in what it looks at.
+            relay.stall_after(700 + 130 * number)
+            wait_until(relay.has_stalled, 30, "the silence")
+            time.sleep(1.5)
+            utility.create_alias(names[number], f"{name}_alias_{number}", using=source.using())
+            relay.flow()
+        for number in range(5):
+            aliases = [f"{name}_alias_{number}"]
+            wait_until(lambda: utility.list_aliases(names[number], using=target.using()) == aliases, 60, "the alias")
+        task.wait_phase("Following")
+    finally:
+        relay.close()

@@ -1,18 +1,20 @@
 //! Collections of a server.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use protobuf::Message as _;
 
 use super::{CollectionDetails, ListedCollection, SHOW_ALL, SHOW_LOADED, map, pairs, request_for};
 use crate::domain::CollectionName;
+use crate::milvus::client::together::{BatchedAnswer, RequestAbout};
 use crate::milvus::client::{CallContext, Client};
-use crate::milvus::error::Error;
+use crate::milvus::error::{Error, ErrorKind};
 use crate::milvus::marked::MarkedClient;
 use crate::milvus::methods;
 use crate::milvus::pb::api::{
-    AlterCollectionRequest, CreateCollectionRequest, RenameCollectionRequest, ShowCollectionsRequest,
-    ShowCollectionsResponse, TruncateCollectionRequest,
+    AlterCollectionRequest, CreateCollectionRequest, DescribeCollectionResponse, RenameCollectionRequest,
+    ShowCollectionsRequest, ShowCollectionsResponse, TruncateCollectionRequest,
 };
 
 /// The aliases in a server's description of a collection.
@@ -72,6 +74,48 @@ impl Client {
         Ok(details)
     }
 
+    /// [`Self::describe_collection`] of many, in as few turns as possible. What is not answered within `patience` is
+    /// given up.
+    pub fn describe_collections(
+        &self,
+        collections: &[CollectionName],
+        patience: Duration,
+        context: &CallContext,
+    ) -> Vec<BatchedAnswer<CollectionDetails>> {
+        let about = |name: &CollectionName| RequestAbout { object: name.to_string(), request: request_for(name) };
+        let requests: Vec<_> = collections.iter().map(about).collect();
+        let answers = self.call_together(&methods::DESCRIBE_COLLECTION, &requests, patience, context);
+        let answers: Vec<_> = answers.into_iter().map(|answer| answer.map(description)).collect();
+        let outdated = answers.iter().zip(collections).filter_map(|(answer, name)| match answer {
+            BatchedAnswer::Answered((details, AnsweredAliases::Outdated(_))) => {
+                Some(about(&CollectionName::new(&name.db, &details.name)))
+            }
+            _ => None,
+        });
+        let requests: Vec<_> = outdated.collect();
+        let listed = self.call_together(&methods::LIST_ALIASES, &requests, patience, context);
+        let mut listed = listed.into_iter();
+        let mut with_aliases = |(details, answered)| {
+            let aliases = match answered {
+                AnsweredAliases::Current(aliases) => BatchedAnswer::Answered(aliases),
+                AnsweredAliases::Outdated(aliases) => match listed.next() {
+                    Some(BatchedAnswer::Failed(error)) if error.kind == ErrorKind::Unimplemented => {
+                        BatchedAnswer::Answered(aliases)
+                    }
+                    Some(listed) => listed.map(|answer| answer.aliases),
+                    None => BatchedAnswer::GivenUp,
+                },
+            };
+            aliases.map(|aliases| CollectionDetails { aliases: aliases.into_iter().collect(), ..details })
+        };
+        let complete = answers.into_iter().map(|answer| match answer {
+            BatchedAnswer::Answered(described) => with_aliases(described),
+            BatchedAnswer::Failed(error) => BatchedAnswer::Failed(error),
+            BatchedAnswer::GivenUp => BatchedAnswer::GivenUp,
+        });
+        complete.collect()
+    }
+
     /// The same without its aliases, for which many servers have to be asked once more.
     pub fn describe_without_aliases(
         &self,
@@ -88,29 +132,33 @@ impl Client {
     ) -> Result<(CollectionDetails, AnsweredAliases), Error> {
         let request = request_for(collection);
         let answer = self.call(&collection.to_string(), &methods::DESCRIBE_COLLECTION, &request, context)?;
-        let schema = answer.schema.unwrap_or_default();
-        // Asked by an alias, 2.3.5 answers with the alias as the collection's name; the schema has the real one.
-        let name = if schema.name.is_empty() { answer.collection_name } else { schema.name.clone() };
-        let are_current = answer.collectionID != 0 && answer.update_timestamp == 0;
-        let aliases = match are_current {
-            true => AnsweredAliases::Current(answer.aliases),
-            false => AnsweredAliases::Outdated(answer.aliases),
-        };
-        let details = CollectionDetails {
-            id: answer.collectionID,
-            name,
-            schema,
-            shards: answer.shards_num,
-            consistency: answer.consistency_level,
-            properties: map(answer.properties),
-            aliases: BTreeSet::new(),
-            num_partitions: answer.num_partitions,
-            created: answer.created_timestamp,
-            channels: answer.physical_channel_names,
-            begins: answer.start_positions.into_iter().map(|place| (place.key, place.data)).collect(),
-        };
-        Ok((details, aliases))
+        Ok(description(answer))
     }
+}
+
+fn description(answer: DescribeCollectionResponse) -> (CollectionDetails, AnsweredAliases) {
+    let schema = answer.schema.unwrap_or_default();
+    // Asked by an alias, 2.3.5 answers with the alias as the collection's name; the schema has the real one.
+    let name = if schema.name.is_empty() { answer.collection_name } else { schema.name.clone() };
+    let are_current = answer.collectionID != 0 && answer.update_timestamp == 0;
+    let aliases = match are_current {
+        true => AnsweredAliases::Current(answer.aliases),
+        false => AnsweredAliases::Outdated(answer.aliases),
+    };
+    let details = CollectionDetails {
+        id: answer.collectionID,
+        name,
+        schema,
+        shards: answer.shards_num,
+        consistency: answer.consistency_level,
+        properties: map(answer.properties),
+        aliases: BTreeSet::new(),
+        num_partitions: answer.num_partitions,
+        created: answer.created_timestamp,
+        channels: answer.physical_channel_names,
+        begins: answer.start_positions.into_iter().map(|place| (place.key, place.data)).collect(),
+    };
+    (details, aliases)
 }
 
 /// Every method is one blocking call, which fails as [`Error`] describes.

@@ -167,6 +167,7 @@ impl FakeMilvus {
             collection_name: asked.collection_name.clone(),
             physical_channel_names: vec!["by-dev-rootcoord-dml_0".into()],
             created_timestamp: 1 << 18,
+            num_partitions: collection.partitions.len() as i64,
             ..Default::default()
         });
         found.unwrap_or_else(|| DescribeCollectionResponse {

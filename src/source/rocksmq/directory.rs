@@ -4,6 +4,7 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// RocksDB's file with the database's own name. It is written when the database is made.
 const IDENTITY: &str = "IDENTITY";
@@ -32,6 +33,68 @@ impl NewestWal {
             }
         }
         Ok(NewestWal { number: newest.0, size: newest.1 })
+    }
+}
+
+/// A look at the whole folder is due that often, whatever its time says: a file system's clock stands still for some
+/// milliseconds, and one of another host tells its times late.
+const WHOLE_LOOK: Duration = Duration::from_millis(200);
+
+/// When a folder was changed last, as its file system tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FolderTime {
+    id: FileId,
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+impl FolderTime {
+    fn of(path: &Path) -> Option<FolderTime> {
+        let metadata = path.metadata().ok()?;
+        let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
+        Some(FolderTime { id: FileId::of(&metadata), seconds, nanoseconds })
+    }
+}
+
+/// What a look at the whole folder began with. Whatever comes, goes or is renamed there changes the folder's time, and
+/// what the primary writes makes its newest write-ahead log longer: so two questions tell that nothing has changed,
+/// where a listing takes a dozen.
+#[derive(Debug)]
+pub(super) struct LookStart {
+    path: PathBuf,
+    time: Option<FolderTime>,
+    at: Instant,
+}
+
+/// What a look at the whole folder has found.
+#[derive(Debug)]
+pub(super) struct WholeLook {
+    start: LookStart,
+    wal: PathBuf,
+    found: NewestWal,
+}
+
+impl LookStart {
+    /// To be called before the look: what changes meanwhile counts as not seen.
+    pub(super) fn now(path: &Path) -> LookStart {
+        LookStart { path: path.to_owned(), time: FolderTime::of(path), at: Instant::now() }
+    }
+
+    /// The look is over.
+    pub(super) fn end(self, found: NewestWal) -> WholeLook {
+        WholeLook { wal: self.path.join(format!("{:06}.log", found.number)), start: self, found }
+    }
+}
+
+impl WholeLook {
+    /// Whether another look at the whole folder would find the same.
+    pub(super) fn holds(&self, now: Instant) -> bool {
+        let LookStart { path, time, at } = &self.start;
+        let size = || self.wal.metadata().ok().map(|metadata| metadata.len());
+        now.saturating_duration_since(*at) < WHOLE_LOOK
+            && time.is_some()
+            && FolderTime::of(path) == *time
+            && size() == Some(self.found.size)
     }
 }
 
@@ -101,6 +164,42 @@ impl OpenedFolder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The folder's time is set by hand: that of two changes in a row may be the same.
+    #[test]
+    fn a_look_holds_until_the_folder_or_its_newest_log_changes() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("queue");
+        let write = |name: &str, content: &str| std::fs::write(path.join(name), content).unwrap();
+        let set_time = |seconds: u64| {
+            let time = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            std::fs::File::open(&path).unwrap().set_modified(time).unwrap();
+        };
+        let look = || LookStart::now(&path).end(NewestWal::of(&path).unwrap());
+        std::fs::create_dir(&path).unwrap();
+        let empty = look();
+        assert!(!empty.holds(empty.start.at), "no write-ahead log");
+        write("000007.log", "ab");
+        set_time(1);
+        let seen = look();
+        let at = seen.start.at;
+        assert!(seen.holds(at) && seen.holds(at + WHOLE_LOOK / 2));
+        assert!(!seen.holds(at + WHOLE_LOOK), "whatever it looks like");
+        write("000007.log", "abc");
+        set_time(1);
+        assert!(!seen.holds(at), "it was written to");
+        let seen = look();
+        assert!(seen.holds(seen.start.at));
+        set_time(2);
+        assert!(!seen.holds(seen.start.at), "a file has come or gone");
+        let seen = look();
+        std::fs::rename(&path, parent.path().join("away")).unwrap();
+        assert!(!seen.holds(seen.start.at), "the folder is gone");
+        std::fs::create_dir(&path).unwrap();
+        write("000007.log", "abc");
+        set_time(2);
+        assert!(!seen.holds(seen.start.at), "another one");
+    }
 
     #[test]
     fn a_folder_that_was_deleted_or_replaced_is_noticed() {

@@ -13,7 +13,7 @@ mod keys;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -22,7 +22,7 @@ use rocksdb::{
     ReadTier,
 };
 
-use self::directory::{NewestWal, OpenedFolder, database_identity};
+use self::directory::{LookStart, NewestWal, OpenedFolder, WholeLook, database_identity};
 use super::decode::msgstream::Glance;
 use super::decode::queue_message::QueueMessage;
 use super::decode::wal_message_id::Queue;
@@ -41,6 +41,8 @@ pub(super) struct RocksMq {
     folder: Mutex<OpenedFolder>,
     /// The newest write-ahead log at the reader's last catch-up.
     seen: Mutex<NewestWal>,
+    /// The reader's last look at the folder, unless it has failed since.
+    looked: Mutex<Option<WholeLook>>,
     /// Write-locked during a catch-up.
     visible: RwLock<VisibleWals>,
     /// How far each channel was last read to its end with all files.
@@ -109,9 +111,17 @@ impl RocksMq {
         });
         let db = DB::open_cf_descriptors_as_secondary(&options, path, own, families);
         let db = db.map_err(fail)?;
-        let (seen, visible, read_to_end) = (Mutex::default(), RwLock::default(), Mutex::default());
-        let channels = QueueChannels::new(Queue::RocksMq, idle);
-        Ok(RocksMq { db, blocks, path: path.to_owned(), folder, seen, visible, read_to_end, channels })
+        Ok(RocksMq {
+            db,
+            blocks,
+            path: path.to_owned(),
+            folder,
+            seen: Mutex::default(),
+            looked: Mutex::default(),
+            visible: RwLock::default(),
+            read_to_end: Mutex::default(),
+            channels: QueueChannels::new(Queue::RocksMq, idle),
+        })
     }
 
     fn error(&self, error: impl std::error::Error + Send + Sync + 'static) -> LogError {
@@ -309,13 +319,21 @@ impl Log for RocksMq {
     }
 
     fn refresh(&self) -> Result<Refreshed, LogError> {
+        // Before the look at the files, which then show everything up to that time.
+        let is_due = self.channels.look();
+        let mut looked = self.looked.lock();
+        // What idle channels are said to have been read up to must be there for certain.
+        if !is_due && looked.as_ref().is_some_and(|look| look.holds(Instant::now())) {
+            return Ok(Refreshed::Unchanged);
+        }
+        *looked = None;
+        let start = LookStart::now(&self.path);
         if self.folder.lock().is_replaced() {
             return Ok(Refreshed::Replaced);
         }
-        // Before the look at the files, which then show everything up to that time.
-        let is_due = self.channels.look();
         let (seen, now) = (*self.seen.lock(), self.newest_wal()?);
         if seen == now {
+            *looked = Some(start.end(now));
             return Ok(Refreshed::changed_if(is_due));
         }
         // Numbers only grow: an older copy of the files has taken their place.
@@ -324,6 +342,7 @@ impl Log for RocksMq {
         }
         self.catch_up()?;
         *self.seen.lock() = now;
+        *looked = Some(start.end(now));
         Ok(Refreshed::Changed)
     }
 
