@@ -1,5 +1,7 @@
 """Behaviour common to all sources that keep their log in a broker."""
 
+import itertools
+
 import numpy
 import pytest
 
@@ -22,7 +24,10 @@ def test_server_starts_while_the_broker_is_down(cdc, source, target, broker, nam
     cdc.start()
     task.wait_reason(broker.address(), phase="Retrying")
     broker.start()
-    wait_until(lambda: source.collection(name).insert(simple_rows([1000]), timeout=5), 60, "the source to write again")
+    # A row that was not acknowledged may be there all the same: each try has a key of its own.
+    keys = itertools.count(1000)
+    write = lambda: source.collection(name).insert(simple_rows([next(keys)]), timeout=5)
+    wait_until(write, 60, "the source to write again")
     task.wait_caught_up()
     wait_same_rows(source, target, name, timeout=60)
 
