@@ -1,7 +1,7 @@
 //! The hot paths, one of them per run, as `scripts/test counts` counts their instructions: `hot_paths NAME`.
 //!
-//! Not timed: on a shared machine only the number of instructions is the same every time. The work is small, since it is
-//! counted by running it in an emulator.
+//! Not timed: on a shared machine only the number of instructions is the same every time. The work is small, since it
+//! is counted by running it in an emulator.
 
 use std::hint::black_box;
 use std::sync::Arc;

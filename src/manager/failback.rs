@@ -86,7 +86,7 @@ impl Owner {
                 }
                 // What is not on disk has not happened: the step is repeated.
                 Err(error) => {
-                    log::error!(task:% = id; "the failback cannot go on, and is tried again: {error}");
+                    log::warn!(task:% = id; "the failback cannot go on, and is tried again: {error}");
                     Then::StartAgain(None)
                 }
             },

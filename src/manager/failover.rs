@@ -86,7 +86,7 @@ impl Owner {
                 }
                 // What is not on disk has not happened. The drain finds nothing left to do.
                 Err(error) => {
-                    log::error!(task:% = id; "the failover cannot be concluded, and is tried again: {error}");
+                    log::warn!(task:% = id; "the failover cannot be concluded, and is tried again: {error}");
                     Then::StartAgain(None)
                 }
             },

@@ -336,7 +336,7 @@ impl Owner {
         let state = entry.state.clone();
         match self.enter_role(id, next, state) {
             Ok(()) => self.tell_outcome(id, format!("the sites keep their places: {why}{open}")),
-            Err(error) => log::error!(task:% = id; "the switchover cannot be ended, and is tried again: {error}"),
+            Err(error) => log::warn!(task:% = id; "the switchover cannot be ended, and is tried again: {error}"),
         }
     }
 

@@ -31,19 +31,19 @@ use crate::task::switchover::Stillness;
 pub(super) enum Effect {
     /// The log reader reads a channel from there on.
     Seek(Seek),
-    /// The checkpoint is written, then the log and the status board learn that it was. CallOutcome: [`Event::Saved`].
+    /// The checkpoint is written, then the log and the status board learn that it was. Outcome: [`Event::Saved`].
     Save {
         checkpoint: Box<Checkpoint>,
         /// What must not happen unless this checkpoint is on disk.
         then: Vec<OnceSaved>,
     },
-    /// A call to the target. CallOutcome: [`Event::Sink`].
+    /// A call to the target. Outcome: [`Event::Sink`].
     Send(Box<CallAttempt>),
     /// Everything that waits for a server gives up: the task ends.
     CancelCalls,
     /// The collection's calls give up: what they write is being dropped.
     CancelCallsOf(CollectionId),
-    /// A backfill or a rescan is given to a free thread. CallOutcome: [`Event::Backfill`].
+    /// A backfill or a rescan is given to a free thread. Outcome: [`Event::Backfill`].
     StartBackfill(Box<BackfillJob>),
     /// The collection's running backfill gives up.
     CancelBackfill(CollectionId),
@@ -53,7 +53,7 @@ pub(super) enum Effect {
     AnswerBlock(Sender<()>),
     /// Whoever waits for a repair is told that it is through, by these being dropped.
     TellRepaired(Vec<Sender<()>>),
-    /// A question to the log. CallOutcome: [`Event::LogAnswer`], exactly one.
+    /// A question to the log. Outcome: [`Event::LogAnswer`], exactly one.
     AskLog(LogQuestion),
     /// An event of the task's history.
     History { kind: EventKind, text: String },

@@ -9,7 +9,7 @@ use crossbeam_channel::Receiver;
 
 use crate::domain::{Channel, CollectionId, Position, Record, Timestamp};
 
-/// How far before the end of the log the replay of a back-fill begins. A time tick lags by up to 0.3 s, a little more
+/// How far before the end of the log the replay of a backfill begins. A time tick lags by up to 0.3 s, a little more
 /// on a busy server.
 pub(super) const COPY_MARGIN: Duration = Duration::from_secs(5);
 /// How far around a collection's creation time its `CreateCollection` message is searched for: the first ticks after
@@ -148,8 +148,8 @@ pub trait Log: Send + Sync {
     /// The log cannot be read.
     fn tail(&self, channel: &Channel) -> Result<Option<Position>, LogError>;
 
-    /// A place a few seconds before the end, for a back-fill that starts now: a replay from there holds every change
-    /// that the back-fill may have missed. It names a message, unless there is none, so that a replay which comes after
+    /// A place a few seconds before the end, for a backfill that starts now: a replay from there holds every change
+    /// that the backfill may have missed. It names a message, unless there is none, so that a replay which comes after
     /// retention has removed it finds a gap.
     ///
     /// # Errors

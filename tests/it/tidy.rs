@@ -42,7 +42,7 @@ struct Text {
     text: String,
 }
 
-const CODE: [&str; 4] = ["src", "tests", "scripts", "build.rs"];
+const CODE: [&str; 5] = ["src", "tests", "benches", "scripts", "build.rs"];
 const DOCUMENTS: [&str; 6] = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs", "examples"];
 
 /// What the repository has in these files and folders, whatever can be read as text.

@@ -76,7 +76,7 @@ impl Owners {
         // What is withheld is told by its hold.
         if !self.collections.is_backfilled(id) && loss != TargetLoss::Withheld {
             let name = self.collections.name_of(id);
-            log::error!("{name} was lost on the target: its rows are copied again");
+            log::warn!("{name} was lost on the target: its rows are copied again");
             self.skip("lost on the target, copied again", &name);
         }
         let surplus = match loss {

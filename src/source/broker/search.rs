@@ -1,5 +1,5 @@
 /*!
-Searches a broker's topic for a place: where a collection begins, and where the replay of a back-fill must begin.
+Searches a broker's topic for a place: where a collection begins, and where the replay of a backfill must begin.
 Brokers find a moment only roughly, by the messages' own timestamps; from there on the messages are read, and their
 ticks count.
 */

@@ -171,11 +171,9 @@ fn brokers_that_do_not_answer_are_left_alone() {
     settings.service.addresses.insert(0, Address { host: "127.0.0.1".into(), port: 1 });
     let client = PulsarClient::new(settings, || {});
     client.probe().unwrap();
-    let began = Instant::now();
     let errors = [0; 3].map(|_| client.subscribe(TOPIC.to_owned(), READER).err().unwrap().to_string());
     assert!(errors.iter().all(|error| error.contains("no answer to how many partitions")), "{errors:?}");
-    assert!(began.elapsed() < Duration::from_secs(15), "not every one of them has waited for 5 s");
-    assert_eq!(fake.seen(kind::PARTITIONS).len(), 1);
+    assert_eq!(fake.seen(kind::PARTITIONS).len(), 1, "not every one of them has asked, and waited for 5 s");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The ends of the channels, as `FlushAll` returns them: where a back-fill's replay begins.
+//! The ends of the channels, as `FlushAll` returns them: where a backfill's replay begins.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::milvus::{CallContext, Client};
 use crate::source::decode::envelope::{self, Envelope};
 use crate::source::decode::wal_message_id::Queue;
 
-/// How long the positions of one `FlushAll` are used: a back-fill that begins later only replays a little more.
+/// How long the positions of one `FlushAll` are used: a backfill that begins later only replays a little more.
 const FRESH: Duration = Duration::from_secs(60);
 
 /// What the last `FlushAll` returned.

@@ -3,7 +3,7 @@ The log of Milvus 2.6.20 and later, and of 3.x, over the public API: `DumpMessag
 channel in the order of their ticks. `reading` reads a channel; `resume_point` says what a position means.
 
 `FlushAll` returns where to begin: it writes a message to every channel and answers with their positions. It makes the
-source seal its growing segments, so it is called only when a back-fill begins or a log has a gap, once a minute at
+source seal its growing segments, so it is called only when a backfill begins or a log has a gap, once a minute at
 most.
 */
 
@@ -279,7 +279,7 @@ impl Log for Wal {
         open.polled = Instant::now();
         let before = open.reading.place().clone();
         let end = self.drain(channel, &mut open, max_bytes, &mut |record| {
-            // The back-fill that repairs this must not replay from before it: it would be read, and repaired, again.
+            // The backfill that repairs this must not replay from before it: it would be read, and repaired, again.
             if matches!(record.body, Body::Compare { .. }) {
                 self.ends.lock().forget();
             }
@@ -344,7 +344,7 @@ impl Log for Wal {
     }
 
     /// Asks for the ends of the channels: the call that a user may lack the privilege for, and that nothing but a
-    /// back-fill or a search needs.
+    /// backfill or a search needs.
     fn access(&self) -> Result<LogAccess, LogError> {
         if !self.client.has_credentials() {
             return Ok(LogAccess::Granted);
